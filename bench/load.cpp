@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+// cloister-load: clients for an echo server that check every byte that comes back.
+#include "load.h"
+#include "pattern.h"
+
+#include <array>
+#include <charconv>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <fmt/format.h>
+#include <getopt.h>
+#include <sys/resource.h>
+
+namespace cloister::bench {
+
+namespace {
+
+using namespace std::chrono_literals;
+constexpr int usage_error = 64;
+
+constexpr std::string_view help = R"(usage: cloister-load MODE TARGET [options]
+
+Loads an echo server and checks every byte that comes back. TARGET is ADDR:PORT, [ADDR]:PORT or unix:/path.
+The result is one JSON object on stdout; exit code 0, or 1 if any connection failed, or 64 for a wrong command line.
+
+modes
+  rate        many short connections: connect, send, get it back, close, next
+  idle        open connections and hold them until stdin ends (or --duration); prints a line when all are up
+  stream      as many bytes as go through
+  pingpong    round trips, one after the other, on one connection
+
+options (sizes 64 4K 1M 2G, durations 500ms 10s 2m)
+  --connections N   at a time (rate 16, idle 900, stream 1)
+  --total N         rate: connections in all; pingpong: trips in all; instead of --duration
+  --bytes SIZE      of a message (64); stream: bytes of each connection, instead of --duration
+  --duration T      (rate, stream, pingpong 5s; idle: no end)
+  --warm-up T       checked but not counted, before the duration (0)
+  --timeout T       a connection without progress has failed (10s)
+  --close HOW       rate: half (shut down, await the end, close), plain (close), reset (close with a RST)
+  --echo            idle: each connection first has one message echoed
+  --sources N       addresses of 127.0.1.0/24 that clients of a 127/8 target come from (64; 1: the kernel's choice)
+  --help
+)";
+
+[[noreturn]] void wrong(std::string_view message) {
+    fmt::print(stderr, "cloister-load: {}\nTry 'cloister-load --help'.\n", message);
+    std::exit(usage_error);
+}
+
+/// A whole number from 1 and what follows it.
+std::uint64_t number(std::string_view option, std::string_view text, std::string_view& unit) {
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || value == 0) {
+        wrong(fmt::format("--{}: '{}' is not a number from 1", option, text));
+    }
+    unit = text.substr(static_cast<std::size_t>(end - text.data()));
+    return value;
+}
+
+struct Unit {
+    std::string_view name;
+    std::uint64_t factor;
+};
+constexpr std::array size_units{Unit{"", 1}, Unit{"K", 1 << 10}, Unit{"M", 1 << 20}, Unit{"G", 1 << 30}};
+constexpr std::array time_units{Unit{"ms", 1}, Unit{"s", 1000}, Unit{"m", 60000}};
+constexpr std::array no_units{Unit{"", 1}};
+
+template <std::size_t N>
+std::uint64_t quantity(std::string_view option, std::string_view text, const std::array<Unit, N>& units) {
+    std::string_view unit;
+    const std::uint64_t value = number(option, text, unit);
+    for (const Unit& known : units) {
+        if (unit == known.name && value <= (std::uint64_t{1} << 50) / known.factor) {
+            return value * known.factor;
+        }
+    }
+    std::string names;
+    for (const Unit& known : units) {
+        names += fmt::format(" {}{}", 10, known.name);
+    }
+    wrong(fmt::format("--{}: '{}' is not understood; write something like{}", option, text, names));
+}
+
+std::chrono::milliseconds duration(std::string_view option, std::string_view text) {
+    return std::chrono::milliseconds{quantity(option, text, time_units)};
+}
+
+unsigned count(std::string_view option, std::string_view text, std::uint64_t most) {
+    const std::uint64_t value = quantity(option, text, no_units);
+    if (value > most) {
+        wrong(fmt::format("--{}: {} is more than {}", option, value, most));
+    }
+    return static_cast<unsigned>(value);
+}
+
+Close close_mode(std::string_view text) {
+    if (text == "half") {
+        return Close::Half;
+    }
+    if (text == "plain") {
+        return Close::Plain;
+    }
+    if (text == "reset") {
+        return Close::Reset;
+    }
+    wrong(fmt::format("--close: '{}' is neither half, plain nor reset", text));
+}
+
+struct Mode {
+    std::string_view name;
+    int (*run)(const Options&);
+    unsigned connections;
+    std::uint64_t bytes;
+    std::chrono::milliseconds duration;
+};
+constexpr std::array modes{Mode{"rate", run_rate, 16, 64, 5s}, Mode{"idle", run_idle, 900, 64, 0s},
+                           Mode{"stream", run_stream, 1, 0, 5s}, Mode{"pingpong", run_pingpong, 1, 64, 5s}};
+
+Options parse_options(int argc, char** argv, const Mode*& mode) {
+    constexpr std::array<option, 11> known{{{"connections", required_argument, nullptr, 'c'},
+                                            {"total", required_argument, nullptr, 't'},
+                                            {"bytes", required_argument, nullptr, 'b'},
+                                            {"duration", required_argument, nullptr, 'd'},
+                                            {"warm-up", required_argument, nullptr, 'w'},
+                                            {"timeout", required_argument, nullptr, 'o'},
+                                            {"close", required_argument, nullptr, 'l'},
+                                            {"echo", no_argument, nullptr, 'e'},
+                                            {"sources", required_argument, nullptr, 's'},
+                                            {"help", no_argument, nullptr, 'h'},
+                                            {nullptr, 0, nullptr, 0}}};
+    Options options;
+    options.timeout = 10s;
+    options.sources = 64;
+    std::uint64_t bytes = 0;
+    std::chrono::milliseconds asked_duration{0};
+    for (int c = 0; (c = getopt_long(argc, argv, "", known.data(), nullptr)) != -1;) {
+        switch (c) {
+        case 'c':
+            options.connections = count("connections", optarg, 100000);
+            break;
+        case 't':
+            options.total = quantity("total", optarg, no_units);
+            break;
+        case 'b':
+            bytes = quantity("bytes", optarg, size_units);
+            break;
+        case 'd':
+            asked_duration = duration("duration", optarg);
+            break;
+        case 'w':
+            options.warm_up = duration("warm-up", optarg);
+            break;
+        case 'o':
+            options.timeout = duration("timeout", optarg);
+            break;
+        case 'l':
+            options.close = close_mode(optarg);
+            break;
+        case 'e':
+            options.echo = true;
+            break;
+        case 's':
+            options.sources = count("sources", optarg, 250);
+            break;
+        case 'h':
+            fmt::print("{}", help);
+            std::exit(0);
+        default:
+            fmt::print(stderr, "Try 'cloister-load --help'.\n");
+            std::exit(usage_error);
+        }
+    }
+    if (argc - optind != 2) {
+        wrong("one mode and one target are needed");
+    }
+    for (const Mode& one : modes) {
+        mode = one.name == argv[optind] ? &one : mode;
+    }
+    if (mode == nullptr) {
+        wrong(fmt::format("'{}' is not a mode: rate, idle, stream or pingpong", argv[optind]));
+    }
+    auto target = parse_target(argv[optind + 1]);
+    if (!target) {
+        wrong(target.error());
+    }
+    options.target = std::move(*target);
+    options.connections = options.connections == 0 ? mode->connections : options.connections;
+    options.bytes = bytes == 0 ? mode->bytes : bytes;
+    const bool counted = options.total != 0 || (mode->run == run_stream && bytes != 0);
+    options.duration = asked_duration != 0ms ? asked_duration : counted ? 0ms : mode->duration;
+    if ((mode->run == run_pingpong || options.echo) && options.bytes > Pattern::longest_piece) {
+        wrong(fmt::format("--bytes: at most {} here", Pattern::longest_piece));
+    }
+    if (mode->run == run_pingpong && options.connections != 1) {
+        wrong("--connections: pingpong uses one");
+    }
+    return options;
+}
+
+} // namespace
+
+} // namespace cloister::bench
+
+int main(int argc, char** argv) {
+    using namespace cloister::bench;
+    const Mode* mode = nullptr;
+    const Options options = parse_options(argc, argv, mode);
+    rlimit files{};
+    if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        ::setrlimit(RLIMIT_NOFILE, &files);
+    }
+    return mode->run(options);
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cloister::bench {
+
+using Clock = std::chrono::steady_clock;
+
+[[nodiscard]] inline double seconds(Clock::duration duration) {
+    return std::chrono::duration<double>(duration).count();
+}
+
+/// What can go wrong with a connection. Anything but zero of each makes cloister-load exit with 1.
+enum class Failure : std::size_t {
+    Connect,  ///< refused, or no port or descriptor left
+    Reset,    ///< the server or the network cut it
+    Timeout,  ///< nothing happened for --timeout
+    Short,    ///< the end came before all bytes were back
+    Mismatch, ///< other bytes than those sent
+    Extra,    ///< more bytes than those sent
+    Io,       ///< another error of send or recv
+};
+inline constexpr std::array<std::string_view, 7> failure_names{"connect",  "reset", "timeout", "short",
+                                                               "mismatch", "extra", "io"};
+
+class Failures {
+  public:
+    /// Counts; the first of each kind is also told on stderr, where a JSON number says too little.
+    void add(Failure failure, std::string_view detail);
+    [[nodiscard]] Failure of_errno(int error) const;
+    [[nodiscard]] std::uint64_t total() const;
+    [[nodiscard]] std::string json() const;
+
+  private:
+    std::array<std::uint64_t, failure_names.size()> counts_{};
+};
+
+/// Durations in microseconds. All are kept: a run has a few million at most.
+class Latencies {
+  public:
+    void add(Clock::duration duration);
+    [[nodiscard]] std::size_t count() const { return micros_.size(); }
+    [[nodiscard]] std::string json();
+
+  private:
+    std::vector<std::uint32_t> micros_;
+};
+
+/// One JSON object on one line of stdout, flushed: bench/run reads it through a pipe.
+void print_line(std::string_view json);
+
+} // namespace cloister::bench
