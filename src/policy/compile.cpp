@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+// The one file that knows libseccomp.
+#include "policy/compile.h"
+#include "sys/fd.h"
+
+#include <cstddef>
+#include <cstring>
+#include <fmt/format.h>
+#include <linux/seccomp.h>
+#include <memory>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+namespace cloister::policy {
+namespace {
+
+using Context = std::unique_ptr<void, decltype(&seccomp_release)>;
+
+std::uint32_t arch_token(Arch arch) {
+    return arch == Arch::aarch64 ? SCMP_ARCH_AARCH64 : SCMP_ARCH_X86_64;
+}
+
+std::uint32_t action_of(const Action& action) {
+    switch (action.kind) {
+    case Action::Kind::allow:
+        return SCMP_ACT_ALLOW;
+    case Action::Kind::errno_code:
+        return SCMP_ACT_ERRNO(action.code);
+    case Action::Kind::kill_process:
+        break;
+    }
+    return SCMP_ACT_KILL_PROCESS;
+}
+
+// libseccomp reports negative errno values and sets nothing else.
+tl::unexpected<Error> failed(const Policy& policy, Where where, std::string_view what, int result) {
+    return tl::unexpected{
+        policy.error_at(where, fmt::format("libseccomp: {}: {}", what, strerrordesc_np(-result)))};
+}
+
+scmp_arg_cmp comparison(unsigned argument, Op op, std::uint64_t value) {
+    switch (op) {
+    case Op::le:
+        return SCMP_CMP64(argument, SCMP_CMP_LE, value);
+    case Op::ge:
+        return SCMP_CMP64(argument, SCMP_CMP_GE, value);
+    case Op::in:
+        return SCMP_CMP64(argument, SCMP_CMP_MASKED_EQ, ~value, 0);
+    default:
+        return SCMP_CMP64(argument, SCMP_CMP_EQ, value);
+    }
+}
+
+tl::expected<void, Error> add(scmp_filter_ctx context, const Policy& policy, const Rule& rule, Arch arch,
+                              const Bindings& bindings) {
+    if (rule.action == policy.otherwise) {
+        return {}; // says what holds anyway; libseccomp refuses such a rule
+    }
+    // The native number, whatever the context's ABI: libseccomp translates, and would take a foreign number
+    // for another call without a word.
+    const std::string name{rule.prototype->name};
+    const int number = seccomp_syscall_resolve_name(name.c_str());
+    if (number < 0) {
+        return tl::unexpected{
+            policy.error_at(rule.where, fmt::format("libseccomp does not know '{}'", name))};
+    }
+    std::vector<scmp_arg_cmp> comparisons;
+    for (std::size_t i = 0; i < rule.conditions.size(); ++i) {
+        const auto& [op, operand, where] = rule.conditions[i];
+        if (op == Op::any) {
+            continue;
+        }
+        auto value = operand.value;
+        if (operand.param) {
+            const auto& param = policy.params.at(*operand.param).name;
+            const auto bound = bindings.find(param);
+            if (bound == bindings.end() || bound->second == 0) {
+                return tl::unexpected{
+                    policy.error_at(where, fmt::format("the parameter ${} is not bound", param))};
+            }
+            value = bound->second;
+        }
+        comparisons.push_back(comparison(static_cast<unsigned>(rule.prototype->index(i, arch)), op, value));
+    }
+    const int result =
+        seccomp_rule_add_exact_array(context, action_of(rule.action), number,
+                                     static_cast<unsigned>(comparisons.size()), comparisons.data());
+    return result == 0 ? tl::expected<void, Error>{} : failed(policy, rule.where, "adding the rule", result);
+}
+
+// 2.5.4 can export to a file descriptor only.
+tl::expected<Program, Error> export_program(scmp_filter_ctx context, const Policy& policy) {
+    const Fd file{::memfd_create("filter", MFD_CLOEXEC)};
+    if (!file.valid()) {
+        return failed(policy, {}, "memfd_create", -errno);
+    }
+    if (const int result = seccomp_export_bpf(context, file.get()); result != 0) {
+        return failed(policy, {}, "exporting the program", result);
+    }
+    struct stat status {};
+    if (::fstat(file.get(), &status) != 0) {
+        return failed(policy, {}, "fstat", -errno);
+    }
+    // Decision 5: on attach the kernel emulates the filter for every call of every ABI until it meets an
+    // instruction that depends on an argument; meeting one at once saves two thirds of the cost of an
+    // install. libseccomp loads from absolute offsets and jumps by relative ones, so what follows is not
+    // disturbed.
+    const sock_filter leading_load =
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(offsetof(seccomp_data, args)));
+    Program program(static_cast<std::size_t>(status.st_size) / sizeof(sock_filter) + 1, leading_load);
+    const auto size = (program.size() - 1) * sizeof(sock_filter);
+    if (::pread(file.get(), &program[1], size, 0) != static_cast<ssize_t>(size)) {
+        return failed(policy, {}, "reading the program back", -EIO);
+    }
+    return program;
+}
+
+} // namespace
+
+tl::expected<Program, Error> compile(const Policy& policy, Arch arch, const Bindings& bindings) {
+    // Fixed, so that the bytes do not depend on the kernel that compiles; 3 is where kill-process came in.
+    if (const int result = seccomp_api_set(3); result != 0) {
+        return failed(policy, {}, "setting the API level", result);
+    }
+    const auto otherwise = action_of(policy.otherwise);
+    const Context context{seccomp_init(otherwise), &seccomp_release};
+    if (!context) {
+        return failed(policy, {}, "making a context", -ENOMEM);
+    }
+    const auto set = [&](scmp_filter_attr attribute, std::uint32_t value) {
+        return seccomp_attr_set(context.get(), attribute, value);
+    };
+    int result = set(SCMP_FLTATR_API_SYSRAWRC, 1);
+    if (result == 0) {
+        result = set(SCMP_FLTATR_ACT_BADARCH, otherwise);
+    }
+    if (result == 0 && arch != native_arch) {
+        result = seccomp_arch_add(context.get(), arch_token(arch));
+        if (result == 0) {
+            result = seccomp_arch_remove(context.get(), arch_token(native_arch));
+        }
+    }
+    if (result != 0) {
+        return failed(policy, {}, "setting up the context", result);
+    }
+    for (const auto& rule : policy.rules) {
+        if (auto added = add(context.get(), policy, rule, arch, bindings); !added) {
+            return tl::unexpected{std::move(added.error())};
+        }
+    }
+    return export_program(context.get(), policy);
+}
+
+std::optional<std::uint32_t> libseccomp_number(Abi abi, const std::string& name) {
+    constexpr std::array<std::uint32_t, 4> tokens = {SCMP_ARCH_X86_64, SCMP_ARCH_AARCH64, SCMP_ARCH_X86,
+                                                     SCMP_ARCH_X32};
+    const int number =
+        seccomp_syscall_resolve_name_arch(tokens.at(static_cast<std::size_t>(abi)), name.c_str());
+    return number < 0 ? std::nullopt : std::optional{static_cast<std::uint32_t>(number)};
+}
+
+std::string libseccomp_version() {
+    const auto* version = seccomp_version();
+    return fmt::format("{}.{}.{}", version->major, version->minor, version->micro);
+}
+
+} // namespace cloister::policy

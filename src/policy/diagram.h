@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+/// Binary decision diagrams (Bryant 1986) whose leaves are 32-bit numbers. A diagram is a function of the
+/// input bits in the one form that it has in this order of bits, so two functions are equal exactly when
+/// their nodes are the same number. That is the whole proof method: nothing is sampled, and every value of
+/// every bit is covered.
+namespace cloister::policy {
+
+class Diagram {
+  public:
+    using Node = std::uint32_t;
+    using Level = std::uint16_t; ///< a bit of the input; lower levels are decided first
+
+    /// Thrown when a diagram outgrows its limit: what was to be proved is then unproved.
+    struct TooLarge : std::runtime_error {
+        using std::runtime_error::runtime_error;
+    };
+
+    Diagram();
+    [[nodiscard]] Node leaf(std::uint32_t value);
+    [[nodiscard]] Node truth(bool value) { return leaf(value ? 1 : 0); }
+    /// high where that bit is set, else low. Both must lie below that level.
+    [[nodiscard]] Node choose(Level level, Node high, Node low);
+    /// Point by point: yes where the condition is 1, no where it is 0.
+    [[nodiscard]] Node if_else(Node condition, Node yes, Node no);
+    [[nodiscard]] Node both(Node a, Node b) { return if_else(a, b, truth(false)); }
+    [[nodiscard]] Node either(Node a, Node b) { return if_else(a, truth(true), b); }
+    /// 1 where the leaf has that value, else 0.
+    [[nodiscard]] Node equals(Node function, std::uint32_t value);
+    /// The values that the function takes.
+    [[nodiscard]] std::vector<std::uint32_t> values(Node function) const;
+
+    /// An input on which the condition holds, or nothing. Bits that do not matter are 0.
+    struct Bit {
+        Level level;
+        bool set;
+    };
+    [[nodiscard]] std::optional<std::vector<Bit>> find(Node condition) const;
+    /// An input on which two functions differ, or nothing, when they are equal.
+    [[nodiscard]] std::optional<std::vector<Bit>> find_difference(Node a, Node b) const;
+    [[nodiscard]] std::size_t size() const { return nodes_.size(); }
+
+  private:
+    static constexpr Level leaf_level = 0xffff;
+    struct Branch {
+        Level level; ///< leaf_level: a leaf, its value in high
+        Node high;
+        Node low;
+        friend bool operator==(const Branch&, const Branch&) = default;
+    };
+    struct Result {
+        Node condition, yes, no, node;
+    };
+    [[nodiscard]] Node intern(const Branch& branch);
+    void rehash();
+    [[nodiscard]] Node at(Node node, Level level, bool set) const {
+        const auto& branch = nodes_[node];
+        return branch.level != level ? node : set ? branch.high : branch.low;
+    }
+
+    std::vector<Branch> nodes_;
+    std::vector<Node>
+        table_; ///< open addressing over nodes_; 0: free (node 0 is the leaf 0, found without it)
+    std::vector<Result> results_; ///< direct-mapped memory of if_else
+};
+
+} // namespace cloister::policy

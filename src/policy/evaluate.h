@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "policy/policy.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <optional>
+#include <span>
+
+/// Two interpreters for single calls, which share no code: one of bytes, one of text.
+namespace cloister::policy {
+
+/// What the program returns for that call, or nothing for an instruction that the kernel would run but we do
+/// not read.
+[[nodiscard]] std::optional<std::uint32_t> run(std::span<const sock_filter> program,
+                                               const seccomp_data& call);
+
+struct Verdict {
+    Action action;
+    const Rule* rule = nullptr; ///< the rule that decided; null: else
+};
+
+/// What the text says of that call in the filter for that ABI.
+[[nodiscard]] Verdict evaluate(const Policy& policy, Arch arch, const Bindings& bindings,
+                               const seccomp_data& call);
+
+/// The first condition of the rule (an index) that the call does not meet, or nothing.
+[[nodiscard]] std::optional<std::size_t> failing_condition(const Policy& policy, const Rule& rule, Arch arch,
+                                                           const Bindings& bindings,
+                                                           const seccomp_data& call);
+
+} // namespace cloister::policy

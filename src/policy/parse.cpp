@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: MIT
+// Language version 1. One statement per line; '#' comment lines and blank lines anywhere; printable ASCII.
+//   file = header { declaration | rule | test }
+#include "policy/line.h"
+#include "policy/sha256.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace cloister::policy {
+namespace {
+
+constexpr std::array<std::string_view, 5> header_keys = {"policy", "syntax", "under", "arch", "else"};
+
+bool is_name(std::string_view text, bool upper) {
+    const auto letter = [upper](char c) { return upper ? c >= 'A' && c <= 'Z' : c >= 'a' && c <= 'z'; };
+    return !text.empty() && letter(text.front()) && std::all_of(text.begin(), text.end(), [&](char c) {
+        return letter(c) || (c >= '0' && c <= '9') || c == '_' || (c == '-' && !upper);
+    });
+}
+
+class Parser {
+  public:
+    Parser(std::string_view text, std::string_view file) {
+        policy_.text = text;
+        policy_.file = file;
+        policy_.sha256 = sha256_hex(text);
+    }
+
+    Policy run() {
+        std::string_view rest = policy_.text;
+        unsigned number = 0;
+        while (!rest.empty()) {
+            const auto end = std::min(rest.find('\n'), rest.size());
+            check_bytes(rest.substr(0, end), ++number);
+            const Line line{policy_, rest.substr(0, end), number};
+            // A comment is told by its first word, before anything looks for a reason in it.
+            const auto first = rest.substr(0, end).find_first_not_of(' ');
+            if (first < end && rest[first] != '#') {
+                statement(line);
+            }
+            rest.remove_prefix(std::min(end + 1, rest.size()));
+        }
+        if (header_ != header_keys.size()) {
+            const auto wanted = header_keys.at(header_ == 2 ? 3 : header_);
+            throw policy_.error_at({std::max(number, 1U), 1},
+                                   fmt::format("the file ends before '{}'", wanted));
+        }
+        return std::move(policy_);
+    }
+
+  private:
+    void check_bytes(std::string_view line, unsigned number) const {
+        if (line.size() > max_line_length) {
+            throw policy_.error_at({number, static_cast<unsigned>(max_line_length + 1)},
+                                   fmt::format("the line is longer than {} characters", max_line_length));
+        }
+        const auto bad = std::find_if(line.begin(), line.end(), [](char c) { return c < ' ' || c > '~'; });
+        if (bad == line.end()) {
+            return;
+        }
+        const auto byte = static_cast<unsigned char>(*bad);
+        const auto* what = byte == 0      ? "a NUL byte"
+                           : byte == '\r' ? "a carriage return: lines end in a line feed alone"
+                           : byte == '\t' ? "a tab: write spaces"
+                                          : nullptr;
+        throw policy_.error_at({number, static_cast<unsigned>(bad - line.begin() + 1)},
+                               what != nullptr ? what
+                                               : fmt::format("byte 0x{:02x} is not printable ASCII", byte));
+    }
+
+    // header = policy syntax [ under ] arch else, in this order
+    void statement(Line line) {
+        const auto word = line.take("a statement");
+        const auto* const key = std::find(header_keys.begin(), header_keys.end(), word.text);
+        if (key != header_keys.end()) {
+            header(line, word, static_cast<std::size_t>(key - header_keys.begin()));
+        } else if (word.text != "param" && word.text != "const" && word.text != "allow" &&
+                   word.text != "errno" && word.text != "kill-process" && word.text != "test") {
+            static const std::vector<std::string_view> keys = {"policy", "syntax",       "under", "arch",
+                                                               "else",   "param",        "const", "allow",
+                                                               "errno",  "kill-process", "test"};
+            line.fail(word.where,
+                      fmt::format("unknown statement '{}'{}", word.text, did_you_mean(word.text, keys)));
+        } else if (header_ != header_keys.size()) {
+            line.fail(word.where, fmt::format("expected '{}' before '{}'",
+                                              header_keys.at(header_ == 2 ? 3 : header_), word.text));
+        } else if (word.text == "param") {
+            param(line);
+        } else if (word.text == "const") {
+            constant(line);
+        } else if (word.text == "test") {
+            test(line, word.where);
+        } else {
+            rule(line, word);
+        }
+    }
+
+    void header(Line& line, Word word, std::size_t key) {
+        if (header_lines_.at(key) != 0) {
+            line.fail(word.where,
+                      fmt::format("'{}' is already given on line {}", word.text, header_lines_.at(key)));
+        }
+        if (header_ == 2 && key == 3) {
+            header_ = 3; // 'under' may be left out
+        }
+        if (key != header_) {
+            line.fail(word.where, header_ == header_keys.size()
+                                      ? fmt::format("'{}' belongs to the header, before 'arch'", word.text)
+                                      : fmt::format("expected '{}' before '{}'",
+                                                    header_keys.at(header_ == 2 ? 3 : header_), word.text));
+        }
+        header_lines_.at(key) = word.where.line;
+        ++header_;
+        switch (key) {
+        case 0:
+            title(line);
+            break;
+        case 1:
+            syntax(line);
+            break;
+        case 2:
+            policy_.under_where = line.end();
+            policy_.under = policy_name(line);
+            break;
+        case 3:
+            archs(line);
+            break;
+        default:
+            otherwise(line);
+        }
+        if (!line.reason().empty()) {
+            line.fail(line.end(), "unexpected ':': only param, const and rules have a reason");
+        }
+        line.finish();
+    }
+
+    std::string policy_name(Line& line) const {
+        const auto word = line.take("the name of a policy");
+        if (!is_name(word.text, false)) {
+            line.fail(word.where,
+                      fmt::format("'{}' is not a name: lower-case letters, digits, '-' and '_'", word.text));
+        }
+        return std::string{word.text};
+    }
+
+    // policy = "policy" name version
+    void title(Line& line) {
+        policy_.name = policy_name(line);
+        const auto word = line.take("a version");
+        const auto version = parse_number(line, word);
+        if (version == 0 || version > 0x7fffffff) {
+            line.fail(word.where, "a version is between 1 and 2147483647");
+        }
+        policy_.version = static_cast<unsigned>(version);
+    }
+
+    // syntax = "syntax" "1"
+    static void syntax(Line& line) {
+        const auto word = line.take("the version of the language, 1");
+        if (word.text != "1") {
+            line.fail(word.where, fmt::format("syntax '{}' is not known: only version 1 is", word.text));
+        }
+    }
+
+    // arch = "arch" ABI { ABI }
+    void archs(Line& line) {
+        do {
+            const auto word = line.take("x86_64 or aarch64");
+            const auto arch = arch_named(word.text);
+            if (!arch) {
+                line.fail(word.where,
+                          fmt::format("'{}' cannot be listed: x86_64 and aarch64 can", word.text));
+            }
+            if (std::find(policy_.archs.begin(), policy_.archs.end(), *arch) != policy_.archs.end()) {
+                line.fail(word.where, fmt::format("'{}' is listed twice", word.text));
+            }
+            policy_.archs.push_back(*arch);
+        } while (!line.done());
+    }
+
+    // else = "else" ( "kill-process" | "errno" ERRNO )
+    void otherwise(Line& line) {
+        const auto word = line.take("kill-process");
+        if (word.text == "allow") {
+            line.fail(word.where, "'else' cannot be permissive: write kill-process");
+        }
+        policy_.otherwise = action(line, word);
+    }
+
+    // action = "allow" | "errno" ERRNO | "kill-process"
+    static Action action(Line& line, Word word) {
+        if (word.text == "allow") {
+            return {Action::Kind::allow};
+        }
+        if (word.text == "kill-process") {
+            return {Action::Kind::kill_process};
+        }
+        if (word.text != "errno") {
+            line.fail(
+                word.where,
+                fmt::format("unknown action '{}': allow, errno NAME and kill-process are known", word.text));
+        }
+        const auto name = line.take("the name of an error, such as EPERM");
+        const auto code = errno_named(name.text);
+        if (!code) {
+            line.fail(name.where,
+                      fmt::format("unknown error '{}'{}", name.text, did_you_mean(name.text, all_errnos())));
+        }
+        return {Action::Kind::errno_code, *code};
+    }
+
+    // param = "param" "$"name "addr" ":" reason
+    void param(Line& line) {
+        const auto word = line.take("a parameter, such as $buffer");
+        if (word.text.front() != '$' || !is_name(word.text.substr(1), false)) {
+            line.fail(word.where,
+                      fmt::format("'{}' is not a parameter: '$' and a lower-case name", word.text));
+        }
+        const std::string name{word.text.substr(1)};
+        for (const auto& other : policy_.params) {
+            if (other.name == name) {
+                line.fail(word.where,
+                          fmt::format("'${}' is already defined on line {}", name, other.where.line));
+            }
+        }
+        if (policy_.params.size() == max_params) {
+            line.fail(word.where, fmt::format("more than {} parameters", max_params));
+        }
+        if (const auto type = line.take("the type, addr"); type.text != "addr") {
+            line.fail(type.where, fmt::format("unknown type '{}': only addr is known", type.text));
+        }
+        line.finish();
+        line.require_reason();
+        policy_.params.push_back({name, std::string{line.reason()}, word.where});
+    }
+
+    // const = "const" NAME operand ":" reason
+    void constant(Line& line) {
+        const auto word = line.take("a constant, such as SIZE");
+        if (!is_name(word.text, true)) {
+            line.fail(word.where,
+                      fmt::format("'{}' is not a constant: upper-case letters, digits and '_'", word.text));
+        }
+        if (constant_named(word.text)) {
+            line.fail(word.where, fmt::format("'{}' is a constant of the kernel already", word.text));
+        }
+        for (const auto& other : policy_.consts) {
+            if (other.name == word.text) {
+                line.fail(word.where,
+                          fmt::format("'{}' is already defined on line {}", word.text, other.where.line));
+            }
+        }
+        const auto value = line.take("a value");
+        auto operand = parse_operand(policy_, line, value);
+        if (operand.param) {
+            line.fail(value.where, "a constant cannot be a parameter");
+        }
+        line.finish();
+        line.require_reason();
+        policy_.consts.push_back(
+            {std::string{word.text}, std::move(operand), std::string{line.reason()}, word.where});
+    }
+
+    // rule = action syscall { argument } ":" reason          (kill-process may leave the reason out)
+    void rule(Line& line, Word first) {
+        Rule rule;
+        rule.where = first.where;
+        rule.action = action(line, first);
+        const auto name = line.take("a system call");
+        for (const auto arch : policy_.archs) {
+            if (!number_of(abi_of(arch), name.text)) {
+                line.fail(name.where, not_a_call(name.text, abi_of(arch)));
+            }
+        }
+        rule.prototype = prototype_of(name.text);
+        if (rule.prototype == nullptr) {
+            line.fail(name.where,
+                      fmt::format("the prototype of '{}' is not known here, so no rule can name its "
+                                  "arguments",
+                                  name.text));
+        }
+        for (const auto& parameter : rule.prototype->parameters) {
+            rule.conditions.push_back(condition(line, *rule.prototype, parameter));
+        }
+        if (!line.done()) {
+            line.fail(line.peek().where,
+                      fmt::format("unexpected '{}': {} has {} argument{}", line.peek().text, name.text,
+                                  rule.conditions.size(), rule.conditions.size() == 1 ? "" : "s"));
+        }
+        line.finish();
+        if (rule.action.kind != Action::Kind::kill_process) {
+            line.require_reason();
+        }
+        rule.reason = line.reason();
+        check_place(line, rule, name);
+        policy_.rules.push_back(std::move(rule));
+    }
+
+    // argument = name ( "any" | op operand )          op = "==" | "<=" | ">=" | "in"
+    Condition condition(Line& line, const Prototype& prototype, const Parameter& parameter) const {
+        const auto missing = fmt::format("the argument '{}' of {} ('{} any' if it may be anything)",
+                                         parameter.name, prototype.name, parameter.name);
+        const auto name = line.take(missing);
+        if (name.text != parameter.name) {
+            line.fail(name.where, fmt::format("expected {}, found '{}'", missing, name.text));
+        }
+        Condition condition;
+        condition.where = name.where;
+        const auto op = line.take("==, <=, >=, in or any");
+        if (op.text == "any") {
+            return condition;
+        }
+        if (op.text == "!=") {
+            line.fail(op.where,
+                      "'!=' does not exist: to forbid one value of a register is to forget the others. "
+                      "Say what may pass: ==, <=, >= or in");
+        }
+        if (op.text != "==" && op.text != "<=" && op.text != ">=" && op.text != "in") {
+            line.fail(op.where,
+                      fmt::format("unknown operator '{}': ==, <=, >=, in and any are known", op.text));
+        }
+        condition.op = op.text == "=="   ? Op::eq
+                       : op.text == "<=" ? Op::le
+                       : op.text == ">=" ? Op::ge
+                                         : Op::in;
+        const auto value = line.take("a value");
+        condition.operand = parse_operand(policy_, line, value);
+        if (condition.operand.param && condition.op == Op::in) {
+            line.fail(value.where, "'in' takes bits, not an address");
+        }
+        if (parameter.narrow() && (condition.operand.param || condition.operand.value > 0xffffffff)) {
+            line.fail(value.where,
+                      fmt::format("'{}' does not fit '{}': the kernel reads only 32 bits of it and would "
+                                  "not see the rest",
+                                  value.text, parameter.name));
+        }
+        return condition;
+    }
+
+    // Rules for one call stand together, so that whoever reads one has read them all.
+    void check_place(const Line& line, const Rule& rule, Word name) const {
+        if (policy_.rules.size() == max_rules) {
+            line.fail(rule.where, fmt::format("more than {} rules", max_rules));
+        }
+        for (const auto& other : policy_.rules) {
+            if (other.prototype != rule.prototype) {
+                continue;
+            }
+            if (policy_.rules.back().prototype != rule.prototype) {
+                line.fail(name.where,
+                          fmt::format("the rules for {} stand next to each other: another one is on line {}",
+                                      name.text, other.where.line));
+            }
+            const auto same = [](const Condition& a, const Condition& b) {
+                return a.op == b.op && a.operand.value == b.operand.value &&
+                       a.operand.param == b.operand.param;
+            };
+            if (std::equal(other.conditions.begin(), other.conditions.end(), rule.conditions.begin(), same)) {
+                line.fail(rule.where,
+                          fmt::format("this rule repeats the conditions of line {}", other.where.line));
+            }
+        }
+    }
+
+    // test = "test" ( "allow" | "kill" | "errno" ERRNO ) pattern          ('kill': the else action)
+    void test(Line& line, Where where) {
+        Test test;
+        test.where = where;
+        const auto verdict = line.take("allow, kill or errno NAME");
+        if (verdict.text == "allow" || verdict.text == "errno") {
+            test.expected = action(line, verdict);
+        } else if (verdict.text != "kill") {
+            line.fail(verdict.where, fmt::format("unknown verdict '{}': allow, kill and errno NAME are known",
+                                                 verdict.text));
+        }
+        test.pattern = parse_pattern(policy_, line);
+        if (!line.reason().empty()) {
+            line.fail(line.end(), "unexpected ':': only param, const and rules have a reason");
+        }
+        line.finish();
+        policy_.tests.push_back(std::move(test));
+    }
+
+    Policy policy_;
+    std::size_t header_ = 0; ///< how many of header_keys are behind us
+    std::array<unsigned, header_keys.size()> header_lines_{};
+};
+
+} // namespace
+
+tl::expected<Policy, Error> parse(std::string_view text, std::string_view file_name) {
+    try {
+        return Parser{text, file_name}.run();
+    } catch (Error& error) {
+        return tl::unexpected{std::move(error)};
+    }
+}
+
+tl::expected<Pattern, Error> parse_pattern(const Policy& policy, std::string_view text) {
+    Policy frame = policy; // the names of that policy, but errors point into the question
+    frame.file = "call";
+    frame.text = text;
+    try {
+        Line line{frame, frame.text, 1};
+        auto pattern = parse_pattern(frame, line);
+        line.finish();
+        return pattern;
+    } catch (Error& error) {
+        return tl::unexpected{std::move(error)};
+    }
+}
+
+} // namespace cloister::policy
