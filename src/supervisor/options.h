@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "supervisor/address.h"
+#include "supervisor/log.h"
+#include "sys/exit_code.h"
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <sys/types.h>
+#include <tl/expected.hpp>
+#include <unistd.h>
+#include <vector>
+
+namespace cloister::supervisor {
+
+constexpr size_t max_listeners = 64;
+constexpr unsigned max_max_connections = 1000;
+
+/// Whom cloisterd becomes. Never root, neither user nor group.
+struct User {
+    uid_t uid;
+    gid_t gid;
+    std::string name; ///< the number, where there is no account
+};
+
+struct Options {
+    std::vector<Address> listen;
+    bool listen_given = false; ///< on the command line or in the environment
+    std::optional<User> user;
+    std::filesystem::path policy_dir; ///< absolute
+    unsigned max_connections = max_max_connections;
+    std::chrono::milliseconds idle_timeout = std::chrono::seconds{60};
+    std::chrono::milliseconds lifetime = std::chrono::minutes{10};
+    std::chrono::milliseconds drain_timeout = std::chrono::seconds{30};
+    std::chrono::seconds cpu_limit{10};
+    LogFormat log_format = LogFormat::json;
+    bool check = false;
+    std::vector<std::string> warnings; ///< sentences for the log
+};
+
+/// Nothing to run: print `out` to stdout or `err` to stderr (both end in a newline) and exit with `code`.
+struct Exit {
+    ExitCode code;
+    std::string out, err;
+};
+
+/// What the command line is read against.
+struct Surroundings {
+    std::filesystem::path default_policy_dir;
+    std::function<std::string(const std::filesystem::path& policy_dir)> version_text;
+    uid_t euid = ::geteuid();
+    std::function<const char*(const char*)> environment = ::getenv;
+};
+
+/// Option over environment (CLOISTER_IDLE_TIMEOUT for --idle-timeout; an empty one counts as unset) over
+/// default.
+[[nodiscard]] tl::expected<Options, Exit> parse_options(int argc, const char* const* argv,
+                                                        const Surroundings& surroundings);
+
+} // namespace cloister::supervisor

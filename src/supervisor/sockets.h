@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "supervisor/options.h"
+#include "sys/exit_code.h"
+#include "sys/fd.h"
+
+#include <string>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <tl/expected.hpp>
+#include <vector>
+
+namespace cloister::supervisor {
+
+/// A socket that listens, with every option set that an accepted TCP socket inherits. AF_UNIX inherits none.
+struct Listener {
+    Fd fd;
+    std::string name; ///< the bound address with its real port: "127.0.0.1:7007", "[::1]:7007", "unix:/run/x"
+    sockaddr_storage address;
+    socklen_t address_length;
+    bool is_unix;
+    bool activated;   ///< passed to us, not bound by us
+    dev_t device = 0; ///< of the file of a unix socket that we bound
+    ino_t inode = 0;
+};
+
+struct Failure {
+    ExitCode code;
+    std::string message; ///< one sentence: what was asked, what the kernel said, the cure
+};
+
+/// The sockets of sd_listen_fds(3), not looked at yet.
+struct Activation {
+    struct Socket {
+        Fd fd;
+        std::string name; ///< of LISTEN_FDNAMES
+    };
+    std::vector<Socket> sockets;
+};
+
+/// Opens /dev/null as each of 0, 1, 2 that is closed, so that no socket is ever taken for one of them.
+void open_standard_fds();
+
+/// Takes the sockets of LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES, once: the variables are unset.
+[[nodiscard]] tl::expected<Activation, Failure> take_activation();
+
+/// Binds every address of the options, and checks what was passed, which takes the place of the default
+/// address. A unix socket gets its exact mode and, as root, the user as its owner.
+[[nodiscard]] tl::expected<std::vector<Listener>, Failure> open_listeners(const Options& options,
+                                                                          Activation activation);
+
+/// Removes the files of the unix sockets that we bound, unless another one is there by now.
+void remove_unix_paths(const std::vector<Listener>& listeners);
+
+} // namespace cloister::supervisor

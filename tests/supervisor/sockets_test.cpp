@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: MIT
+#include "supervisor/sockets.h"
+
+#include "child.h"
+
+#include <arpa/inet.h>
+#include <array>
+#include <cstdlib>
+#include <fcntl.h>
+#include <filesystem>
+#include <fmt/format.h>
+#include <fstream>
+#include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+
+namespace cloister::supervisor {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
+
+class Sockets : public ::testing::Test {
+  protected:
+    Sockets() {
+        std::string pattern = (std::filesystem::temp_directory_path() / "cloister-sockets-XXXXXX").string();
+        directory = ::mkdtemp(pattern.data());
+    }
+    ~Sockets() override { std::filesystem::remove_all(directory); }
+    Sockets(const Sockets&) = delete;
+    Sockets& operator=(const Sockets&) = delete;
+
+    static Options listen_on(const std::vector<std::string>& addresses) {
+        Options options;
+        options.listen_given = true;
+        for (const auto& text : addresses) {
+            options.listen.push_back(parse_address(text).value());
+        }
+        return options;
+    }
+    static std::vector<Listener> open(const std::vector<std::string>& addresses) {
+        auto listeners = open_listeners(listen_on(addresses), {});
+        EXPECT_TRUE(listeners) << listeners.error().message;
+        return listeners ? std::move(*listeners) : std::vector<Listener>{};
+    }
+    static Failure failure_of(const std::vector<std::string>& addresses) {
+        auto listeners = open_listeners(listen_on(addresses), {});
+        return listeners ? Failure{ExitCode::Ok, "it was opened"} : listeners.error();
+    }
+    static Fd client_of(const Address& address) {
+        Fd client{::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+        const auto* generic = reinterpret_cast<const sockaddr*>(&address.storage);
+        return ::connect(client.get(), generic, address.length) == 0 ? std::move(client) : Fd{};
+    }
+    static Fd client_of(const std::string& address) { return client_of(parse_address(address).value()); }
+    [[nodiscard]] std::string path(const std::string& name = "socket") const { return directory / name; }
+    [[nodiscard]] std::string unix_address(const std::string& rest = "") const {
+        return "unix:" + path() + rest;
+    }
+
+    std::filesystem::path directory;
+};
+
+int int_option(int fd, int level, int option) {
+    int value = -1;
+    socklen_t length = sizeof value;
+    return ::getsockopt(fd, level, option, &value, &length) == 0 ? value : -1;
+}
+
+std::chrono::microseconds timeout_option(int fd, int option) {
+    timeval value{};
+    socklen_t length = sizeof value;
+    ::getsockopt(fd, SOL_SOCKET, option, &value, &length);
+    return std::chrono::seconds{value.tv_sec} + std::chrono::microseconds{value.tv_usec};
+}
+
+std::string port_in(const Listener& listener) {
+    return fmt::format("{}", port_of(listener.address));
+}
+
+TEST_F(Sockets, TellTheRealPort) {
+    const auto listeners = open({"127.0.0.1:0", "[::1]:0"});
+    ASSERT_EQ(listeners.size(), 2U);
+    EXPECT_THAT(listeners[0].name, MatchesRegex("127\\.0\\.0\\.1:[1-9][0-9]+"));
+    EXPECT_THAT(listeners[1].name, MatchesRegex("\\[::1\\]:[1-9][0-9]+"));
+    for (const auto& listener : listeners) {
+        EXPECT_TRUE(client_of(listener.name).valid()) << listener.name;
+        EXPECT_FALSE(listener.is_unix);
+        EXPECT_FALSE(listener.activated);
+    }
+}
+
+TEST_F(Sockets, AreNonBlockingAndClosedOnExec) {
+    for (const auto& listener : open({"127.0.0.1:0", unix_address()})) {
+        EXPECT_TRUE(::fcntl(listener.fd.get(), F_GETFL) & O_NONBLOCK);
+        EXPECT_TRUE(::fcntl(listener.fd.get(), F_GETFD) & FD_CLOEXEC);
+        EXPECT_EQ(int_option(listener.fd.get(), SOL_SOCKET, SO_ACCEPTCONN), 1);
+    }
+}
+
+TEST_F(Sockets, GiveAcceptedConnectionsEveryOption) {
+    for (const std::string address : {"127.0.0.1:0", "[::1]:0"}) {
+        auto options = listen_on({address});
+        options.idle_timeout = 1501ms; // no multiple of a tick
+        const auto listeners = open_listeners(options, {}).value();
+        const Fd client = client_of(listeners[0].name);
+        const Fd connection{::accept4(listeners[0].fd.get(), nullptr, nullptr, 0)};
+        ASSERT_TRUE(connection.valid());
+        const int fd = connection.get();
+        EXPECT_GE(timeout_option(fd, SO_RCVTIMEO), 1501ms);
+        EXPECT_LE(timeout_option(fd, SO_RCVTIMEO), 1511ms);
+        EXPECT_GE(timeout_option(fd, SO_SNDTIMEO), 1501ms);
+        EXPECT_LE(timeout_option(fd, SO_SNDTIMEO), 1511ms);
+        EXPECT_EQ(int_option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+        EXPECT_EQ(int_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 1501);
+        EXPECT_EQ(int_option(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+        EXPECT_EQ(int_option(fd, SOL_SOCKET, SO_OOBINLINE), 1);
+    }
+}
+
+TEST_F(Sockets, TakeTheShortestAndTheLongestIdleTimeout) {
+    for (const std::chrono::milliseconds timeout : {1ms, 999ms, 86'400'000ms}) {
+        auto options = listen_on({"127.0.0.1:0"});
+        options.idle_timeout = timeout;
+        const auto listeners = open_listeners(options, {});
+        EXPECT_TRUE(listeners) << listeners.error().message;
+    }
+}
+
+TEST_F(Sockets, OfAnyIpv6AddressTakeIpv4Too) {
+    const auto listeners = open({"[::]:0"});
+    EXPECT_TRUE(client_of("127.0.0.1:" + port_in(listeners[0])).valid());
+    EXPECT_TRUE(client_of("[::1]:" + port_in(listeners[0])).valid());
+}
+
+TEST_F(Sockets, OfAnyIpv6AddressLeaveIpv4ToTheOneBesideThem) {
+    for (const bool ipv6_first : {true, false}) {
+        std::vector<Listener> listeners;
+        for (int attempt = 0; attempt < 20 && listeners.empty();
+             ++attempt) { // another process may take the port
+            const auto port = port_in(open({"[::]:0"})[0]);
+            auto addresses = std::vector<std::string>{"[::]:" + port, "0.0.0.0:" + port};
+            std::swap(addresses[0], addresses[ipv6_first ? 0 : 1]);
+            listeners = open_listeners(listen_on(addresses), {}).value_or(std::vector<Listener>{});
+        }
+        ASSERT_EQ(listeners.size(), 2U);
+        const Fd client = client_of("127.0.0.1:" + port_in(listeners[0]));
+        for (const auto& listener : listeners) {
+            const Fd connection{::accept4(listener.fd.get(), nullptr, nullptr, 0)};
+            EXPECT_EQ(connection.valid(), is_any_ipv4(listener.address)) << listener.name;
+        }
+    }
+}
+
+TEST_F(Sockets, OfAnyIpv6AddressStayDualWhenPortsAreChosenFreely) {
+    const auto listeners = open({"0.0.0.0:0", "[::]:0"});
+    ASSERT_EQ(listeners.size(), 2U);
+    EXPECT_EQ(int_option(listeners[1].fd.get(), IPPROTO_IPV6, IPV6_V6ONLY), 0);
+}
+
+TEST_F(Sockets, AreRefusedWithACureWhenThePortIsBusy) {
+    const auto first = open({"127.0.0.1:0"});
+    const auto failure = failure_of({first[0].name});
+    EXPECT_EQ(failure.code, ExitCode::Unavailable);
+    EXPECT_EQ(failure.message,
+              fmt::format("--listen {}: the port is in use, or two addresses given overlap; see who "
+                          "has it with ss -ltnp 'sport = :{}', or give another",
+                          first[0].name, port_in(first[0])));
+}
+
+TEST_F(Sockets, AreBoundAgainAtOnceAfterAConnection) {
+    // An address of this process' own: nobody else takes its port in between.
+    const auto first =
+        open({fmt::format("127.77.{}.{}:0", (::getpid() >> 8) & 255, ::getpid() & 255)})[0].name;
+    {
+        const auto listeners = open({first});
+        const Fd client = client_of(first);
+        // Our end is closed first and stays in TIME_WAIT.
+        EXPECT_TRUE(Fd{::accept4(listeners[0].fd.get(), nullptr, nullptr, 0)}.valid());
+    }
+    EXPECT_EQ(open({first}).size(), 1U);
+}
+
+TEST_F(Sockets, AreRefusedWhereNoInterfaceHasTheAddress) {
+    const auto v4 = failure_of({"192.0.2.1:0"}); // TEST-NET-1
+    EXPECT_EQ(v4.code, ExitCode::Unavailable);
+    EXPECT_EQ(v4.message,
+              "--listen 192.0.2.1:0: no interface has this address; see ip address, or listen on 0.0.0.0");
+    const auto v6 = failure_of({"[2001:db8::1]:0"});
+    EXPECT_EQ(v6.code, ExitCode::Unavailable);
+    EXPECT_EQ(v6.message, "--listen [2001:db8::1]:0: no interface has this address, or IPv6 is off (sysctl "
+                          "net.ipv6.conf.all.disable_ipv6); see ip -6 address");
+}
+
+TEST_F(Sockets, OnLowPortsAreRefusedWithoutPermission) {
+    int lowest = 0;
+    std::ifstream{"/proc/sys/net/ipv4/ip_unprivileged_port_start"} >> lowest;
+    if (lowest < 2) {
+        GTEST_SKIP() << "every port is open to everybody here";
+    }
+    const auto report = test::in_child([] {
+        test::become_ordinary();
+        const auto failure = failure_of({"127.0.0.1:1"});
+        return fmt::format("{} {}", static_cast<int>(failure.code), failure.message);
+    });
+    EXPECT_EQ(
+        report,
+        fmt::format("77 --listen 127.0.0.1:1: ports below {} (sysctl "
+                    "net.ipv4.ip_unprivileged_port_start) need CAP_NET_BIND_SERVICE; give a higher one, "
+                    "start as root with --user, or have the service manager pass the socket",
+                    lowest));
+}
+
+TEST_F(Sockets, OfUnixPathsHaveTheExactModeWhateverTheUmask) {
+    const mode_t saved = ::umask(0777);
+    const auto listeners = open({unix_address(",mode=0606"), "unix:" + path("other")});
+    const mode_t during = ::umask(saved);
+    struct stat status {};
+    ASSERT_EQ(::lstat(path().c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 07777, 0606U);
+    ASSERT_EQ(::lstat(path("other").c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 07777, 0660U);
+    EXPECT_EQ(during, 0777U) << "the umask was not put back";
+    EXPECT_EQ(listeners[0].name, unix_address());
+    EXPECT_TRUE(listeners[0].is_unix);
+    EXPECT_TRUE(client_of(unix_address()).valid());
+}
+
+TEST_F(Sockets, OfUnixPathsBelongToTheUser) {
+    if (::geteuid() != 0) {
+        GTEST_SKIP() << "only root can give a file away";
+    }
+    auto options = listen_on({unix_address()});
+    options.user = User{61008, 61009, "61008"};
+    const auto listeners = open_listeners(options, {}).value();
+    struct stat status {};
+    ASSERT_EQ(::lstat(path().c_str(), &status), 0);
+    EXPECT_EQ(status.st_uid, 61008U);
+    EXPECT_EQ(status.st_gid, 61009U);
+}
+
+TEST_F(Sockets, ReplaceAStaleUnixSocket) {
+    { const auto dead = open({unix_address()}); } // closed, and its file left behind
+    ASSERT_TRUE(std::filesystem::exists(path()));
+    const auto listeners = open({unix_address()});
+    EXPECT_TRUE(client_of(unix_address()).valid());
+}
+
+TEST_F(Sockets, LeaveALiveUnixSocketAlone) {
+    const auto live = open({unix_address()});
+    const auto failure = failure_of({unix_address()});
+    EXPECT_EQ(failure.code, ExitCode::Unavailable);
+    EXPECT_EQ(failure.message,
+              fmt::format("--listen {}: the socket there is in use; stop its owner, or give another path",
+                          unix_address()));
+    EXPECT_TRUE(client_of(unix_address()).valid());
+}
+
+TEST_F(Sockets, LeaveOtherFilesAlone) {
+    std::ofstream{path()} << "precious";
+    std::filesystem::create_symlink("nowhere", path("link"));
+    for (const auto& name : {path(), path("link"), directory.string()}) {
+        const auto failure = failure_of({"unix:" + name});
+        EXPECT_EQ(failure.code, ExitCode::Unavailable);
+        EXPECT_EQ(failure.message,
+                  fmt::format("--listen unix:{}: the file there is not a socket; remove it, or give "
+                              "another path",
+                              name));
+    }
+    EXPECT_EQ(std::filesystem::file_size(path()), 8U);
+}
+
+TEST_F(Sockets, OfUnixPathsNeedTheDirectoryAndPermission) {
+    const auto missing = failure_of({"unix:" + path("no/socket")});
+    EXPECT_EQ(missing.code, ExitCode::NoInput);
+    EXPECT_EQ(missing.message,
+              fmt::format("--listen unix:{}: the directory is not there; create it", path("no/socket")));
+    std::filesystem::permissions(directory, std::filesystem::perms{0555});
+    const auto report = test::in_child([&] {
+        test::become_ordinary();
+        const auto failure = failure_of({unix_address()});
+        return fmt::format("{} {}", static_cast<int>(failure.code), failure.message);
+    });
+    std::filesystem::permissions(directory, std::filesystem::perms{0755});
+    EXPECT_EQ(
+        report,
+        fmt::format("77 --listen {}: no permission to create a file there; give a directory that is ours",
+                    unix_address()));
+}
+
+TEST_F(Sockets, RemoveTheirOwnUnixPathAndNoOther) {
+    const auto listeners = open({unix_address(), "unix:" + path("replaced")});
+    std::filesystem::rename(path("replaced"), path("aside"));
+    const auto other = open({"unix:" + path("replaced")});
+    remove_unix_paths(listeners);
+    EXPECT_FALSE(std::filesystem::exists(path()));
+    EXPECT_TRUE(std::filesystem::exists(path("replaced")));
+}
+
+TEST_F(Sockets, LeaveNoUnixPathBehindWhenALaterOneFails) {
+    EXPECT_EQ(failure_of({unix_address(), "192.0.2.1:0"}).code, ExitCode::Unavailable);
+    EXPECT_FALSE(std::filesystem::exists(path()));
+}
+
+TEST_F(Sockets, AreNeverDescriptors0To2) {
+    const auto report = test::in_child([] {
+        ::close(0);
+        ::close(1);
+        ::close(2);
+        open_standard_fds();
+        const auto listeners = open({"127.0.0.1:0"});
+        struct stat null {};
+        struct stat standard {};
+        ::stat("/dev/null", &null);
+        bool all_null = true;
+        for (int fd = 0; fd <= 2; ++fd) {
+            all_null &= ::fstat(fd, &standard) == 0 && standard.st_rdev == null.st_rdev;
+        }
+        return fmt::format("{} {}", all_null, listeners[0].fd.get() > 2);
+    });
+    EXPECT_EQ(report, "true true");
+}
+
+TEST_F(Sockets, LeaveOpenStandardDescriptorsAsTheyAre) {
+    const auto report = test::in_child([this] {
+        const Fd file{::open(path("out").c_str(), O_WRONLY | O_CREAT, 0600)};
+        ::dup2(file.get(), 1);
+        ::close(0);
+        open_standard_fds();
+        struct stat status {};
+        return fmt::format("{} {}", ::fstat(1, &status) == 0 && S_ISREG(status.st_mode), ::fcntl(0, F_GETFD));
+    });
+    EXPECT_EQ(report, "true 0");
+}
+
+} // namespace
+} // namespace cloister::supervisor
