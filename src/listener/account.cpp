@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+//
+// The server's account of a connection: one record at its end.
+#include "cell/cell.h"
+#include "listener/ends.h"
+#include "listener/server.h"
+#include "sys/calls.h"
+#include "sys/die.h"
+
+#include <arpa/inet.h>
+#include <cstdio>
+#include <cstring>
+#include <netinet/in.h>
+#include <sys/wait.h>
+
+namespace cloister::listener {
+namespace {
+
+constexpr std::uint64_t failed_setups_limit = 32;
+
+std::int64_t micros(const timeval& time) { return time.tv_sec * 1'000'000 + time.tv_usec; }
+
+/// `127.0.0.1:5000`, `[fe80::1%2]:5000`, `unix:uid=1000,pid=4711`.
+struct PeerText {
+    char text[80];
+
+    explicit PeerText(const Peer& peer) {
+        char address[INET6_ADDRSTRLEN] = "?";
+        if (peer.family == AF_INET) {
+            inet_ntop(AF_INET, peer.address, address, sizeof address);
+            (void)std::snprintf(text, sizeof text, "%s:%u", address, peer.port);
+        } else if (peer.family == AF_INET6) {
+            inet_ntop(AF_INET6, peer.address, address, sizeof address);
+            if (peer.scope != 0) {
+                (void)std::snprintf(text, sizeof text, "[%s%%%u]:%u", address, peer.scope, peer.port);
+            } else {
+                (void)std::snprintf(text, sizeof text, "[%s]:%u", address, peer.port);
+            }
+        } else {
+            (void)std::snprintf(text, sizeof text, "unix:uid=%u,pid=%d", peer.uid, peer.pid);
+        }
+    }
+};
+
+} // namespace
+
+void Server::log_end(const Cell& cell, int status, const rusage& usage) {
+    const End end = end_of(status, cell.ended_by_us);
+    const PeerText peer{cell.peer};
+    if (end.failed_setup) {
+        if (++failed_setups_ >= failed_setups_limit) {
+            die(ExitCode::SelfTest, "%lu cells in a row could not be confined, the last one at %.*s", failed_setups_,
+                static_cast<int>(end.reason.size()), end.reason.data());
+        }
+    } else {
+        failed_setups_ = 0;
+    }
+    if (is_canary(cell) && end.reason == "closed") {
+        return;
+    }
+    if (end.reason == "violation") {
+        Record violation = record(Level::error, "violation");
+        violation.number("conn", static_cast<std::int64_t>(cell.connection)).number("pid", cell.pid);
+        violation.text("listener", plan_.listeners[cell.listener].name).text("peer", peer.text);
+        log(violation);
+    }
+    Record ended = record(end.level, "connection");
+    ended.number("conn", static_cast<std::int64_t>(cell.connection)).number("pid", cell.pid);
+    ended.text("listener", plan_.listeners[cell.listener].name).text("peer", peer.text);
+    ended.time("start", cell.started_ns + realtime_offset_ns_);
+    ended.number("duration_ms", (now_ns_ - cell.started_ns) / 1'000'000).text("reason", end.reason);
+    if (WIFEXITED(status)) {
+        ended.number("exit", WEXITSTATUS(status)).none("signal");
+    } else {
+        ended.none("exit").number("signal", WTERMSIG(status));
+    }
+    ended.number("cpu_us", micros(usage.ru_utime) + micros(usage.ru_stime)).number("maxrss_kb", usage.ru_maxrss);
+    log(ended);
+}
+
+/// The supervisor's own connection, made to see that we echo; it told us from where.
+bool Server::is_canary(const Cell& cell) const {
+    if (cell.peer.family == AF_UNIX) {
+        return cell.peer.pid == supervisor_;
+    }
+    const sockaddr_storage& canary = canaries_[cell.listener];
+    if (canary.ss_family != cell.peer.family) {
+        return false;
+    }
+    if (cell.peer.family == AF_INET) {
+        const auto& in = reinterpret_cast<const sockaddr_in&>(canary);
+        return ntohs(in.sin_port) == cell.peer.port && std::memcmp(&in.sin_addr, cell.peer.address, sizeof in.sin_addr) == 0;
+    }
+    const auto& in6 = reinterpret_cast<const sockaddr_in6&>(canary);
+    return ntohs(in6.sin6_port) == cell.peer.port && std::memcmp(&in6.sin6_addr, cell.peer.address, sizeof in6.sin6_addr) == 0;
+}
+
+void expect_violator_to_die(const cell::Layout* layout) {
+    const void* const stack_top = layout->arena.stack + sizeof layout->arena.stack;
+    const auto pid = static_cast<pid_t>(
+        cell::cloister_clone_cell(layout, stack_top, cell::clone_flags, cell::Duty::Violate));
+    if (pid < 0) {
+        die(ExitCode::SystemCall, "cannot fork a cell: clone: %s", error_text(pid));
+    }
+    const std::uint64_t exit_signal = std::uint64_t{1} << (cell::exit_signal - 1);
+    const timespec deadline{10, 0};
+    siginfo_t info{};
+    int status = 0;
+    rusage usage{};
+    (void)sys::sigtimedwait(&exit_signal, &info, &deadline); // a hint: wait4 decides
+    const long reaped = sys::wait4(pid, &status, WNOHANG | __WALL, &usage);
+    if (reaped != pid || !WIFSIGNALED(status) || WTERMSIG(status) != SIGSYS) {
+        sys::tgkill(pid, pid, SIGKILL);
+        die(ExitCode::SelfTest, "a cell that broke its policy should have died of SIGSYS (31); it %s %d (%s)",
+            reaped != pid ? "still lives, process" : (WIFEXITED(status) ? "exited with" : "died of signal"),
+            reaped != pid ? pid : (WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status)),
+            reaped != pid ? "after 10 s" : end_of(status, false).reason.data());
+    }
+}
+
+} // namespace cloister::listener

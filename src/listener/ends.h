@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "sys/record.h"
+
+#include <string_view>
+
+namespace cloister::listener {
+
+/// What the log says of a connection's end.
+struct End {
+    std::string_view reason;
+    Level level;
+    bool failed_setup; ///< the cell could not be confined and has received nothing
+};
+
+/// `wait_status` as of wait4(2). `ended_by_us`: we sent SIGKILL, so that signal is no crash.
+[[nodiscard]] End end_of(int wait_status, bool ended_by_us);
+
+} // namespace cloister::listener

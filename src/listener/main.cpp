@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+//
+// cloister-listener: one generation. It holds the sockets, forks a cell for each connection, and never reads what a
+// client sent. From install_filter on nothing is allocated, mapped, opened or executed.
+#include "confine/confine.h"
+#include "listener/memory.h"
+#include "listener/server.h"
+#include "plan/plan.h"
+#include "sys/calls.h"
+#include "sys/die.h"
+
+#include <cerrno>
+#include <csignal>
+#include <fcntl.h>
+#include <new>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace cloister::listener {
+namespace {
+
+void expect_started_by_cloisterd(int argc) {
+    int type = 0;
+    socklen_t length = sizeof type;
+    if (argc != 2 || getsockopt(plan::control_fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0 || type != SOCK_SEQPACKET) {
+        die(ExitCode::Usage, "this program is started by cloisterd, not by hand; see cloisterd --help");
+    }
+}
+
+int open_proc(const char* path) {
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        die(ExitCode::SystemCall, "cannot open %s: %s; mount /proc", path, error_text(errno));
+    }
+    return fd;
+}
+
+void move_fd(int from, int to) {
+    if (from != to && (dup3(from, to, O_CLOEXEC) != to || close(from) != 0)) {
+        die(ExitCode::SystemCall, "cannot move descriptor %d to %d: %s", from, to, error_text(errno));
+    }
+}
+
+void open_signals() {
+    const std::uint64_t blocked = blocked_signals();
+    sigset_t set;
+    sigemptyset(&set);
+    for (int signal = 1; signal < NSIG; ++signal) {
+        if ((blocked >> (signal - 1) & 1U) != 0) {
+            sigaddset(&set, signal);
+        }
+    }
+    const int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (fd < 0) {
+        die(ExitCode::SystemCall, "signalfd: %s", error_text(errno));
+    }
+    move_fd(fd, plan::signal_fd);
+}
+
+/// Says where our memory lies; gets the plan whose programs are proved for that place.
+const plan::Plan& ask_for_plan(const cell::Layout* layout) {
+    plan::Message message{};
+    message.tag = plan::Message::Tag::Hello;
+    message.layout = layout;
+    Fd sealed;
+    if (!plan::send_message(plan::control_fd, message) ||
+        !plan::receive_message(plan::control_fd, message, &sealed) || message.tag != plan::Message::Tag::Plan) {
+        die(ExitCode::SelfTest, "no plan from cloisterd: %s", error_text(errno));
+    }
+    return plan::open_sealed(sealed.get(), layout);
+}
+
+/// Only the descriptors of the plan stay open.
+void close_the_rest(const plan::Plan& plan) {
+    const unsigned last = plan::first_listener_fd + plan.listener_count - 1;
+    if (close_range(last + 1, plan::status_fd - 1, 0) != 0 || close_range(plan::status_fd + 1, ~0U, 0) != 0) {
+        die(ExitCode::SystemCall, "close_range: %s", error_text(errno));
+    }
+    close(plan::connection_fd); // free from here on: accept4 returns the lowest
+    struct stat status {};
+    for (unsigned fd = plan::first_listener_fd; fd <= last; ++fd) {
+        if (fstat(static_cast<int>(fd), &status) != 0 || !S_ISSOCK(status.st_mode)) {
+            bug("descriptor %u is not a listening socket", fd);
+        }
+    }
+}
+
+alignas(Server) std::byte server_memory[sizeof(Server)];
+
+int run(int argc) {
+    expect_started_by_cloisterd(argc);
+    confine::reset_signals(blocked_signals());
+    prctl(PR_SET_NAME, "cloister-listen");
+    const pid_t supervisor = getppid();
+    const cell::Layout* const layout = reserve_layout();
+    const plan::Plan& plan = ask_for_plan(layout);
+    auto& server = *new (server_memory) Server{plan, layout, supervisor};
+    open_signals();
+
+    plan::Message armed{};
+    armed.tag = plan::Message::Tag::Armed;
+    armed.bounding_empty = confine::empty_bounding_set() ? 1 : 0;
+    (void)confine::become(plan.uid, plan.gid);
+    confine::drop_all_capabilities();
+    move_fd(open_proc("/proc/self/status"), plan::status_fd); // the last things that are opened
+    const int smaps = open_proc("/proc/self/smaps");
+    confine::forbid_dumping();
+    confine::die_with_parent(supervisor);
+    confine::forbid_new_privileges();
+    armed.landlock_abi = confine::deny_by_landlock();
+    expect_no_rseq();
+    hide_from_cells(layout, smaps);
+    verify_hidden(layout, smaps);
+    close_the_rest(plan);
+    confine::limit_resources(plan::status_fd + 1);
+    confine::Expected expected{plan.uid, plan.gid, armed.bounding_empty != 0, plan.groups_empty, false};
+    confine::verify(expected, plan::status_fd);
+    confine::install_filter({plan.filter, plan.filter_length});
+
+    expected.filtered = true;
+    confine::verify(expected, plan::status_fd);
+    sys::close(plan::status_fd);
+    expect_violator_to_die(layout);
+    if (sys::write(plan::control_fd, &armed, sizeof armed) != static_cast<long>(sizeof armed)) {
+        die(ExitCode::SelfTest, "cloisterd does not listen to us");
+    }
+    server.serve();
+    sys::exit_group(static_cast<int>(ExitCode::Ok));
+}
+
+} // namespace
+} // namespace cloister::listener
+
+int main(int argc, char**) { return cloister::listener::run(argc); }

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+#include "listener/memory.h"
+
+#include "plan/plan.h"
+#include "sys/die.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace cloister::listener {
+namespace {
+
+constexpr std::uintptr_t table_span = 2UL << 20; // what one page of the lowest level of page tables maps
+
+struct Range {
+    std::uintptr_t start, end;
+};
+
+struct Mapping {
+    Range range;
+    bool hidden;
+};
+
+std::uintptr_t address_of(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer); }
+
+/// Reads smaps line by line in a fixed buffer, and yields a mapping at its last line, VmFlags.
+class Smaps {
+  public:
+    explicit Smaps(int fd) : fd_{fd} {
+        if (lseek(fd_, 0, SEEK_SET) != 0) {
+            die(ExitCode::SystemCall, "cannot read /proc/self/smaps: lseek: %s", error_text(errno));
+        }
+    }
+
+    /// False at the end. The one mapping above user space, [vsyscall], is not a process's own and is left out.
+    bool next(Mapping& mapping) {
+        bool seen = false;
+        for (;;) {
+            const std::string_view line = next_line();
+            if (line.empty()) {
+                if (seen) {
+                    die(ExitCode::SelfTest, "/proc/self/smaps has no VmFlags: the kernel lacks CONFIG_PROC_PAGE_MONITOR");
+                }
+                return false;
+            }
+            if (line.starts_with("VmFlags:")) {
+                mapping.hidden = line.find(" dc") != std::string_view::npos;
+                seen = false;
+                if (mapping.range.start < table_top) {
+                    return true;
+                }
+            } else if (!seen && std::sscanf(line.data(), "%lx-%lx ", &mapping.range.start, &mapping.range.end) == 2) {
+                seen = true;
+            }
+        }
+    }
+
+  private:
+    static constexpr std::uintptr_t table_top = 1UL << 63;
+    int fd_;
+    std::size_t used_ = 0; // of buffer_, by lines that were returned
+    std::size_t size_ = 0;
+    char buffer_[8192];
+
+    std::string_view next_line() {
+        for (;;) {
+            char* const start = buffer_ + used_;
+            if (auto* const newline = static_cast<char*>(std::memchr(start, '\n', size_ - used_)); newline != nullptr) {
+                *newline = '\0';
+                used_ = static_cast<std::size_t>(newline + 1 - buffer_);
+                return {start, static_cast<std::size_t>(newline - start)};
+            }
+            std::memmove(buffer_, start, size_ - used_);
+            size_ -= used_;
+            used_ = 0;
+            const ssize_t got = ::read(fd_, buffer_ + size_, sizeof buffer_ - size_);
+            if (got < 0 || (got == 0 && size_ != 0)) {
+                die(ExitCode::SystemCall, "cannot read /proc/self/smaps: %s", error_text(errno));
+            }
+            if (got == 0) {
+                return {};
+            }
+            size_ += static_cast<std::size_t>(got);
+        }
+    }
+};
+
+/// Calls `rest` with the parts of `range` that none of the ranges a cell keeps covers.
+template <typename Rest>
+void without_kept(const cell::Layout* layout, Range range, Rest rest) {
+    const Range kept[] = {
+        {address_of(cell::cloister_cell_start), address_of(cell::cloister_cell_end)},
+        {address_of(layout), address_of(layout + 1)},
+    };
+    const bool layout_first = kept[1].start < kept[0].start;
+    for (const Range& keep : {kept[layout_first ? 1 : 0], kept[layout_first ? 0 : 1]}) {
+        if (keep.end <= range.start || keep.start >= range.end) {
+            continue;
+        }
+        if (range.start < keep.start) {
+            rest(Range{range.start, keep.start});
+        }
+        range.start = keep.end;
+    }
+    if (range.start < range.end) {
+        rest(range);
+    }
+}
+
+} // namespace
+
+const cell::Layout* reserve_layout() {
+    const std::uintptr_t code = address_of(cell::cloister_cell_start);
+    const std::uintptr_t first = code & ~(table_span - 1);
+    for (std::uintptr_t at = first; at + sizeof(cell::Layout) <= first + table_span; at += cell::page_size) {
+        void* const wanted = reinterpret_cast<void*>(at); // NOLINT(performance-no-int-to-ptr)
+        void* const got = mmap(wanted, sizeof(cell::Layout), PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+        if (got == wanted) {
+            return static_cast<const cell::Layout*>(got);
+        }
+        if (got != MAP_FAILED) { // a kernel before 4.17 does not know MAP_FIXED_NOREPLACE
+            munmap(got, sizeof(cell::Layout));
+        }
+    }
+    die(ExitCode::SystemCall, "cannot place the cells' memory beside their code: mmap: %s", error_text(errno));
+}
+
+void expect_no_rseq() {
+    // The kernel takes one registration a thread, and gives it back only to who made it: ours succeeds if there is none.
+    alignas(32) static std::uint32_t area[8];
+    constexpr int unregister = 1;
+    constexpr std::uint32_t signature = 0x53053053; // RSEQ_SIG of <sys/rseq.h>
+    if (syscall(SYS_rseq, area, sizeof area, 0, signature) != 0) {
+        if (errno == ENOSYS) {
+            return;
+        }
+        die(ExitCode::SelfTest, "libc has registered rseq (%s): cloisterd starts us with %s, which it ignored",
+            error_text(errno), plan::listener_environment);
+    }
+    if (syscall(SYS_rseq, area, sizeof area, unregister, signature) != 0) {
+        die(ExitCode::SystemCall, "cannot unregister rseq: %s", error_text(errno));
+    }
+}
+
+void hide_from_cells(const cell::Layout* layout, int smaps_fd) {
+    Smaps smaps{smaps_fd};
+    for (Mapping mapping{}; smaps.next(mapping);) {
+        without_kept(layout, mapping.range, [](Range part) {
+            void* const start = reinterpret_cast<void*>(part.start); // NOLINT(performance-no-int-to-ptr)
+            if (madvise(start, part.end - part.start, MADV_DONTFORK) != 0) {
+                die(ExitCode::SystemCall, "cannot hide memory at %p from cells: madvise: %s", start, error_text(errno));
+            }
+        });
+    }
+}
+
+void verify_hidden(const cell::Layout* layout, int smaps_fd) {
+    Smaps smaps{smaps_fd};
+    for (Mapping mapping{}; smaps.next(mapping);) {
+        if (!mapping.hidden) {
+            without_kept(layout, mapping.range, [](Range part) {
+                die(ExitCode::SelfTest, "asked to hide memory at %#lx from cells, the kernel did not", part.start);
+            });
+        }
+    }
+}
+
+} // namespace cloister::listener

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "cell/cell.h"
+
+/// What a cell inherits of the listener's memory: the page of the cell's code, the orders and the arena; nothing else.
+namespace cloister::listener {
+
+/// Reserves the place of orders and arena, in the same 2 MiB as the cell's code: a cell then needs one page of each
+/// level of page tables. The arena is ready; the orders are a hole until plan::open_sealed. Dies when there is none.
+[[nodiscard]] const cell::Layout* reserve_layout();
+
+/// Dies unless rseq(2) is unregistered: its area would lie in thread-local storage, which a cell doesn't have, and the
+/// kernel writes there on return to user mode. plan::listener_environment tells libc not to register it.
+void expect_no_rseq();
+
+/// Marks all other mappings MADV_DONTFORK. `smaps_fd` is /proc/self/smaps.
+void hide_from_cells(const cell::Layout* layout, int smaps_fd);
+
+/// Dies if a mapping that cells must not have is not marked so (`dc` in VmFlags, proc_pid_smaps(5)).
+void verify_hidden(const cell::Layout* layout, int smaps_fd);
+
+} // namespace cloister::listener

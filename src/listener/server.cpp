@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+#include "listener/server.h"
+
+#include "sys/calls.h"
+#include "sys/die.h"
+
+#include <cerrno>
+#include <csignal>
+#include <sys/wait.h>
+
+namespace cloister::listener {
+namespace {
+
+constexpr std::int64_t second_ns = 1'000'000'000;
+constexpr std::int64_t pause_ns = second_ns / 10;  // after the kernel had no room
+constexpr std::int64_t retry_log_ns = second_ns / 10;
+constexpr std::size_t kill_batch = 200;            // more that end at once can wedge a 6.18 kernel (docs/limits.md)
+constexpr std::size_t sweep_slice = 128;           // places of the table per tick
+constexpr int signals_per_round = 512;
+
+constexpr std::uint64_t bit(int signal) { return std::uint64_t{1} << (signal - 1); }
+
+timespec timespec_of(std::int64_t ns) { return {ns / second_ns, ns % second_ns}; }
+
+std::int64_t clock_ns(clockid_t clock) {
+    timespec now{};
+    if (sys::clock_gettime(clock, &now) != 0) {
+        bug("clock_gettime failed");
+    }
+    return now.tv_sec * second_ns + now.tv_nsec;
+}
+
+} // namespace
+
+std::uint64_t blocked_signals() {
+    return bit(SIGTERM) | bit(SIGINT) | bit(SIGHUP) | bit(SIGUSR1) | bit(SIGUSR2) | bit(SIGQUIT) | bit(SIGTSTP) |
+           bit(SIGCHLD) | bit(SIGPIPE) | bit(cell::exit_signal);
+}
+
+Server::Server(const plan::Plan& plan, const cell::Layout* layout, pid_t supervisor)
+    : plan_{plan}, layout_{layout}, supervisor_{supervisor}, cells_{plan.max_connections},
+      log_{plan.log_format == plan::LogFormat::json, plan.log_priorities, plan.log_may_block} {
+    polled_[0] = {plan::signal_fd, POLLIN, 0};
+    polled_[1] = {plan::control_fd, POLLIN, 0};
+    for (std::uint32_t i = 0; i < plan_.listener_count; ++i) {
+        polled_[i + 2] = {plan::first_listener_fd + static_cast<int>(i), POLLIN, 0};
+    }
+}
+
+void Server::serve() {
+    while (phase_ == Phase::serving || cells_.live() != 0) {
+        wait();
+        take_orders();
+        take_signals();
+        for (std::uint32_t i = 0; i < plan_.listener_count; ++i) {
+            if ((polled_[i + 2].revents & POLLIN) != 0) {
+                accept_from(i);
+            }
+        }
+        if (now_ns_ >= tick_due_ns_) {
+            tick();
+        }
+        if (phase_ == Phase::ending) {
+            kill_a_batch();
+        }
+        log_.flush();
+    }
+}
+
+bool Server::accepting() const { return phase_ == Phase::serving && !cells_.full() && now_ns_ >= resume_ns_; }
+
+/// Waits until something happens. A listener that must rest is not polled: the backlog holds its clients.
+void Server::wait() {
+    std::int64_t timeout_ns = cells_.live() != 0 ? second_ns : -1; // the sweep of tick()
+    if (log_.pending()) {
+        timeout_ns = retry_log_ns;
+    }
+    if (now_ns_ < resume_ns_) {
+        timeout_ns = timeout_ns < 0 ? resume_ns_ - now_ns_ : std::min(timeout_ns, resume_ns_ - now_ns_);
+    }
+    timespec timeout = timespec_of(timeout_ns);
+    const unsigned count = accepting() ? plan_.listener_count + 2 : 2;
+    for (auto& polled : polled_) {
+        polled.revents = 0;
+    }
+    const long ready = sys::ppoll(polled_.data(), count, timeout_ns < 0 ? nullptr : &timeout);
+    if (ready < 0 && ready != -EINTR && ready != -ENOMEM) {
+        die(ExitCode::SelfTest, "ppoll: %s", error_text(ready));
+    }
+    read_clock();
+}
+
+void Server::read_clock() { now_ns_ = clock_ns(CLOCK_MONOTONIC); }
+
+/// Once a second: the offset of the wall clock, and a slice of the table is asked for cells whose signal was lost
+/// (the queue is bounded by RLIMIT_SIGPENDING).
+void Server::tick() {
+    tick_due_ns_ = now_ns_ + second_ns;
+    realtime_offset_ns_ = clock_ns(CLOCK_REALTIME) - now_ns_;
+    for (std::size_t i = 0; i < sweep_slice && i < cells_.places(); ++i, ++sweep_place_) {
+        if (Cell* const cell = cells_.at(sweep_place_); cell != nullptr) {
+            reap(*cell);
+        }
+    }
+}
+
+void Server::take_orders() {
+    if (polled_[1].revents == 0) {
+        return;
+    }
+    plan::Message message{};
+    const long size = sys::read(plan::control_fd, &message, sizeof message);
+    if (size == -EINTR || size == -EAGAIN) {
+        return;
+    }
+    if (size != static_cast<long>(sizeof message)) {
+        sys::exit_group(static_cast<int>(ExitCode::SelfTest)); // the supervisor is gone; the cells end with us
+    }
+    obey(message);
+}
+
+void Server::obey(const plan::Message& message) {
+    switch (message.tag) {
+    case plan::Message::Tag::Canary:
+        if (message.listener < plan_.listener_count) {
+            canaries_[message.listener] = message.peer;
+        }
+        break;
+    case plan::Message::Tag::Drain:
+        stop_accepting();
+        break;
+    case plan::Message::Tag::End:
+        stop_accepting();
+        phase_ = Phase::ending;
+        break;
+    default:
+        bug("the supervisor sent message %u", static_cast<unsigned>(message.tag));
+    }
+}
+
+void Server::stop_accepting() {
+    if (phase_ != Phase::serving) {
+        return;
+    }
+    phase_ = Phase::draining;
+    for (std::uint32_t i = 0; i < plan_.listener_count; ++i) {
+        sys::close(polled_[i + 2].fd);
+        polled_[i + 2].revents = 0;
+    }
+}
+
+void Server::kill_a_batch() {
+    for (std::size_t place = 0; place < cells_.places() && killed_ < kill_batch; ++place) {
+        Cell* const cell = cells_.at(place);
+        if (cell != nullptr && !cell->ended_by_us) {
+            cell->ended_by_us = true;
+            ++killed_;
+            sys::tgkill(cell->pid, cell->pid, SIGKILL);
+        }
+    }
+}
+
+void Server::take_signals() {
+    if (polled_[0].revents == 0) {
+        return;
+    }
+    const std::uint64_t all = blocked_signals();
+    const timespec at_once{};
+    for (int i = 0; i < signals_per_round; ++i) {
+        siginfo_t info{};
+        const long signal = sys::sigtimedwait(&all, &info, &at_once);
+        if (signal == -EAGAIN) {
+            return;
+        }
+        // A signal is a hint only: anyone of our user can forge one.
+        if (signal == cell::exit_signal && info.si_code >= CLD_EXITED && info.si_code <= CLD_CONTINUED) {
+            if (Cell* const cell = cells_.find(info.si_pid); cell != nullptr) {
+                reap(*cell);
+            }
+        }
+    }
+}
+
+void Server::reap(Cell& cell) {
+    int status = 0;
+    rusage usage{};
+    const long result = sys::wait4(cell.pid, &status, WNOHANG | __WALL, &usage);
+    if (result == 0) {
+        return; // it lives
+    }
+    if (result != cell.pid) {
+        bug("wait4(%d): %s", cell.pid, error_text(result));
+    }
+    if (cell.ended_by_us) {
+        --killed_;
+    }
+    log_end(cell, status, usage);
+    cells_.remove(cell);
+}
+
+} // namespace cloister::listener

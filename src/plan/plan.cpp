@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+#include "plan/plan.h"
+
+#include "sys/die.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+namespace cloister::plan {
+namespace {
+
+constexpr char magic[8] = {'c', 'l', 'o', 'i', 's', 't', 'e', 'r'};
+constexpr std::uint32_t version = 1;
+constexpr int all_seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+
+template <typename T, std::size_t N>
+bool in_bounds(std::uint32_t length, const T (&)[N]) {
+    return length >= 1 && length <= N;
+}
+
+void map_orders(int fd, const cell::Layout* layout) {
+    void* const wanted = const_cast<cell::Orders*>(&layout->orders);
+    if (mmap(wanted, sizeof(cell::Orders), PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) != wanted) {
+        die(ExitCode::SystemCall, "cannot map the cells' orders: mmap: %s", error_text(errno));
+    }
+}
+
+} // namespace
+
+void prepare(Sealed& sealed) {
+    std::memset(static_cast<void*>(&sealed), 0, sizeof sealed);
+    std::memcpy(sealed.plan.magic, magic, sizeof magic);
+    sealed.plan.version = version;
+    sealed.plan.size = sizeof(Sealed);
+}
+
+Fd seal(const Sealed& sealed) {
+    Fd fd{memfd_create("cloister-plan", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+    if (!fd.valid()) {
+        die(ExitCode::SystemCall, "cannot make the listener's plan: memfd_create: %s", error_text(errno));
+    }
+    if (write(fd.get(), &sealed, sizeof sealed) != static_cast<ssize_t>(sizeof sealed)) {
+        die(ExitCode::SystemCall, "cannot write the listener's plan: write: %s", error_text(errno));
+    }
+    if (fcntl(fd.get(), F_ADD_SEALS, all_seals) != 0 || fcntl(fd.get(), F_GET_SEALS) != all_seals) {
+        die(ExitCode::SystemCall, "cannot seal the listener's plan: F_ADD_SEALS: %s", error_text(errno));
+    }
+    return fd;
+}
+
+const Plan& open_sealed(int fd, const cell::Layout* layout) {
+    struct stat status {};
+    if ((fcntl(fd, F_GET_SEALS) & all_seals) != all_seals) {
+        bug("the plan is not sealed");
+    }
+    if (fstat(fd, &status) != 0 || status.st_size != static_cast<off_t>(sizeof(Sealed))) {
+        bug("the plan has %lld bytes, not %zu: cloisterd and cloister-listener are of different builds",
+            static_cast<long long>(status.st_size), sizeof(Sealed));
+    }
+    map_orders(fd, layout);
+    void* const rest = mmap(nullptr, sizeof(Plan), PROT_READ, MAP_SHARED, fd, sizeof(cell::Orders));
+    if (rest == MAP_FAILED) {
+        die(ExitCode::SystemCall, "cannot map the plan: mmap: %s", error_text(errno));
+    }
+    const auto& plan = *static_cast<const Plan*>(rest);
+    const cell::Orders& orders = layout->orders;
+    if (std::memcmp(plan.magic, magic, sizeof magic) != 0 || plan.version != version ||
+        plan.size != sizeof(Sealed)) {
+        bug("the plan has version %u, not %u: cloisterd and cloister-listener are of different builds", plan.version,
+            version);
+    }
+    if (plan.layout != layout || !in_bounds(plan.filter_length, plan.filter) ||
+        !in_bounds(orders.filter_length, orders.filter) || !in_bounds(plan.listener_count, plan.listeners) ||
+        plan.max_connections < 1 || plan.max_connections > connection_limit || orders.listener != getpid()) {
+        bug("the plan is not for this listener, or out of range");
+    }
+    return plan;
+}
+
+bool send_message(int socket, const Message& message, int fd) {
+    iovec part{const_cast<Message*>(&message), sizeof message};
+    alignas(cmsghdr) char rights[CMSG_SPACE(sizeof(int))] = {};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    if (fd >= 0) {
+        header.msg_control = rights;
+        header.msg_controllen = sizeof rights;
+        cmsghdr* const control = CMSG_FIRSTHDR(&header);
+        control->cmsg_level = SOL_SOCKET;
+        control->cmsg_type = SCM_RIGHTS;
+        control->cmsg_len = CMSG_LEN(sizeof fd);
+        std::memcpy(CMSG_DATA(control), &fd, sizeof fd);
+    }
+    return sendmsg(socket, &header, MSG_NOSIGNAL) == static_cast<ssize_t>(sizeof message);
+}
+
+bool receive_message(int socket, Message& message, Fd* fd) {
+    iovec part{&message, sizeof message};
+    alignas(cmsghdr) char rights[CMSG_SPACE(sizeof(int))] = {};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = rights;
+    header.msg_controllen = sizeof rights;
+    errno = 0;
+    const ssize_t received = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
+    const int error = errno;
+    const cmsghdr* const control = received > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
+    if (control != nullptr && control->cmsg_type == SCM_RIGHTS && control->cmsg_len == CMSG_LEN(sizeof(int))) {
+        int passed = -1;
+        std::memcpy(&passed, CMSG_DATA(control), sizeof passed);
+        Fd received_fd{passed};
+        if (fd != nullptr) {
+            *fd = std::move(received_fd);
+        }
+    }
+    errno = received > 0 ? EPROTO : error;
+    return received == static_cast<ssize_t>(sizeof message);
+}
+
+} // namespace cloister::plan

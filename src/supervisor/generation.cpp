@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT
+#include "supervisor/generation.h"
+
+#include "supervisor/canary.h"
+#include "sys/die.h"
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cpuid.h>
+#include <csignal>
+#include <cstring>
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <memory>
+#include <poll.h>
+#include <string>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace cloister::supervisor {
+namespace {
+
+constexpr int patience_ms = 20'000; // for each answer of a listener that starts
+constexpr int above_all_targets = 256;
+
+tl::unexpected<Failure> system_call(std::string_view what) {
+    return tl::unexpected(Failure{ExitCode::SystemCall, fmt::format("{}: {}", what, error_text(errno))});
+}
+
+bool has_xsave() {
+    unsigned eax = 0;
+    unsigned ebx = 0;
+    unsigned ecx = 0;
+    unsigned edx = 0;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_OSXSAVE) != 0;
+}
+
+timeval timeval_of(std::chrono::milliseconds time) { return {time.count() / 1000, time.count() % 1000 * 1000}; }
+
+/// In the child, until execveat: descriptors to the places that the plan has for them, nothing else left open.
+[[noreturn]] void become_listener(const Setup& setup, int control) {
+    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    std::vector<std::pair<int, int>> moves{{null, plan::connection_fd},
+                                           {null, plan::signal_fd},
+                                           {setup.log_fd, plan::log_fd},
+                                           {control, plan::control_fd}};
+    for (const auto& listener : setup.listeners) {
+        moves.emplace_back(listener.fd.get(), static_cast<int>(moves.size())); // from plan::first_listener_fd on
+    }
+    const int binary = fcntl(setup.binary_fd, F_DUPFD_CLOEXEC, above_all_targets);
+    for (auto& [fd, target] : moves) { // first out of the way: a source may lie where another one goes
+        fd = fcntl(fd, F_DUPFD_CLOEXEC, above_all_targets);
+    }
+    for (const auto& [fd, target] : moves) {
+        if (dup2(fd, target) != target) {
+            die(ExitCode::SystemCall, "cannot pass a descriptor on to the listener: %s; raise RLIMIT_NOFILE above %d",
+                error_text(errno), above_all_targets + plan::status_fd);
+        }
+    }
+    (void)close_range(static_cast<unsigned>(moves.size()), ~0U, CLOSE_RANGE_CLOEXEC);
+    std::string name = "cloister-listener";
+    std::string parent = "(of cloisterd)";
+    std::string environment = plan::listener_environment;
+    char* const argv[] = {name.data(), parent.data(), nullptr};
+    char* const envp[] = {environment.data(), nullptr};
+    syscall(SYS_execveat, binary, "", argv, envp, AT_EMPTY_PATH);
+    die(ExitCode::SystemCall, "cannot execute cloister-listener: %s", error_text(errno));
+}
+
+void fill(plan::Sealed& sealed, const Setup& setup, const Programs& programs, pid_t listener, const cell::Layout* layout) {
+    plan::prepare(sealed);
+    const auto& options = setup.options;
+    auto& orders = sealed.orders;
+    constexpr std::uint32_t mxcsr_default = 0x1f80; // Intel SDM 1, 10.2.3: all exceptions masked
+    std::memcpy(&orders.processor_state[24], &mxcsr_default, sizeof mxcsr_default);
+    orders.has_xsave = has_xsave() ? 1 : 0;
+    orders.listener = listener;
+    const auto cpu = static_cast<std::uint64_t>(options.cpu_limit.count());
+    orders.cpu = {cpu, cpu + 1}; // SIGXCPU, which says why, and SIGKILL a second later
+    orders.lifetime.it_value = timeval_of(options.lifetime);
+    orders.capability_header.version = _LINUX_CAPABILITY_VERSION_3;
+    orders.filter_length = static_cast<std::uint32_t>(programs.connection.size());
+    std::copy(programs.connection.begin(), programs.connection.end(), orders.filter);
+
+    auto& plan = sealed.plan;
+    plan.layout = layout;
+    plan.max_connections = options.max_connections;
+    plan.listener_count = static_cast<std::uint32_t>(setup.listeners.size());
+    plan.idle = timeval_of(options.idle_timeout);
+    plan.log_format = options.log_format == LogFormat::json ? plan::LogFormat::json : plan::LogFormat::logfmt;
+    plan.log_priorities = setup.log_priorities;
+    plan.log_may_block = setup.log_may_block;
+    plan.groups_empty = setup.groups_empty;
+    plan.uid = geteuid();
+    plan.gid = getegid();
+    plan.filter_length = static_cast<std::uint32_t>(programs.listener.size());
+    std::copy(programs.listener.begin(), programs.listener.end(), plan.filter);
+    for (std::size_t i = 0; i < setup.listeners.size(); ++i) {
+        const auto& listener_socket = setup.listeners[i];
+        auto& target = plan.listeners[i];
+        listener_socket.name.copy(target.name, sizeof target.name - 1);
+        target.family = listener_socket.address.ss_family;
+    }
+}
+
+} // namespace
+
+tl::expected<Generation, Failure> Generation::start(const Setup& setup) {
+    std::array<int, 2> ends{};
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+        return system_call("cannot start a listener: socketpair");
+    }
+    Fd ours{ends[0]};
+    Fd theirs{ends[1]};
+    const pid_t pid = fork();
+    if (pid < 0) {
+        return system_call("cannot start a listener: fork");
+    }
+    if (pid == 0) {
+        become_listener(setup, theirs.get());
+    }
+    theirs.reset(); // the end of the listener shall be the end of the socket
+    Generation generation{pid, std::move(ours)};
+    if (auto armed = generation.arm(setup); !armed) {
+        generation.kill();
+        return tl::unexpected(armed.error());
+    }
+    return generation;
+}
+
+tl::expected<void, Failure> Generation::arm(const Setup& setup) {
+    const auto hello = receive(setup, plan::Message::Tag::Hello);
+    if (!hello) {
+        return tl::unexpected(hello.error());
+    }
+    if (auto sent = send_plan(setup, hello->layout); !sent) {
+        return sent;
+    }
+    const auto armed = receive(setup, plan::Message::Tag::Armed);
+    if (!armed) {
+        return tl::unexpected(armed.error());
+    }
+    landlock_abi_ = armed->landlock_abi;
+    bounding_empty_ = armed->bounding_empty != 0;
+    for (std::uint32_t i = 0; i < setup.listeners.size(); ++i) {
+        const auto announce = [&](const sockaddr_storage& peer) {
+            plan::Message message{};
+            message.tag = plan::Message::Tag::Canary;
+            message.listener = i;
+            message.peer = peer;
+            (void)plan::send_message(control_.get(), message); // a listener that is gone does not echo either
+        };
+        if (auto echoed = expect_echo(setup.listeners[i], announce); !echoed) {
+            return tl::unexpected(Failure{ExitCode::SelfTest, fmt::format("self-test: no echo from {}: {}",
+                                                                          setup.listeners[i].name, echoed.error())});
+        }
+    }
+    return {};
+}
+
+tl::expected<plan::Message, Failure> Generation::receive(const Setup& setup, plan::Message::Tag tag) {
+    std::array<pollfd, 2> polled{{{control_.get(), POLLIN, 0}, {setup.stop_fd, POLLIN, 0}}};
+    const int ready = poll(polled.data(), polled.size(), patience_ms);
+    if (polled[1].revents != 0) {
+        return tl::unexpected(Failure{ExitCode::Ok, "told to stop while the listener started"});
+    }
+    if (ready <= 0) {
+        return tl::unexpected(Failure{ExitCode::SelfTest, fmt::format("the listener, process {}, has not answered for {} s",
+                                                                      pid_, patience_ms / 1000)});
+    }
+    plan::Message message{};
+    if (!plan::receive_message(control_.get(), message)) {
+        return tl::unexpected(death());
+    }
+    if (message.tag != tag) {
+        return tl::unexpected(Failure{ExitCode::SelfTest, "the listener sent what it should not: it is of another build"});
+    }
+    return message;
+}
+
+tl::expected<void, Failure> Generation::send_plan(const Setup& setup, const cell::Layout* layout) {
+    const auto programs = compile_and_prove(setup.policies, reinterpret_cast<std::uint64_t>(layout));
+    if (!programs) {
+        return tl::unexpected(programs.error());
+    }
+    const auto sealed = std::make_unique<plan::Sealed>();
+    fill(*sealed, setup, *programs, pid_, layout);
+    const Fd memory = plan::seal(*sealed);
+    plan::Message message{};
+    message.tag = plan::Message::Tag::Plan;
+    if (!plan::send_message(control_.get(), message, memory.get())) {
+        return tl::unexpected(death());
+    }
+    return {};
+}
+
+/// It has said why itself; its exit code is ours.
+Failure Generation::death() {
+    int status = 0;
+    if (waitpid(pid_, &status, 0) != pid_) {
+        return {ExitCode::SystemCall, fmt::format("waitpid: {}", error_text(errno))};
+    }
+    const pid_t pid = std::exchange(pid_, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+        return {ExitCode{WEXITSTATUS(status)},
+                fmt::format("the listener, process {}, could not confine itself: exit code {}", pid, WEXITSTATUS(status))};
+    }
+    return {ExitCode::SelfTest, fmt::format("the listener, process {}, ended with signal {} while it started", pid,
+                                            WTERMSIG(status))};
+}
+
+void Generation::drain() { send(plan::Message::Tag::Drain); }
+
+void Generation::end() { send(plan::Message::Tag::End); }
+
+void Generation::kill() {
+    if (pid_ > 0) {
+        (void)::kill(pid_, SIGKILL);
+        (void)waitpid(pid_, nullptr, 0);
+        pid_ = 0;
+    }
+}
+
+void Generation::send(plan::Message::Tag tag) {
+    plan::Message message{};
+    message.tag = tag;
+    (void)plan::send_message(control_.get(), message); // a listener that is gone has nothing to stop
+}
+
+} // namespace cloister::supervisor

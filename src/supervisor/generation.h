@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "plan/plan.h"
+#include "supervisor/log.h"
+#include "supervisor/programs.h"
+#include "supervisor/sockets.h"
+
+#include <sys/types.h>
+#include <tl/expected.hpp>
+#include <vector>
+
+namespace cloister::supervisor {
+
+/// What every generation is started from.
+struct Setup {
+    const Options& options;
+    const Policies& policies;
+    const std::vector<Listener>& listeners;
+    int binary_fd; ///< cloister-listener, opened before we gave up our permissions
+    int log_fd;
+    bool log_may_block;
+    bool log_priorities;
+    bool groups_empty;
+    int stop_fd; ///< readable when we shall stop: then a start is given up
+};
+
+/// One run of cloister-listener: its process, and the socket to it.
+class Generation {
+  public:
+    /// Starts a listener, sends it its plan with programs proved for where its memory lies, and returns when it has
+    /// confined itself and has echoed what we, as a client, sent to each of its sockets. On failure no process is left.
+    [[nodiscard]] static tl::expected<Generation, Failure> start(const Setup& setup);
+
+    [[nodiscard]] pid_t pid() const { return pid_; }
+    [[nodiscard]] int landlock_abi() const { return landlock_abi_; }
+    [[nodiscard]] bool bounding_empty() const { return bounding_empty_; }
+
+    void drain();   ///< accept no more, leave when the last cell has ended
+    void end();     ///< end all cells in batches, and leave
+    void kill();    ///< SIGKILL, and reaps it; the cells die with it
+
+  private:
+    Generation(pid_t pid, Fd control) : pid_{pid}, control_{std::move(control)} {}
+
+    pid_t pid_;
+    Fd control_;
+    int landlock_abi_ = 0;
+    bool bounding_empty_ = false;
+
+    [[nodiscard]] tl::expected<void, Failure> arm(const Setup& setup);
+    [[nodiscard]] tl::expected<plan::Message, Failure> receive(const Setup& setup, plan::Message::Tag tag);
+    [[nodiscard]] tl::expected<void, Failure> send_plan(const Setup& setup, const cell::Layout* layout);
+    [[nodiscard]] Failure death();
+    void send(plan::Message::Tag tag);
+};
+
+} // namespace cloister::supervisor

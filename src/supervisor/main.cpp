@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+#include "supervisor/supervisor.h"
+
+#include "supervisor/install.h"
+#include "supervisor/options.h"
+#include "supervisor/sockets.h"
+
+#include <cstdio>
+
+int main(int argc, char** argv) {
+    using namespace cloister;
+    supervisor::open_standard_fds();
+    const auto options = supervisor::parse_options(argc, argv, supervisor::installed_surroundings());
+    if (!options) {
+        std::fputs(options.error().out.c_str(), stdout);
+        std::fputs(options.error().err.c_str(), stderr);
+        return static_cast<int>(options.error().code);
+    }
+    return static_cast<int>(supervisor::run(*options));
+}

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: MIT
+#include "supervisor/supervisor.h"
+
+#include "confine/confine.h"
+#include "supervisor/generation.h"
+#include "supervisor/install.h"
+#include "supervisor/log.h"
+#include "supervisor/programs.h"
+#include "supervisor/sockets.h"
+#include "sys/die.h"
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <fcntl.h>
+#include <optional>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+namespace cloister::supervisor {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+constexpr auto steady_after = 10s;     // a listener that lived this long is no sign of trouble when it ends
+constexpr unsigned deaths_limit = 6;   // in a row, of listeners that were not steady
+constexpr auto first_back_off = 100ms; // doubles with each
+constexpr auto grace = 5s;             // for a listener to end its cells
+
+ExitCode fail(const Failure& failure) {
+    std::fprintf(stderr, "cloisterd: %s\n", failure.message.c_str());
+    return failure.code;
+}
+
+constexpr std::uint64_t bit(int signal) { return std::uint64_t{1} << (signal - 1); }
+
+/// TERM and INT stop us, CHLD tells of a listener; the others would end us by default and shall not.
+constexpr std::uint64_t blocked = bit(SIGTERM) | bit(SIGINT) | bit(SIGCHLD) | bit(SIGHUP) | bit(SIGUSR1) | bit(SIGUSR2) |
+                                  bit(SIGPIPE);
+
+Fd open_signals(std::initializer_list<int> signals) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int signal : signals) {
+        sigaddset(&set, signal);
+    }
+    Fd fd{signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC)};
+    if (!fd.valid()) {
+        die(ExitCode::SystemCall, "signalfd: %s", error_text(errno));
+    }
+    return fd;
+}
+
+Fd open_listener_binary() {
+    const auto path = listener_path();
+    Fd fd{open(path.c_str(), O_PATH | O_CLOEXEC)};
+    if (!fd.valid()) {
+        die(ExitCode::NoInput, "cannot find cloister-listener at %s: %s; install it there, or beside cloisterd", path.c_str(),
+            error_text(errno));
+    }
+    return fd;
+}
+
+/// Gives up every privilege, for good. True if there are no supplementary groups.
+bool give_up_privileges(const Options& options) {
+    (void)confine::empty_bounding_set(); // the listener reads back whether it is
+    const bool groups_empty = options.user ? confine::become(options.user->uid, options.user->gid)
+                                           : confine::become(geteuid(), getegid());
+    confine::drop_all_capabilities();
+    confine::forbid_new_privileges();
+    confine::forbid_dumping();
+    return groups_empty;
+}
+
+class Supervisor {
+  public:
+    Supervisor(const Options& options, const Policies& policies, std::vector<Listener> listeners, Log log,
+               bool log_priorities)
+        : options_{options}, policies_{policies}, listeners_{std::move(listeners)}, log_{std::move(log)},
+          binary_{open_listener_binary()}, stop_signals_{open_signals({SIGTERM, SIGINT})},
+          other_signals_{open_signals({SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2})},
+          setup_{options_, policies_, listeners_, binary_.get(), log_.fd(), log_may_block(), log_priorities, false,
+                 stop_signals_.get()} {
+        setup_.groups_empty = give_up_privileges(options_);
+    }
+
+    ExitCode run() {
+        for (const auto& warning : options_.warnings) {
+            log_.write(Record{Level::warning, "warning"}.add("message", warning));
+        }
+        if (auto started = start_generation(); !started) {
+            remove_unix_paths(listeners_);
+            return started.error().code == ExitCode::Ok ? ExitCode::Ok : fail(started.error());
+        }
+        while (!result_) {
+            wait();
+            take_signals();
+            reap();
+            if (restart_at_ && Clock::now() >= *restart_at_) {
+                restart_at_.reset();
+                restart();
+            }
+            if (end_at_ && Clock::now() >= *end_at_) {
+                end_now();
+            }
+        }
+        if (!stopping_) {
+            remove_unix_paths(listeners_);
+        }
+        log_.write(Record{Level::info, "stopped"}.add("exit", static_cast<int>(*result_)));
+        return *result_;
+    }
+
+  private:
+    const Options& options_;
+    const Policies& policies_;
+    std::vector<Listener> listeners_;
+    Log log_;
+    Fd binary_;
+    Fd stop_signals_;
+    Fd other_signals_;
+    Setup setup_;
+    std::optional<Generation> generation_;
+    unsigned generations_ = 0;
+    unsigned deaths_ = 0; // in a row, of listeners that were not steady
+    Clock::time_point ready_at_;
+    std::optional<Clock::time_point> restart_at_;
+    std::optional<Clock::time_point> end_at_;
+    bool stopping_ = false;
+    bool ending_ = false;
+    std::optional<ExitCode> result_;
+
+    [[nodiscard]] bool log_may_block() const { return (fcntl(log_.fd(), F_GETFL) & O_NONBLOCK) == 0; }
+
+    tl::expected<void, Failure> start_generation() {
+        auto started = Generation::start(setup_);
+        if (!started) {
+            return tl::unexpected(started.error());
+        }
+        generation_ = std::move(*started);
+        ready_at_ = Clock::now();
+        ++generations_;
+        log_ready();
+        return {};
+    }
+
+    void log_ready() {
+        Strings names;
+        for (const auto& listener : listeners_) {
+            names.push_back(listener.name);
+        }
+        const auto milliseconds = [](auto time) {
+            return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count());
+        };
+        log_.write(Record{Level::info, "ready"}
+                       .add("pid", getpid())
+                       .add("generation", generations_)
+                       .add("listener_pid", generation_->pid())
+                       .add("listen", names)
+                       .add("policy_sha256", StringMap{{"connection", policies_.connection.sha256},
+                                                       {"listener", policies_.listener.sha256}})
+                       .add("landlock_abi", generation_->landlock_abi())
+                       .add("capability_bounding_set",
+                            generation_->bounding_empty() ? "empty" : "kept, inert under no_new_privs")
+                       .add("limits", StringMap{{"max_connections", std::to_string(options_.max_connections)},
+                                                {"idle_timeout_ms", milliseconds(options_.idle_timeout)},
+                                                {"lifetime_ms", milliseconds(options_.lifetime)},
+                                                {"cpu_limit_ms", milliseconds(options_.cpu_limit)},
+                                                {"drain_timeout_ms", milliseconds(options_.drain_timeout)}}));
+        if (generation_->landlock_abi() == 0) {
+            log_.write(Record{Level::warning, "warning"}.add(
+                "message", "this kernel has no Landlock, or it is not enabled at boot (lsm=landlock,…): seccomp alone confines"));
+        }
+    }
+
+    void wait() {
+        std::array<pollfd, 2> polled{{{stop_signals_.get(), POLLIN, 0}, {other_signals_.get(), POLLIN, 0}}};
+        int timeout_ms = -1;
+        for (const auto& due : {restart_at_, end_at_}) {
+            if (due) {
+                const auto left = std::chrono::ceil<std::chrono::milliseconds>(*due - Clock::now()).count();
+                const int left_ms = static_cast<int>(std::max<long>(left, 0));
+                timeout_ms = timeout_ms < 0 ? left_ms : std::min(timeout_ms, left_ms);
+            }
+        }
+        (void)poll(polled.data(), polled.size(), timeout_ms);
+    }
+
+    void take_signals() {
+        signalfd_siginfo info{};
+        while (read(stop_signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
+            stopping_ ? end_now() : stop(static_cast<int>(info.ssi_signo));
+        }
+        while (read(other_signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
+            if (info.ssi_signo != SIGCHLD) {
+                log_.write(Record{Level::warning, "signal_ignored"}.add("signal", info.ssi_signo));
+            }
+        }
+    }
+
+    /// Accept no more: what is connected may go on until the drain timeout.
+    void stop(int signal) {
+        stopping_ = true;
+        log_.write(Record{Level::info, "stopping"}
+                       .add("signal", signal)
+                       .add("drain_timeout_ms", options_.drain_timeout.count()));
+        remove_unix_paths(listeners_);
+        listeners_.clear();
+        if (!generation_) {
+            result_ = ExitCode::Ok;
+            return;
+        }
+        generation_->drain();
+        end_at_ = Clock::now() + options_.drain_timeout;
+    }
+
+    /// End what is left; a listener that does not do so in time is killed, and its cells with it.
+    void end_now() {
+        if (ending_) {
+            if (Clock::now() >= *end_at_) {
+                end_at_.reset();
+                (void)::kill(generation_->pid(), SIGKILL);
+            }
+            return;
+        }
+        ending_ = true;
+        end_at_ = Clock::now() + grace;
+        if (generation_) {
+            generation_->end();
+        }
+    }
+
+    void reap() {
+        int status = 0;
+        for (pid_t pid = 0; (pid = waitpid(-1, &status, WNOHANG)) > 0;) { // as process 1, also children that are not ours
+            if (generation_ && pid == generation_->pid()) {
+                generation_.reset();
+                ended(pid, status);
+            }
+        }
+    }
+
+    void ended(pid_t pid, int status) {
+        if (stopping_) {
+            result_ = ExitCode::Ok;
+            return;
+        }
+        Record record{Level::error, "listener_died"};
+        record.add("pid", pid);
+        if (WIFEXITED(status)) {
+            record.add("exit", WEXITSTATUS(status));
+        } else {
+            record.add("signal", WTERMSIG(status));
+        }
+        log_.write(record);
+        if (Clock::now() - ready_at_ >= steady_after) {
+            deaths_ = 0;
+        }
+        back_off_or_give_up();
+    }
+
+    /// The first replacement starts at once, the next ones ever later.
+    void back_off_or_give_up() {
+        if (++deaths_ > deaths_limit) {
+            result_ = fail({ExitCode::SelfTest, "the listener ended again and again; see the records listener_died"});
+            return;
+        }
+        restart_at_ = Clock::now() + (deaths_ == 1 ? 0ms : first_back_off * (1U << (deaths_ - 2)));
+    }
+
+    void restart() {
+        if (const auto started = start_generation(); !started && started.error().code != ExitCode::Ok) {
+            log_.write(Record{Level::error, "listener_failed"}.add("message", started.error().message));
+            back_off_or_give_up();
+        }
+    }
+};
+
+} // namespace
+
+ExitCode run(const Options& options) {
+    confine::reset_signals(blocked);
+    umask(077);
+    const auto policies = load_policies(options.policy_dir);
+    if (!policies) {
+        return fail(policies.error());
+    }
+    if (const auto proved = compile_and_prove(*policies, sample_layout); !proved) {
+        return fail(proved.error());
+    }
+    if (options.check) {
+        return ExitCode::Ok;
+    }
+    auto activation = take_activation();
+    if (!activation) {
+        return fail(activation.error());
+    }
+    auto listeners = open_listeners(options, std::move(*activation));
+    if (!listeners) {
+        return fail(listeners.error());
+    }
+    Fd log_fd = open_log_without_blocking();
+    const bool priority = is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM")); // NOLINT(concurrency-mt-unsafe)
+    Supervisor supervisor{options, *policies, std::move(*listeners), Log{options.log_format, std::move(log_fd), priority},
+                          priority};
+    return supervisor.run();
+}
+
+} // namespace cloister::supervisor
