@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// A cell's whole life. This file is freestanding: it runs in a process that has no libc, no thread-local storage and no
-// memory but this page of code, the orders and the arena. So: no calls out, no constants in .rodata, no stack protector
-// (src/cell/CMakeLists.txt has the flags, a test looks at the object).
+// A cell's whole life. This file is freestanding: it runs in a process that has no libc, no thread-local
+// storage and no memory but this page of code, the orders and the arena. So: no calls out, no constants in
+// .rodata, no stack protector (src/cell/CMakeLists.txt has the flags, a test looks at the object).
 #include "cell/cell.h"
 
 #include "sys/calls.h"
@@ -21,10 +21,13 @@ constexpr int connection = 0; // the listener keeps descriptor 0 free, so that a
 constexpr int tries_of_empty_send = 16;
 
 /// One place to leave from: the fewer system call instructions a cell has, the fewer there are to jump to.
-CELL_CODE [[noreturn, gnu::noinline]] void leave(Exit code) { sys::exit_group(static_cast<int>(code)); }
+CELL_CODE [[noreturn, gnu::noinline]] void leave(Exit code) {
+    sys::exit_group(static_cast<int>(code));
+}
 
 [[gnu::always_inline]] inline bool is_impossible(long error) {
-    return error == -EBADF || error == -EFAULT || error == -EINVAL || error == -ENOTSOCK || error == -EOPNOTSUPP;
+    return error == -EBADF || error == -EFAULT || error == -EINVAL || error == -ENOTSOCK ||
+           error == -EOPNOTSUPP;
 }
 
 /// The end that an error of recv or send means; `timeout` is what EAGAIN means.
@@ -38,8 +41,8 @@ CELL_CODE [[noreturn, gnu::noinline]] void leave(Exit code) { sys::exit_group(st
     return is_impossible(error) ? Exit::Bug : Exit::Reset;
 }
 
-/// Moves `size` bytes to a lower, possibly overlapping address. An instruction of its own: a loop would become a call
-/// of memmove.
+/// Moves `size` bytes to a lower, possibly overlapping address. An instruction of its own: a loop would
+/// become a call of memmove.
 [[gnu::always_inline]] inline void move_down(std::uint8_t* to, const std::uint8_t* from, long size) {
     asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
 }
@@ -64,13 +67,15 @@ CELL_CODE [[noreturn, gnu::noinline]] void leave(Exit code) { sys::exit_group(st
     if (sys::capset(&orders.capability_header, orders.capabilities) != 0) {
         leave(Exit::Capabilities);
     }
-    const sock_fprog program{static_cast<unsigned short>(orders.filter_length), const_cast<sock_filter*>(orders.filter)};
+    const sock_fprog program{static_cast<unsigned short>(orders.filter_length),
+                             const_cast<sock_filter*>(orders.filter)};
     if (sys::seccomp(SECCOMP_SET_MODE_FILTER, 0, &program) != 0) {
         leave(Exit::Filter);
     }
 }
 
-/// Sends all of what is in the buffer. The filter allows one address only, its start: what is left moves there.
+/// Sends all of what is in the buffer. The filter allows one address only, its start: what is left moves
+/// there.
 [[gnu::always_inline]] inline void send_all(std::uint8_t* buffer, long size) {
     int empty = 0;
     while (size > 0) {
@@ -127,9 +132,11 @@ extern "C" CELL_CODE void cloister_cell_main(const Layout* layout, Duty duty) {
 }
 
 #ifndef CLOISTER_SCRIPTED_KERNEL
-// (layout = rdi, stack_top = rsi, flags = rdx, duty = rcx). The child has neither the caller's stack nor its thread
-// pointer; what the caller left in its registers (a peer's address was seen in xmm7) is cleared before anything else.
-extern "C" CELL_CODE [[gnu::naked]] long cloister_clone_cell(const Layout*, const void*, unsigned long, Duty) {
+// (layout = rdi, stack_top = rsi, flags = rdx, duty = rcx). The child has neither the caller's stack nor its
+// thread pointer; what the caller left in its registers (a peer's address was seen in xmm7) is cleared before
+// anything else.
+extern "C" CELL_CODE [[gnu::naked]] long cloister_clone_cell(const Layout*, const void*, unsigned long,
+                                                             Duty) {
     asm volatile(R"(
         push  %rbx
         push  %rbp

@@ -14,18 +14,19 @@ namespace cloister::cell {
 inline constexpr std::size_t page_size = 4096;
 inline constexpr std::size_t buffer_size = 65536; ///< SIZE in policy/connection.policy
 inline constexpr std::size_t stack_size = 2 * page_size;
-inline constexpr int exit_signal = 40;                         ///< a real-time signal: they queue (signal(7))
-inline constexpr unsigned long clone_flags = 0x80000 | exit_signal; ///< CLONE_SETTLS: the thread pointer becomes 0
+inline constexpr int exit_signal = 40; ///< a real-time signal: they queue (signal(7))
+inline constexpr unsigned long clone_flags =
+    0x80000 | exit_signal; ///< CLONE_SETTLS: the thread pointer becomes 0
 
-/// How a cell ends; the listener turns it into the `reason` of the log. It is a claim of a process that may have been
-/// taken over. At most 15 (policy/connection.policy).
+/// How a cell ends; the listener turns it into the `reason` of the log. It is a claim of a process that may
+/// have been taken over. At most 15 (policy/connection.policy).
 enum class Exit : int {
-    Done = 0,       ///< the client said that it was done, and has been answered
-    Idle = 1,       ///< nothing received for the idle limit
-    Stalled = 2,    ///< nothing could be sent for the idle limit
-    Reset = 3,      ///< the connection broke: reset, timed out, unreachable
-    Resources = 4,  ///< the kernel had no memory for us
-    Bug = 5,        ///< the kernel answered what it can't
+    Done = 0,        ///< the client said that it was done, and has been answered
+    Idle = 1,        ///< nothing received for the idle limit
+    Stalled = 2,     ///< nothing could be sent for the idle limit
+    Reset = 3,       ///< the connection broke: reset, timed out, unreachable
+    Resources = 4,   ///< the kernel had no memory for us
+    Bug = 5,         ///< the kernel answered what it can't
     Descriptors = 6, ///< from here on, the step of birth that failed; nothing was received
     DeathSignal = 7,
     Orphan = 8,
@@ -38,7 +39,8 @@ enum class Exit : int {
 
 /// What a newborn is told: one page that nobody can write, not the listener, not a cell (a sealed memfd).
 struct alignas(page_size) Orders {
-    /// An XSAVE area whose header says 'everything in its initial state' (Intel SDM 1, 13.4); MXCSR at byte 24.
+    /// An XSAVE area whose header says 'everything in its initial state' (Intel SDM 1, 13.4); MXCSR at
+    /// byte 24.
     alignas(64) std::uint8_t processor_state[576];
     std::uint32_t has_xsave;
     pid_t listener; ///< whose child a cell must be
@@ -53,7 +55,8 @@ static_assert(sizeof(Orders) == page_size);
 
 /// The memory of a cell besides its code and its orders. Nothing else of the listener's is there.
 struct alignas(page_size) Arena {
-    std::uint8_t stack[stack_size]; ///< the orders lie below it and can't be written: a stack that grows too far faults
+    std::uint8_t stack[stack_size]; ///< the orders lie below it and can't be written: a stack that grows too
+                                    ///< far faults
     std::uint8_t buffer[buffer_size];
 };
 
@@ -70,9 +73,11 @@ enum class Duty : long {
 };
 
 extern "C" {
-/// Forks a cell that has the connection at descriptor 0. Returns its process number, or a negated errno; it returns in
-/// the listener only. The child runs on `stack_top`, with every register cleared, and ends by one of Exit.
-[[nodiscard]] long cloister_clone_cell(const Layout* layout, const void* stack_top, unsigned long flags, Duty duty);
+/// Forks a cell that has the connection at descriptor 0. Returns its process number, or a negated errno; it
+/// returns in the listener only. The child runs on `stack_top`, with every register cleared, and ends by one
+/// of Exit.
+[[nodiscard]] long cloister_clone_cell(const Layout* layout, const void* stack_top, unsigned long flags,
+                                       Duty duty);
 
 /// What a newborn runs; for cloister_clone_cell and for tests.
 [[noreturn]] void cloister_cell_main(const Layout* layout, Duty duty);

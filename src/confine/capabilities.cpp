@@ -12,7 +12,8 @@
 namespace cloister::confine {
 
 bool empty_bounding_set() {
-    // capng_apply returns 0 without CAP_SETPCAP although nothing was dropped: ask first, and verify() afterwards.
+    // capng_apply returns 0 without CAP_SETPCAP although nothing was dropped: ask first, and verify()
+    // afterwards.
     if (capng_get_caps_process() != 0) {
         die(ExitCode::SystemCall, "cannot read our capabilities (is /proc mounted?): %s", error_text(errno));
     }
@@ -29,7 +30,8 @@ bool empty_bounding_set() {
     }
     for (int capability = 0; capability <= CAP_LAST_CAP; ++capability) {
         if (prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1) {
-            die(ExitCode::SelfTest, "asked for an empty capability bounding set, the kernel still has capability %d in it",
+            die(ExitCode::SelfTest,
+                "asked for an empty capability bounding set, the kernel still has capability %d in it",
                 capability);
         }
     }
@@ -40,17 +42,18 @@ bool become(uid_t uid, gid_t gid) {
     if (uid == 0) {
         bug("asked to become root");
     }
-    const bool may_change_groups = capng_get_caps_process() == 0 && capng_have_capability(CAPNG_EFFECTIVE, CAP_SETGID) != 0;
+    const bool may_change_groups =
+        capng_get_caps_process() == 0 && capng_have_capability(CAPNG_EFFECTIVE, CAP_SETGID) != 0;
     if (may_change_groups && setgroups(0, nullptr) != 0) {
         die(ExitCode::NotPermitted, "cannot drop the supplementary groups: setgroups: %s", error_text(errno));
     }
     if (setresgid(gid, gid, gid) != 0) {
-        die(ExitCode::NotPermitted, "cannot become group %u: setresgid: %s; start as root, or as that user", gid,
-            error_text(errno));
+        die(ExitCode::NotPermitted, "cannot become group %u: setresgid: %s; start as root, or as that user",
+            gid, error_text(errno));
     }
     if (setresuid(uid, uid, uid) != 0) {
-        die(ExitCode::NotPermitted, "cannot become user %u: setresuid: %s; start as root, or as that user", uid,
-            error_text(errno));
+        die(ExitCode::NotPermitted, "cannot become user %u: setresuid: %s; start as root, or as that user",
+            uid, error_text(errno));
     }
     uid_t uids[3] = {};
     gid_t gids[3] = {};
@@ -60,7 +63,8 @@ bool become(uid_t uid, gid_t gid) {
     }
     for (int i = 0; i < 3; ++i) {
         if (uids[i] != uid || gids[i] != gid) {
-            die(ExitCode::SelfTest, "asked to become %u:%u, the kernel has %u:%u", uid, gid, uids[i], gids[i]);
+            die(ExitCode::SelfTest, "asked to become %u:%u, the kernel has %u:%u", uid, gid, uids[i],
+                gids[i]);
         }
     }
     return getgroups(0, nullptr) == 0;
@@ -68,11 +72,13 @@ bool become(uid_t uid, gid_t gid) {
 
 void drop_all_capabilities() {
     capng_clear(CAPNG_SELECT_ALL);
-    if (capng_apply(CAPNG_SELECT_CAPS) != 0 || prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) {
+    if (capng_apply(CAPNG_SELECT_CAPS) != 0 ||
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) {
         die(ExitCode::NotPermitted, "cannot drop our capabilities: %s", error_text(errno));
     }
     if (capng_get_caps_process() != 0 || capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE) {
-        die(ExitCode::SelfTest, "asked for no capability, the kernel still has some (CapEff in /proc/%d/status)", getpid());
+        die(ExitCode::SelfTest,
+            "asked for no capability, the kernel still has some (CapEff in /proc/%d/status)", getpid());
     }
 }
 

@@ -6,20 +6,21 @@
 #include <span>
 #include <sys/types.h>
 
-/// The steps that take a process's power away. Each one is irreversible, does its work, reads it back from the kernel,
-/// and dies with what was asked, what is, and the cure when they differ. Order matters where a comment says so.
+/// The steps that take a process's power away. Each one is irreversible, does its work, reads it back from
+/// the kernel, and dies with what was asked, what is, and the cure when they differ. Order matters where a
+/// comment says so.
 namespace cloister::confine {
 
-/// All signals get their default action, whatever was inherited (exec keeps what is ignored: signal(7)), and exactly
-/// `blocked` (bit n-1 = signal n) is blocked. There is no signal handler anywhere in cloister.
+/// All signals get their default action, whatever was inherited (exec keeps what is ignored: signal(7)), and
+/// exactly `blocked` (bit n-1 = signal n) is blocked. There is no signal handler anywhere in cloister.
 void reset_signals(std::uint64_t blocked);
 
-/// Empties the capability bounding set. False without CAP_SETPCAP: it stays as it is, which no_new_privs makes inert.
-/// Before become(), which gives that capability up.
+/// Empties the capability bounding set. False without CAP_SETPCAP: it stays as it is, which no_new_privs
+/// makes inert. Before become(), which gives that capability up.
 [[nodiscard]] bool empty_bounding_set();
 
-/// Real, effective and saved ids become `uid`, never 0, and `gid`; supplementary groups none, where CAP_SETGID allows.
-/// True if there are none.
+/// Real, effective and saved ids become `uid`, never 0, and `gid`; supplementary groups none, where
+/// CAP_SETGID allows. True if there are none.
 [[nodiscard]] bool become(uid_t uid, gid_t gid);
 
 /// Permitted, effective, inheritable and ambient: nothing is left.
@@ -28,18 +29,21 @@ void drop_all_capabilities();
 /// No privileges by execve (PR_SET_NO_NEW_PRIVS).
 void forbid_new_privileges();
 
-/// No core dump, no ptrace by processes of the same user, /proc/PID belongs to root. After become(), which resets it.
+/// No core dump, no ptrace by processes of the same user, /proc/PID belongs to root. After become(), which
+/// resets it.
 void forbid_dumping();
 
-/// This process is killed when `parent` ends. After become(), which clears it (prctl(2)); dies if `parent` has ended.
+/// This process is killed when `parent` ends. After become(), which clears it (prctl(2)); dies if `parent`
+/// has ended.
 void die_with_parent(pid_t parent);
 
-/// Soft limits are raised to the hard ones where cells need them (processes, pending signals), core dumps forbidden,
-/// descriptors from `descriptors` on impossible.
+/// Soft limits are raised to the hard ones where cells need them (processes, pending signals), core dumps
+/// forbidden, descriptors from `descriptors` on impossible.
 void limit_resources(unsigned descriptors);
 
-/// Landlock with no rule at all: no file can be opened, no TCP port bound or connected, no process outside signalled, as
-/// far as the kernel's ABI goes, which is returned (0: the kernel has no Landlock, or it is not enabled at boot).
+/// Landlock with no rule at all: no file can be opened, no TCP port bound or connected, no process outside
+/// signalled, as far as the kernel's ABI goes, which is returned (0: the kernel has no Landlock, or it is not
+/// enabled at boot).
 [[nodiscard]] int deny_by_landlock();
 
 /// Installs `program` for this process and all its descendants (seccomp(2)). After forbid_new_privileges().

@@ -14,8 +14,8 @@
 namespace cloister::confine {
 namespace {
 
-// Debian 12's <linux/landlock.h> knows ABI 2; these are of include/uapi/linux/landlock.h of Linux 6.18 (ABI 7), where
-// what is handled is denied unless a rule allows it.
+// Debian 12's <linux/landlock.h> knows ABI 2; these are of include/uapi/linux/landlock.h of Linux 6.18 (ABI
+// 7), where what is handled is denied unless a rule allows it.
 struct Ruleset {
     std::uint64_t handled_access_fs;
     std::uint64_t handled_access_net; // ABI 4: bind, connect TCP
@@ -23,9 +23,12 @@ struct Ruleset {
 };
 constexpr unsigned create_ruleset_version = 1;
 
-constexpr std::uint64_t bits(unsigned count) { return (std::uint64_t{1} << count) - 1; }
+constexpr std::uint64_t bits(unsigned count) {
+    return (std::uint64_t{1} << count) - 1;
+}
 
-/// All that an ABI can deny: number of file system rights, of network rights, of scopes; size of the structure.
+/// All that an ABI can deny: number of file system rights, of network rights, of scopes; size of the
+/// structure.
 struct Abi {
     unsigned fs, net, scopes;
     std::size_t size;
@@ -38,7 +41,8 @@ constexpr Abi abis[] = {
 void expect_denied(int version) {
     const int file = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (file >= 0 || errno != EACCES) {
-        die(ExitCode::SelfTest, "asked Landlock to deny opening /, the kernel answers %s", file >= 0 ? "yes" : error_text(errno));
+        die(ExitCode::SelfTest, "asked Landlock to deny opening /, the kernel answers %s",
+            file >= 0 ? "yes" : error_text(errno));
     }
     if (abis[static_cast<std::size_t>(version) - 1].net == 0) {
         return;
@@ -47,7 +51,8 @@ void expect_denied(int version) {
     sockaddr_in any{};
     any.sin_family = AF_INET;
     any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (probe >= 0 && (bind(probe, reinterpret_cast<const sockaddr*>(&any), sizeof any) == 0 || errno != EACCES)) {
+    if (probe >= 0 &&
+        (bind(probe, reinterpret_cast<const sockaddr*>(&any), sizeof any) == 0 || errno != EACCES)) {
         die(ExitCode::SelfTest, "asked Landlock to deny bind, the kernel does not");
     }
     close(probe);
@@ -61,7 +66,10 @@ int deny_by_landlock() {
         return 0;
     }
     if (abi < 1) {
-        die(ExitCode::NotPermitted, "cannot ask for Landlock: landlock_create_ruleset: %s; a container or service manager must allow the call", error_text(errno));
+        die(ExitCode::NotPermitted,
+            "cannot ask for Landlock: landlock_create_ruleset: %s; a container or service manager must allow "
+            "the call",
+            error_text(errno));
     }
     constexpr auto newest = static_cast<long>(std::size(abis));
     const Abi& have = abis[(abi > newest ? newest : abi) - 1];

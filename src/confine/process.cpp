@@ -24,7 +24,8 @@ rlimit limit_of(int resource) {
 
 void set_limit(int resource, const char* name, rlimit limit) {
     if (setrlimit(static_cast<__rlimit_resource>(resource), &limit) != 0) {
-        die(ExitCode::NotPermitted, "cannot set %s to %lu: setrlimit: %s", name, limit.rlim_cur, error_text(errno));
+        die(ExitCode::NotPermitted, "cannot set %s to %lu: setrlimit: %s", name, limit.rlim_cur,
+            error_text(errno));
     }
     const rlimit is = limit_of(resource);
     if (is.rlim_cur != limit.rlim_cur || is.rlim_max != limit.rlim_max) {
@@ -42,14 +43,16 @@ void raise_limit(int resource, const char* name) {
 void reset_signals(std::uint64_t blocked) {
     struct sigaction is {};
     for (int number = 1; number < NSIG; ++number) {
-        if (number == SIGKILL || number == SIGSTOP || number == 32 || number == 33) { // 32, 33: libc's own, unused here
+        if (number == SIGKILL || number == SIGSTOP || number == 32 ||
+            number == 33) { // 32, 33: libc's own, unused here
             continue;
         }
         struct sigaction wanted {};
         wanted.sa_handler = SIG_DFL;
         if (sigaction(number, &wanted, nullptr) != 0 || sigaction(number, nullptr, &is) != 0 ||
             is.sa_handler != SIG_DFL) {
-            die(ExitCode::SelfTest, "cannot give signal %d its default action: %s", number, error_text(errno));
+            die(ExitCode::SelfTest, "cannot give signal %d its default action: %s", number,
+                error_text(errno));
         }
     }
     std::uint64_t mask = 0;
@@ -75,7 +78,8 @@ void die_with_parent(pid_t parent) {
     int signal = 0;
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || prctl(PR_GET_PDEATHSIG, &signal, 0, 0, 0) != 0 ||
         signal != SIGKILL) {
-        die(ExitCode::SelfTest, "asked to end with our parent, the kernel did not set it: %s", error_text(errno));
+        die(ExitCode::SelfTest, "asked to end with our parent, the kernel did not set it: %s",
+            error_text(errno));
     }
     if (getppid() != parent) { // it ended before we asked
         die(ExitCode::SelfTest, "our parent, process %d, has ended", parent);
@@ -91,10 +95,12 @@ void limit_resources(unsigned descriptors) {
 }
 
 void install_filter(std::span<const sock_filter> program) {
-    const sock_fprog filter{static_cast<unsigned short>(program.size()), const_cast<sock_filter*>(program.data())};
+    const sock_fprog filter{static_cast<unsigned short>(program.size()),
+                            const_cast<sock_filter*>(program.data())};
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0) {
         die(ExitCode::NotPermitted,
-            "cannot install the seccomp filter: %s; the kernel needs CONFIG_SECCOMP_FILTER, and a container or service "
+            "cannot install the seccomp filter: %s; the kernel needs CONFIG_SECCOMP_FILTER, and a container "
+            "or service "
             "manager must allow the call seccomp",
             error_text(errno));
     }

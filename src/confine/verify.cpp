@@ -28,7 +28,8 @@ std::string_view field(std::string_view status, std::string_view name) {
         }
         at = end + 1;
     }
-    die(ExitCode::SelfTest, "/proc/self/status has no line %.*s: this kernel can't tell us that we are confined",
+    die(ExitCode::SelfTest,
+        "/proc/self/status has no line %.*s: this kernel can't tell us that we are confined",
         static_cast<int>(name.size()), name.data());
 }
 
@@ -57,9 +58,11 @@ void verify(const Expected& expected, int status_fd) {
         expect(status, "CapBnd", none);
     }
     char ids[64];
-    (void)std::snprintf(ids, sizeof ids, "%u\t%u\t%u\t%u", expected.uid, expected.uid, expected.uid, expected.uid);
+    (void)std::snprintf(ids, sizeof ids, "%u\t%u\t%u\t%u", expected.uid, expected.uid, expected.uid,
+                        expected.uid);
     expect(status, "Uid", ids);
-    (void)std::snprintf(ids, sizeof ids, "%u\t%u\t%u\t%u", expected.gid, expected.gid, expected.gid, expected.gid);
+    (void)std::snprintf(ids, sizeof ids, "%u\t%u\t%u\t%u", expected.gid, expected.gid, expected.gid,
+                        expected.gid);
     expect(status, "Gid", ids);
     expect(status, "NoNewPrivs", "1");
     expect(status, "Threads", "1");

@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <cstring>
 #include <netinet/in.h>
-#include <sys/un.h>
 
 namespace cloister::listener {
 namespace {
@@ -18,12 +17,13 @@ namespace {
 constexpr int accepts_per_round = 64;
 constexpr std::uint64_t strange_errors_limit = 1000;
 constexpr std::int64_t complaint_interval_ns = 60'000'000'000;
+constexpr std::int64_t pause_ns = 100'000'000;
 
 /// accept(2): Linux passes on errors of the new connection; 'treat them like EAGAIN by retrying'.
 bool is_of_the_connection(long error) {
-    constexpr int errors[] = {EINTR,     ECONNABORTED, EPERM,        ENETDOWN,   EPROTO, ENOPROTOOPT, EHOSTDOWN,
-                              ENONET,    EHOSTUNREACH, EOPNOTSUPP,   ENETUNREACH, ENOSR,  ETIMEDOUT,
-                              ESOCKTNOSUPPORT, EPROTONOSUPPORT};
+    constexpr int errors[] = {EINTR,       ECONNABORTED, EPERM,     ENETDOWN,        EPROTO,
+                              ENOPROTOOPT, EHOSTDOWN,    ENONET,    EHOSTUNREACH,    EOPNOTSUPP,
+                              ENETUNREACH, ENOSR,        ETIMEDOUT, ESOCKTNOSUPPORT, EPROTONOSUPPORT};
     return std::find(std::begin(errors), std::end(errors), -error) != std::end(errors);
 }
 
@@ -52,25 +52,28 @@ void Server::accept_from(std::uint32_t listener) {
         } else if (fd > 0) {
             bug("accept4 returned descriptor %ld: 0 was not free", fd);
         } else if (is_of_the_listener(fd)) {
-            die(ExitCode::SystemCall, "cannot accept on %s: %s", plan_.listeners[listener].name, error_text(fd));
-        } else if (!is_of_the_connection(fd) && ++strange_errors_ > strange_errors_limit) {
-            die(ExitCode::SystemCall, "accept4 on %s fails again and again: %s", plan_.listeners[listener].name,
+            die(ExitCode::SystemCall, "cannot accept on %s: %s", plan_.listeners[listener].name,
                 error_text(fd));
+        } else if (!is_of_the_connection(fd) && ++strange_errors_ > strange_errors_limit) {
+            die(ExitCode::SystemCall, "accept4 on %s fails again and again: %s",
+                plan_.listeners[listener].name, error_text(fd));
         }
     }
 }
 
-/// Rests for a moment when the kernel has no room. Says so once a minute at most.
-void Server::pause(std::string_view what, long error) {
-    resume_ns_ = now_ns_ + 100'000'000;
+/// Rests for a moment when the kernel has no room. Says so once a minute at most, with the last client it
+/// hit.
+void Server::pause(std::string_view call, long error, std::string_view peer) {
+    resume_ns_ = now_ns_ + pause_ns;
     ++complaints_;
     if (now_ns_ < complaint_due_ns_) {
         return;
     }
     complaint_due_ns_ = now_ns_ + complaint_interval_ns;
     Record paused = record(Level::warning, "paused");
-    paused.text("call", what).text("error", error_text(error)).number("live", static_cast<std::int64_t>(cells_.live()));
-    paused.number("times", static_cast<std::int64_t>(complaints_));
+    paused.text("call", call).text("error", error_text(error)).text("peer", peer);
+    paused.number("live", static_cast<std::int64_t>(cells_.live()))
+        .number("times", static_cast<std::int64_t>(complaints_));
     complaints_ = 0;
     log(paused);
 }
@@ -105,16 +108,17 @@ void Server::give_to_cell(std::uint32_t listener, const Peer& peer) {
         for (const int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
             const long result = sys::setsockopt(plan::connection_fd, SOL_SOCKET, option, &idle, sizeof idle);
             if (result != 0) {
-                return refuse("setsockopt", result, listener, peer);
+                return refuse("setsockopt", result, peer);
             }
         }
     }
     const void* const stack_top = layout_->arena.stack + sizeof layout_->arena.stack;
     const long pid = cell::cloister_clone_cell(layout_, stack_top, cell::clone_flags, cell::Duty::Serve);
     if (pid < 0) {
-        return refuse("clone", pid, listener, peer);
+        return refuse("clone", pid, peer);
     }
-    Cell& cell = cells_.add(static_cast<pid_t>(pid)); // its exit signal is blocked: it can't be reaped before this
+    Cell& cell =
+        cells_.add(static_cast<pid_t>(pid)); // its exit signal is blocked: it can't be reaped before this
     cell.listener = listener;
     cell.connection = ++connections_;
     cell.started_ns = now_ns_;
@@ -123,16 +127,14 @@ void Server::give_to_cell(std::uint32_t listener, const Peer& peer) {
 }
 
 /// No cell for this client: a reset tells it at once.
-void Server::refuse(const char* why, long error, std::uint32_t listener, const Peer& peer) {
+void Server::refuse(const char* call, long error, const Peer& peer) {
     const linger reset{1, 0};
-    (void)peer;
-    (void)listener;
     sys::setsockopt(plan::connection_fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     sys::close(plan::connection_fd);
     if (!is_no_room(error)) {
-        die(ExitCode::SystemCall, "cannot give a connection to a cell: %s: %s", why, error_text(error));
+        die(ExitCode::SystemCall, "cannot give a connection to a cell: %s: %s", call, error_text(error));
     }
-    pause(why, error);
+    pause(call, error, PeerText{peer}.text);
 }
 
 } // namespace cloister::listener

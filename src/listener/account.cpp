@@ -18,39 +18,35 @@ namespace {
 
 constexpr std::uint64_t failed_setups_limit = 32;
 
-std::int64_t micros(const timeval& time) { return time.tv_sec * 1'000'000 + time.tv_usec; }
-
-/// `127.0.0.1:5000`, `[fe80::1%2]:5000`, `unix:uid=1000,pid=4711`.
-struct PeerText {
-    char text[80];
-
-    explicit PeerText(const Peer& peer) {
-        char address[INET6_ADDRSTRLEN] = "?";
-        if (peer.family == AF_INET) {
-            inet_ntop(AF_INET, peer.address, address, sizeof address);
-            (void)std::snprintf(text, sizeof text, "%s:%u", address, peer.port);
-        } else if (peer.family == AF_INET6) {
-            inet_ntop(AF_INET6, peer.address, address, sizeof address);
-            if (peer.scope != 0) {
-                (void)std::snprintf(text, sizeof text, "[%s%%%u]:%u", address, peer.scope, peer.port);
-            } else {
-                (void)std::snprintf(text, sizeof text, "[%s]:%u", address, peer.port);
-            }
-        } else {
-            (void)std::snprintf(text, sizeof text, "unix:uid=%u,pid=%d", peer.uid, peer.pid);
-        }
-    }
-};
+std::int64_t micros(const timeval& time) {
+    return time.tv_sec * 1'000'000 + time.tv_usec;
+}
 
 } // namespace
+
+PeerText::PeerText(const Peer& peer) {
+    char address[INET6_ADDRSTRLEN] = "?";
+    if (peer.family == AF_INET) {
+        inet_ntop(AF_INET, peer.address, address, sizeof address);
+        (void)std::snprintf(text, sizeof text, "%s:%u", address, peer.port);
+    } else if (peer.family == AF_INET6 && peer.scope == 0) {
+        inet_ntop(AF_INET6, peer.address, address, sizeof address);
+        (void)std::snprintf(text, sizeof text, "[%s]:%u", address, peer.port);
+    } else if (peer.family == AF_INET6) {
+        inet_ntop(AF_INET6, peer.address, address, sizeof address);
+        (void)std::snprintf(text, sizeof text, "[%s%%%u]:%u", address, peer.scope, peer.port);
+    } else {
+        (void)std::snprintf(text, sizeof text, "unix:uid=%u,pid=%d", peer.uid, peer.pid);
+    }
+}
 
 void Server::log_end(const Cell& cell, int status, const rusage& usage) {
     const End end = end_of(status, cell.ended_by_us);
     const PeerText peer{cell.peer};
     if (end.failed_setup) {
         if (++failed_setups_ >= failed_setups_limit) {
-            die(ExitCode::SelfTest, "%lu cells in a row could not be confined, the last one at %.*s", failed_setups_,
-                static_cast<int>(end.reason.size()), end.reason.data());
+            die(ExitCode::SelfTest, "%lu cells in a row could not be confined, the last one at %.*s",
+                failed_setups_, static_cast<int>(end.reason.size()), end.reason.data());
         }
     } else {
         failed_setups_ = 0;
@@ -74,7 +70,8 @@ void Server::log_end(const Cell& cell, int status, const rusage& usage) {
     } else {
         ended.none("exit").number("signal", WTERMSIG(status));
     }
-    ended.number("cpu_us", micros(usage.ru_utime) + micros(usage.ru_stime)).number("maxrss_kb", usage.ru_maxrss);
+    ended.number("cpu_us", micros(usage.ru_utime) + micros(usage.ru_stime))
+        .number("maxrss_kb", usage.ru_maxrss);
     log(ended);
 }
 
@@ -89,10 +86,12 @@ bool Server::is_canary(const Cell& cell) const {
     }
     if (cell.peer.family == AF_INET) {
         const auto& in = reinterpret_cast<const sockaddr_in&>(canary);
-        return ntohs(in.sin_port) == cell.peer.port && std::memcmp(&in.sin_addr, cell.peer.address, sizeof in.sin_addr) == 0;
+        return ntohs(in.sin_port) == cell.peer.port &&
+               std::memcmp(&in.sin_addr, cell.peer.address, sizeof in.sin_addr) == 0;
     }
     const auto& in6 = reinterpret_cast<const sockaddr_in6&>(canary);
-    return ntohs(in6.sin6_port) == cell.peer.port && std::memcmp(&in6.sin6_addr, cell.peer.address, sizeof in6.sin6_addr) == 0;
+    return ntohs(in6.sin6_port) == cell.peer.port &&
+           std::memcmp(&in6.sin6_addr, cell.peer.address, sizeof in6.sin6_addr) == 0;
 }
 
 void expect_violator_to_die(const cell::Layout* layout) {

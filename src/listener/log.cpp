@@ -63,7 +63,8 @@ void Log::flush() {
             break;
         }
         if (result < 0) { // nobody reads, no space: these lines are lost
-            dropped_ += static_cast<std::uint64_t>(std::count(rest.begin(), rest.begin() + static_cast<long>(lines), '\n'));
+            dropped_ += static_cast<std::uint64_t>(
+                std::count(rest.begin(), rest.begin() + static_cast<long>(lines), '\n'));
             written += lines;
         } else {
             written += static_cast<std::size_t>(result);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// cloister-listener: one generation. It holds the sockets, forks a cell for each connection, and never reads what a
-// client sent. From install_filter on nothing is allocated, mapped, opened or executed.
+// cloister-listener: one generation. It holds the sockets, forks a cell for each connection, and never reads
+// what a client sent. From install_filter on nothing is allocated, mapped, opened or executed.
 #include "confine/confine.h"
 #include "listener/memory.h"
 #include "listener/server.h"
@@ -25,7 +25,8 @@ namespace {
 void expect_started_by_cloisterd(int argc) {
     int type = 0;
     socklen_t length = sizeof type;
-    if (argc != 2 || getsockopt(plan::control_fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0 || type != SOCK_SEQPACKET) {
+    if (argc != 2 || getsockopt(plan::control_fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0 ||
+        type != SOCK_SEQPACKET) {
         die(ExitCode::Usage, "this program is started by cloisterd, not by hand; see cloisterd --help");
     }
 }
@@ -67,7 +68,8 @@ const plan::Plan& ask_for_plan(const cell::Layout* layout) {
     message.layout = layout;
     Fd sealed;
     if (!plan::send_message(plan::control_fd, message) ||
-        !plan::receive_message(plan::control_fd, message, &sealed) || message.tag != plan::Message::Tag::Plan) {
+        !plan::receive_message(plan::control_fd, message, &sealed) ||
+        message.tag != plan::Message::Tag::Plan) {
         die(ExitCode::SelfTest, "no plan from cloisterd: %s", error_text(errno));
     }
     return plan::open_sealed(sealed.get(), layout);
@@ -93,7 +95,10 @@ alignas(Server) std::byte server_memory[sizeof(Server)];
 int run(int argc) {
     expect_started_by_cloisterd(argc);
     confine::reset_signals(blocked_signals());
-    prctl(PR_SET_NAME, "cloister-listen");
+    prctl(PR_SET_NAME, "cloister-listen"); // the kernel keeps 15 characters
+    if (chdir("/") != 0) {
+        die(ExitCode::SystemCall, "chdir(/): %s", error_text(errno));
+    }
     const pid_t supervisor = getppid();
     const cell::Layout* const layout = reserve_layout();
     const plan::Plan& plan = ask_for_plan(layout);
@@ -134,4 +139,6 @@ int run(int argc) {
 } // namespace
 } // namespace cloister::listener
 
-int main(int argc, char**) { return cloister::listener::run(argc); }
+int main(int argc, char**) {
+    return cloister::listener::run(argc);
+}

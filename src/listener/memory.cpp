@@ -27,7 +27,9 @@ struct Mapping {
     bool hidden;
 };
 
-std::uintptr_t address_of(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer); }
+std::uintptr_t address_of(const void* pointer) {
+    return reinterpret_cast<std::uintptr_t>(pointer);
+}
 
 /// Reads smaps line by line in a fixed buffer, and yields a mapping at its last line, VmFlags.
 class Smaps {
@@ -38,14 +40,16 @@ class Smaps {
         }
     }
 
-    /// False at the end. The one mapping above user space, [vsyscall], is not a process's own and is left out.
+    /// False at the end. The one mapping above user space, [vsyscall], is not a process's own and is left
+    /// out.
     bool next(Mapping& mapping) {
         bool seen = false;
         for (;;) {
             const std::string_view line = next_line();
             if (line.empty()) {
                 if (seen) {
-                    die(ExitCode::SelfTest, "/proc/self/smaps has no VmFlags: the kernel lacks CONFIG_PROC_PAGE_MONITOR");
+                    die(ExitCode::SelfTest,
+                        "/proc/self/smaps has no VmFlags: the kernel lacks CONFIG_PROC_PAGE_MONITOR");
                 }
                 return false;
             }
@@ -55,7 +59,8 @@ class Smaps {
                 if (mapping.range.start < table_top) {
                     return true;
                 }
-            } else if (!seen && std::sscanf(line.data(), "%lx-%lx ", &mapping.range.start, &mapping.range.end) == 2) {
+            } else if (!seen &&
+                       std::sscanf(line.data(), "%lx-%lx ", &mapping.range.start, &mapping.range.end) == 2) {
                 seen = true;
             }
         }
@@ -71,7 +76,8 @@ class Smaps {
     std::string_view next_line() {
         for (;;) {
             char* const start = buffer_ + used_;
-            if (auto* const newline = static_cast<char*>(std::memchr(start, '\n', size_ - used_)); newline != nullptr) {
+            if (auto* const newline = static_cast<char*>(std::memchr(start, '\n', size_ - used_));
+                newline != nullptr) {
                 *newline = '\0';
                 used_ = static_cast<std::size_t>(newline + 1 - buffer_);
                 return {start, static_cast<std::size_t>(newline - start)};
@@ -129,11 +135,13 @@ const cell::Layout* reserve_layout() {
             munmap(got, sizeof(cell::Layout));
         }
     }
-    die(ExitCode::SystemCall, "cannot place the cells' memory beside their code: mmap: %s", error_text(errno));
+    die(ExitCode::SystemCall, "cannot place the cells' memory beside their code: mmap: %s",
+        error_text(errno));
 }
 
 void expect_no_rseq() {
-    // The kernel takes one registration a thread, and gives it back only to who made it: ours succeeds if there is none.
+    // The kernel takes one registration a thread, and gives it back only to who made it: ours succeeds if
+    // there is none.
     alignas(32) static std::uint32_t area[8];
     constexpr int unregister = 1;
     constexpr std::uint32_t signature = 0x53053053; // RSEQ_SIG of <sys/rseq.h>
@@ -141,8 +149,9 @@ void expect_no_rseq() {
         if (errno == ENOSYS) {
             return;
         }
-        die(ExitCode::SelfTest, "libc has registered rseq (%s): cloisterd starts us with %s, which it ignored",
-            error_text(errno), plan::listener_environment);
+        die(ExitCode::SelfTest,
+            "libc has registered rseq (%s): cloisterd starts us with %s, which it ignored", error_text(errno),
+            plan::listener_environment);
     }
     if (syscall(SYS_rseq, area, sizeof area, unregister, signature) != 0) {
         die(ExitCode::SystemCall, "cannot unregister rseq: %s", error_text(errno));
@@ -155,7 +164,8 @@ void hide_from_cells(const cell::Layout* layout, int smaps_fd) {
         without_kept(layout, mapping.range, [](Range part) {
             void* const start = reinterpret_cast<void*>(part.start); // NOLINT(performance-no-int-to-ptr)
             if (madvise(start, part.end - part.start, MADV_DONTFORK) != 0) {
-                die(ExitCode::SystemCall, "cannot hide memory at %p from cells: madvise: %s", start, error_text(errno));
+                die(ExitCode::SystemCall, "cannot hide memory at %p from cells: madvise: %s", start,
+                    error_text(errno));
             }
         });
     }
@@ -166,7 +176,8 @@ void verify_hidden(const cell::Layout* layout, int smaps_fd) {
     for (Mapping mapping{}; smaps.next(mapping);) {
         if (!mapping.hidden) {
             without_kept(layout, mapping.range, [](Range part) {
-                die(ExitCode::SelfTest, "asked to hide memory at %#lx from cells, the kernel did not", part.start);
+                die(ExitCode::SelfTest, "asked to hide memory at %#lx from cells, the kernel did not",
+                    part.start);
             });
         }
     }

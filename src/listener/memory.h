@@ -3,15 +3,18 @@
 
 #include "cell/cell.h"
 
-/// What a cell inherits of the listener's memory: the page of the cell's code, the orders and the arena; nothing else.
+/// What a cell inherits of the listener's memory: the page of the cell's code, the orders and the arena;
+/// nothing else.
 namespace cloister::listener {
 
-/// Reserves the place of orders and arena, in the same 2 MiB as the cell's code: a cell then needs one page of each
-/// level of page tables. The arena is ready; the orders are a hole until plan::open_sealed. Dies when there is none.
+/// Reserves the place of orders and arena, in the same 2 MiB as the cell's code: a cell then needs one page
+/// of each level of page tables. The arena is ready; the orders are a hole until plan::open_sealed. Dies when
+/// there is none.
 [[nodiscard]] const cell::Layout* reserve_layout();
 
-/// Dies unless rseq(2) is unregistered: its area would lie in thread-local storage, which a cell doesn't have, and the
-/// kernel writes there on return to user mode. plan::listener_environment tells libc not to register it.
+/// Dies unless rseq(2) is unregistered: its area would lie in thread-local storage, which a cell doesn't
+/// have, and the kernel writes there on return to user mode. plan::listener_environment tells libc not to
+/// register it.
 void expect_no_rseq();
 
 /// Marks all other mappings MADV_DONTFORK. `smaps_fd` is /proc/self/smaps.

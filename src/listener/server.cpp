@@ -4,6 +4,7 @@
 #include "sys/calls.h"
 #include "sys/die.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <sys/wait.h>
@@ -12,15 +13,18 @@ namespace cloister::listener {
 namespace {
 
 constexpr std::int64_t second_ns = 1'000'000'000;
-constexpr std::int64_t pause_ns = second_ns / 10;  // after the kernel had no room
 constexpr std::int64_t retry_log_ns = second_ns / 10;
-constexpr std::size_t kill_batch = 200;            // more that end at once can wedge a 6.18 kernel (docs/limits.md)
-constexpr std::size_t sweep_slice = 128;           // places of the table per tick
+constexpr std::size_t kill_batch = 200;  // more that end at once can wedge a 6.18 kernel (docs/limits.md)
+constexpr std::size_t sweep_slice = 128; // places of the table per tick
 constexpr int signals_per_round = 512;
 
-constexpr std::uint64_t bit(int signal) { return std::uint64_t{1} << (signal - 1); }
+constexpr std::uint64_t bit(int signal) {
+    return std::uint64_t{1} << (signal - 1);
+}
 
-timespec timespec_of(std::int64_t ns) { return {ns / second_ns, ns % second_ns}; }
+timespec timespec_of(std::int64_t ns) {
+    return {ns / second_ns, ns % second_ns};
+}
 
 std::int64_t clock_ns(clockid_t clock) {
     timespec now{};
@@ -33,8 +37,8 @@ std::int64_t clock_ns(clockid_t clock) {
 } // namespace
 
 std::uint64_t blocked_signals() {
-    return bit(SIGTERM) | bit(SIGINT) | bit(SIGHUP) | bit(SIGUSR1) | bit(SIGUSR2) | bit(SIGQUIT) | bit(SIGTSTP) |
-           bit(SIGCHLD) | bit(SIGPIPE) | bit(cell::exit_signal);
+    return bit(SIGTERM) | bit(SIGINT) | bit(SIGHUP) | bit(SIGUSR1) | bit(SIGUSR2) | bit(SIGQUIT) |
+           bit(SIGTSTP) | bit(SIGCHLD) | bit(SIGPIPE) | bit(cell::exit_signal);
 }
 
 Server::Server(const plan::Plan& plan, const cell::Layout* layout, pid_t supervisor)
@@ -67,7 +71,9 @@ void Server::serve() {
     }
 }
 
-bool Server::accepting() const { return phase_ == Phase::serving && !cells_.full() && now_ns_ >= resume_ns_; }
+bool Server::accepting() const {
+    return phase_ == Phase::serving && !cells_.full() && now_ns_ >= resume_ns_;
+}
 
 /// Waits until something happens. A listener that must rest is not polled: the backlog holds its clients.
 void Server::wait() {
@@ -90,10 +96,12 @@ void Server::wait() {
     read_clock();
 }
 
-void Server::read_clock() { now_ns_ = clock_ns(CLOCK_MONOTONIC); }
+void Server::read_clock() {
+    now_ns_ = clock_ns(CLOCK_MONOTONIC);
+}
 
-/// Once a second: the offset of the wall clock, and a slice of the table is asked for cells whose signal was lost
-/// (the queue is bounded by RLIMIT_SIGPENDING).
+/// Once a second: the offset of the wall clock, and a slice of the table is asked for cells whose signal was
+/// lost (the queue is bounded by RLIMIT_SIGPENDING).
 void Server::tick() {
     tick_due_ns_ = now_ns_ + second_ns;
     realtime_offset_ns_ = clock_ns(CLOCK_REALTIME) - now_ns_;
@@ -114,7 +122,8 @@ void Server::take_orders() {
         return;
     }
     if (size != static_cast<long>(sizeof message)) {
-        sys::exit_group(static_cast<int>(ExitCode::SelfTest)); // the supervisor is gone; the cells end with us
+        sys::exit_group(
+            static_cast<int>(ExitCode::SelfTest)); // the supervisor is gone; the cells end with us
     }
     obey(message);
 }

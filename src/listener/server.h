@@ -12,16 +12,18 @@
 
 namespace cloister::listener {
 
-/// What the listener blocks and takes with rt_sigtimedwait; bit n-1 = signal n. Cells keep the mask, so that neither a
-/// terminal nor a service manager that signals the whole group cuts a connection. ALRM, XCPU and faults stay deadly.
-/// The listener itself acts on the exit signal only: its orders come from the supervisor.
+/// What the listener blocks and takes with rt_sigtimedwait; bit n-1 = signal n. Cells keep the mask, so that
+/// neither a terminal nor a service manager that signals the whole group cuts a connection. ALRM, XCPU and
+/// faults stay deadly. The listener itself acts on the exit signal only: its orders come from the supervisor.
 [[nodiscard]] std::uint64_t blocked_signals();
 
-/// Proves that a cell is confined before any client is served: a cell is born as all are and then makes a call that its
-/// own filter alone forbids. Dies unless that killed it (SIGSYS). Under the listener's final filter.
+/// Proves that a cell is confined before any client is served: a cell is born as all are and then makes a
+/// call that its own filter alone forbids. Dies unless that killed it (SIGSYS). Under the listener's final
+/// filter.
 void expect_violator_to_die(const cell::Layout* layout);
 
-/// The listener under its filter: accept, fork a cell, reap, log. Makes system calls through sys only, allocates nothing.
+/// The listener under its filter: accept, fork a cell, reap, log. Makes system calls through sys only,
+/// allocates nothing.
 class Server {
   public:
     Server(const plan::Plan& plan, const cell::Layout* layout, pid_t supervisor);
@@ -38,17 +40,17 @@ class Server {
     CellTable cells_;
     Log log_;
     Phase phase_ = Phase::serving;
-    std::int64_t now_ns_ = 0;         // CLOCK_MONOTONIC, once a round
+    std::int64_t now_ns_ = 0; // CLOCK_MONOTONIC, once a round
     std::int64_t realtime_offset_ns_ = 0;
     std::int64_t tick_due_ns_ = 0;
-    std::int64_t resume_ns_ = 0;      // no accepting until then
+    std::int64_t resume_ns_ = 0; // no accepting until then
     std::int64_t complaint_due_ns_ = 0;
-    std::uint64_t complaints_ = 0;    // since the last one that was logged
+    std::uint64_t complaints_ = 0; // since the last one that was logged
     std::uint64_t connections_ = 0;
-    std::uint64_t failed_setups_ = 0; // in a row
+    std::uint64_t failed_setups_ = 0;  // in a row
     std::uint64_t strange_errors_ = 0; // in a row
     std::size_t sweep_place_ = 0;
-    std::size_t killed_ = 0;          // by us, not yet reaped
+    std::size_t killed_ = 0; // by us, not yet reaped
     std::array<sockaddr_storage, plan::max_listeners> canaries_{};
     std::array<pollfd, plan::max_listeners + 2> polled_{};
 
@@ -63,10 +65,10 @@ class Server {
     void kill_a_batch();
 
     void accept_from(std::uint32_t listener);
-    void pause(std::string_view what, long error);
+    void pause(std::string_view call, long error, std::string_view peer = {});
     [[nodiscard]] Peer peer_of(std::uint32_t listener, const sockaddr_storage& address);
     void give_to_cell(std::uint32_t listener, const Peer& peer);
-    void refuse(const char* why, long error, std::uint32_t listener, const Peer& peer);
+    void refuse(const char* call, long error, const Peer& peer);
 
     void take_signals();
     void reap(Cell& cell);

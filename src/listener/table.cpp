@@ -13,14 +13,15 @@ CellTable::CellTable(std::size_t limit) : limit_{limit}, mask_{std::bit_ceil(2 *
     void* const memory = mmap(nullptr, places() * sizeof(Cell), PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (memory == MAP_FAILED) {
-        die(ExitCode::SystemCall, "no memory for a table of %zu cells: mmap: %s; lower --max-connections", limit,
-            error_text(errno));
+        die(ExitCode::SystemCall, "no memory for a table of %zu cells: mmap: %s; lower --max-connections",
+            limit, error_text(errno));
     }
     cells_ = static_cast<Cell*>(memory);
 }
 
 std::size_t CellTable::home(pid_t pid) const {
-    return (static_cast<std::uint32_t>(pid) * 0x9e3779b1U >> 7U) & mask_; // Fibonacci hashing: pids come in rows
+    return (static_cast<std::uint32_t>(pid) * 0x9e3779b1U >> 7U) &
+           mask_; // Fibonacci hashing: pids come in rows
 }
 
 Cell& CellTable::add(pid_t pid) {

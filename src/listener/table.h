@@ -10,11 +10,17 @@ namespace cloister::listener {
 /// Who is at the other end. Of a unix socket: the user and process that connected.
 struct Peer {
     std::uint16_t family;
-    std::uint16_t port;          ///< host byte order
-    std::uint8_t address[16];    ///< network byte order; AF_INET uses the first four
-    std::uint32_t scope;         ///< of a link-local IPv6 address
+    std::uint16_t port;       ///< host byte order
+    std::uint8_t address[16]; ///< network byte order; AF_INET uses the first four
+    std::uint32_t scope;      ///< of a link-local IPv6 address
     std::uint32_t uid;
     pid_t pid;
+};
+
+/// `127.0.0.1:5000`, `[fe80::1%2]:5000`, `unix:uid=1000,pid=4711`.
+struct PeerText {
+    explicit PeerText(const Peer& peer);
+    char text[80];
 };
 
 /// A living cell, and what the log must know at its end.
@@ -44,7 +50,9 @@ class CellTable {
 
     // Places, for walking over all cells a slice at a time; remove() may move a cell to an earlier place.
     [[nodiscard]] std::size_t places() const { return mask_ + 1; }
-    [[nodiscard]] Cell* at(std::size_t place) { return cells_[place & mask_].pid != 0 ? &cells_[place & mask_] : nullptr; }
+    [[nodiscard]] Cell* at(std::size_t place) {
+        return cells_[place & mask_].pid != 0 ? &cells_[place & mask_] : nullptr;
+    }
 
   private:
     Cell* cells_;

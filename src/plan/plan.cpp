@@ -69,8 +69,8 @@ const Plan& open_sealed(int fd, const cell::Layout* layout) {
     const cell::Orders& orders = layout->orders;
     if (std::memcmp(plan.magic, magic, sizeof magic) != 0 || plan.version != version ||
         plan.size != sizeof(Sealed)) {
-        bug("the plan has version %u, not %u: cloisterd and cloister-listener are of different builds", plan.version,
-            version);
+        bug("the plan has version %u, not %u: cloisterd and cloister-listener are of different builds",
+            plan.version, version);
     }
     if (plan.layout != layout || !in_bounds(plan.filter_length, plan.filter) ||
         !in_bounds(orders.filter_length, orders.filter) || !in_bounds(plan.listener_count, plan.listeners) ||
@@ -110,7 +110,8 @@ bool receive_message(int socket, Message& message, Fd* fd) {
     const ssize_t received = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
     const int error = errno;
     const cmsghdr* const control = received > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
-    if (control != nullptr && control->cmsg_type == SCM_RIGHTS && control->cmsg_len == CMSG_LEN(sizeof(int))) {
+    if (control != nullptr && control->cmsg_type == SCM_RIGHTS &&
+        control->cmsg_len == CMSG_LEN(sizeof(int))) {
         int passed = -1;
         std::memcpy(&passed, CMSG_DATA(control), sizeof passed);
         Fd received_fd{passed};

@@ -9,10 +9,10 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-/// The one contract between the supervisor and a listener generation. The supervisor starts cloister-listener with the
-/// descriptors below, the listener says where its memory lies (Message::Tag::Hello), the supervisor compiles and proves
-/// the programs for that place and sends the plan: a memfd that nobody can change any more. The listener installs the
-/// very bytes that were proved.
+/// The one contract between the supervisor and a listener generation. The supervisor starts cloister-listener
+/// with the descriptors below, the listener says where its memory lies (Message::Tag::Hello), the supervisor
+/// compiles and proves the programs for that place and sends the plan: a memfd that nobody can change any
+/// more. The listener installs the very bytes that were proved.
 namespace cloister::plan {
 
 // The listener's descriptors; policy/listener.policy has the same numbers.
@@ -24,7 +24,8 @@ inline constexpr int first_listener_fd = 4;
 inline constexpr unsigned max_listeners = 64;
 inline constexpr int status_fd = first_listener_fd + static_cast<int>(max_listeners);
 
-inline constexpr unsigned connection_limit = 1000; ///< while each cell loads a filter of its own (docs/limits.md)
+inline constexpr unsigned connection_limit =
+    1000; ///< while each cell loads a filter of its own (docs/limits.md)
 
 /// All of the listener's environment: libc must not register rseq (listener/memory.h).
 inline constexpr const char* listener_environment = "GLIBC_TUNABLES=glibc.pthread.rseq=0";
@@ -33,25 +34,25 @@ enum class LogFormat : std::uint8_t { json, logfmt };
 
 /// How an accepted connection is treated, by the family of its listening socket.
 struct Listener {
-    char name[128];          ///< as in the log: `127.0.0.1:7007`, `[::1]:7007`, `unix:/run/x`; ends with NUL
-    std::uint16_t family;    ///< AF_INET, AF_INET6 or AF_UNIX
+    char name[128];       ///< as in the log: `127.0.0.1:7007`, `[::1]:7007`, `unix:/run/x`; ends with NUL
+    std::uint16_t family; ///< AF_INET, AF_INET6 or AF_UNIX
 };
 
 struct Plan {
     char magic[8];
     std::uint32_t version;
-    std::uint32_t size;                      ///< of Sealed
-    const cell::Layout* layout;              ///< the place that the programs are bound to
-    std::uint32_t max_connections;           ///< 1 … connection_limit
-    std::uint32_t listener_count;            ///< 1 … max_listeners
-    timeval idle;                            ///< for AF_UNIX, where accepted sockets don't inherit it
+    std::uint32_t size;            ///< of Sealed
+    const cell::Layout* layout;    ///< the place that the programs are bound to
+    std::uint32_t max_connections; ///< 1 … connection_limit
+    std::uint32_t listener_count;  ///< 1 … max_listeners
+    timeval idle;                  ///< for AF_UNIX, where accepted sockets don't inherit it
     LogFormat log_format;
-    bool log_priorities;                     ///< `<n>` before each record (sd-daemon(3))
-    bool log_may_block;                      ///< the log is not O_NONBLOCK: ask poll first
-    bool groups_empty;                       ///< there must be no supplementary groups
-    std::uint32_t uid, gid;                  ///< what all of the listener's ids must be
-    std::uint32_t filter_length;             ///< in instructions
-    sock_filter filter[2048];                ///< policy/listener.policy, compiled and proved
+    bool log_priorities;         ///< `<n>` before each record (sd-daemon(3))
+    bool log_may_block;          ///< the log is not O_NONBLOCK: ask poll first
+    bool groups_empty;           ///< there must be no supplementary groups
+    std::uint32_t uid, gid;      ///< what all of the listener's ids must be
+    std::uint32_t filter_length; ///< in instructions
+    sock_filter filter[2048];    ///< policy/listener.policy, compiled and proved
     Listener listeners[max_listeners];
 };
 
@@ -67,19 +68,19 @@ void prepare(Sealed& sealed);
 /// The plan in a sealed memfd: dies when the kernel gives none.
 [[nodiscard]] Fd seal(const Sealed& sealed);
 
-/// Maps the orders at `layout->orders` (a reservation of ours) and the plan wherever there is room, for good, and checks
-/// seals, version, sizes and ranges. Dies when anything is not as it must be.
+/// Maps the orders at `layout->orders` (a reservation of ours) and the plan wherever there is room, for good,
+/// and checks seals, version, sizes and ranges. Dies when anything is not as it must be.
 [[nodiscard]] const Plan& open_sealed(int fd, const cell::Layout* layout);
 
 /// One message on the control socket.
 struct Message {
     enum class Tag : std::uint32_t {
-        Hello,   ///< listener: `layout` is where my memory lies. Answered by Plan
-        Plan,    ///< supervisor: the sealed memfd comes along (SCM_RIGHTS)
-        Armed,   ///< listener: confined, violators died as they must; serving
-        Canary,  ///< supervisor: I shall connect to `listener` from `peer`; a canary is not logged
-        Drain,   ///< supervisor: accept no more, leave when the last cell has ended
-        End,     ///< supervisor: end all cells, in batches, and leave
+        Hello,  ///< listener: `layout` is where my memory lies. Answered by Plan
+        Plan,   ///< supervisor: the sealed memfd comes along (SCM_RIGHTS)
+        Armed,  ///< listener: confined, violators died as they must; serving
+        Canary, ///< supervisor: I shall connect to `listener` from `peer`; a canary is not logged
+        Drain,  ///< supervisor: accept no more, leave when the last cell has ended
+        End,    ///< supervisor: end all cells, in batches, and leave
     };
     Tag tag;
     std::int32_t landlock_abi;    ///< Armed: 0 = the kernel has no Landlock
@@ -92,7 +93,8 @@ struct Message {
 /// Sends `message`, with `fd` unless it is negative. False with errno when the other side is gone.
 [[nodiscard]] bool send_message(int socket, const Message& message, int fd = -1);
 
-/// Receives a message and the descriptor that came along, if any. False with errno (0: the other side has closed).
+/// Receives a message and the descriptor that came along, if any. False with errno (0: the other side has
+/// closed).
 [[nodiscard]] bool receive_message(int socket, Message& message, Fd* fd = nullptr);
 
 } // namespace cloister::plan

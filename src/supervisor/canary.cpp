@@ -107,9 +107,11 @@ tl::expected<void, std::string> expect_echo(const Listener& listener,
         }
         size += static_cast<std::size_t>(more);
         if (more == 0 || size == received.size()) {
-            const bool same = size == sent.size() && std::memcmp(sent.data(), received.data(), sent.size()) == 0;
+            const bool same =
+                size == sent.size() && std::memcmp(sent.data(), received.data(), sent.size()) == 0;
             return same ? tl::expected<void, std::string>{}
-                        : tl::unexpected(fmt::format("{} bytes came back for {}, or other ones", size, sent.size()));
+                        : tl::unexpected(
+                              fmt::format("{} bytes came back for {}, or other ones", size, sent.size()));
         }
     }
 }

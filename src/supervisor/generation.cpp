@@ -37,9 +37,12 @@ bool has_xsave() {
     return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_OSXSAVE) != 0;
 }
 
-timeval timeval_of(std::chrono::milliseconds time) { return {time.count() / 1000, time.count() % 1000 * 1000}; }
+timeval timeval_of(std::chrono::milliseconds time) {
+    return {time.count() / 1000, time.count() % 1000 * 1000};
+}
 
-/// In the child, until execveat: descriptors to the places that the plan has for them, nothing else left open.
+/// In the child, until execveat: descriptors to the places that the plan has for them, nothing else left
+/// open.
 [[noreturn]] void become_listener(const Setup& setup, int control) {
     const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     std::vector<std::pair<int, int>> moves{{null, plan::connection_fd},
@@ -47,7 +50,8 @@ timeval timeval_of(std::chrono::milliseconds time) { return {time.count() / 1000
                                            {setup.log_fd, plan::log_fd},
                                            {control, plan::control_fd}};
     for (const auto& listener : setup.listeners) {
-        moves.emplace_back(listener.fd.get(), static_cast<int>(moves.size())); // from plan::first_listener_fd on
+        moves.emplace_back(listener.fd.get(),
+                           static_cast<int>(moves.size())); // from plan::first_listener_fd on
     }
     const int binary = fcntl(setup.binary_fd, F_DUPFD_CLOEXEC, above_all_targets);
     for (auto& [fd, target] : moves) { // first out of the way: a source may lie where another one goes
@@ -55,7 +59,8 @@ timeval timeval_of(std::chrono::milliseconds time) { return {time.count() / 1000
     }
     for (const auto& [fd, target] : moves) {
         if (dup2(fd, target) != target) {
-            die(ExitCode::SystemCall, "cannot pass a descriptor on to the listener: %s; raise RLIMIT_NOFILE above %d",
+            die(ExitCode::SystemCall,
+                "cannot pass a descriptor on to the listener: %s; raise RLIMIT_NOFILE above %d",
                 error_text(errno), above_all_targets + plan::status_fd);
         }
     }
@@ -69,7 +74,8 @@ timeval timeval_of(std::chrono::milliseconds time) { return {time.count() / 1000
     die(ExitCode::SystemCall, "cannot execute cloister-listener: %s", error_text(errno));
 }
 
-void fill(plan::Sealed& sealed, const Setup& setup, const Programs& programs, pid_t listener, const cell::Layout* layout) {
+void fill(plan::Sealed& sealed, const Setup& setup, const Programs& programs, pid_t listener,
+          const cell::Layout* layout) {
     plan::prepare(sealed);
     const auto& options = setup.options;
     auto& orders = sealed.orders;
@@ -153,8 +159,9 @@ tl::expected<void, Failure> Generation::arm(const Setup& setup) {
             (void)plan::send_message(control_.get(), message); // a listener that is gone does not echo either
         };
         if (auto echoed = expect_echo(setup.listeners[i], announce); !echoed) {
-            return tl::unexpected(Failure{ExitCode::SelfTest, fmt::format("self-test: no echo from {}: {}",
-                                                                          setup.listeners[i].name, echoed.error())});
+            return tl::unexpected(
+                Failure{ExitCode::SelfTest, fmt::format("self-test: no echo from {}: {}",
+                                                        setup.listeners[i].name, echoed.error())});
         }
     }
     return {};
@@ -167,15 +174,17 @@ tl::expected<plan::Message, Failure> Generation::receive(const Setup& setup, pla
         return tl::unexpected(Failure{ExitCode::Ok, "told to stop while the listener started"});
     }
     if (ready <= 0) {
-        return tl::unexpected(Failure{ExitCode::SelfTest, fmt::format("the listener, process {}, has not answered for {} s",
-                                                                      pid_, patience_ms / 1000)});
+        return tl::unexpected(
+            Failure{ExitCode::SelfTest, fmt::format("the listener, process {}, has not answered for {} s",
+                                                    pid_, patience_ms / 1000)});
     }
     plan::Message message{};
     if (!plan::receive_message(control_.get(), message)) {
         return tl::unexpected(death());
     }
     if (message.tag != tag) {
-        return tl::unexpected(Failure{ExitCode::SelfTest, "the listener sent what it should not: it is of another build"});
+        return tl::unexpected(
+            Failure{ExitCode::SelfTest, "the listener sent what it should not: it is of another build"});
     }
     return message;
 }
@@ -205,15 +214,20 @@ Failure Generation::death() {
     const pid_t pid = std::exchange(pid_, 0);
     if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
         return {ExitCode{WEXITSTATUS(status)},
-                fmt::format("the listener, process {}, could not confine itself: exit code {}", pid, WEXITSTATUS(status))};
+                fmt::format("the listener, process {}, could not confine itself: exit code {}", pid,
+                            WEXITSTATUS(status))};
     }
-    return {ExitCode::SelfTest, fmt::format("the listener, process {}, ended with signal {} while it started", pid,
-                                            WTERMSIG(status))};
+    return {ExitCode::SelfTest, fmt::format("the listener, process {}, ended with signal {} while it started",
+                                            pid, WTERMSIG(status))};
 }
 
-void Generation::drain() { send(plan::Message::Tag::Drain); }
+void Generation::drain() {
+    send(plan::Message::Tag::Drain);
+}
 
-void Generation::end() { send(plan::Message::Tag::End); }
+void Generation::end() {
+    send(plan::Message::Tag::End);
+}
 
 void Generation::kill() {
     if (pid_ > 0) {

@@ -28,17 +28,18 @@ struct Setup {
 /// One run of cloister-listener: its process, and the socket to it.
 class Generation {
   public:
-    /// Starts a listener, sends it its plan with programs proved for where its memory lies, and returns when it has
-    /// confined itself and has echoed what we, as a client, sent to each of its sockets. On failure no process is left.
+    /// Starts a listener, sends it its plan with programs proved for where its memory lies, and returns when
+    /// it has confined itself and has echoed what we, as a client, sent to each of its sockets. On failure no
+    /// process is left.
     [[nodiscard]] static tl::expected<Generation, Failure> start(const Setup& setup);
 
     [[nodiscard]] pid_t pid() const { return pid_; }
     [[nodiscard]] int landlock_abi() const { return landlock_abi_; }
     [[nodiscard]] bool bounding_empty() const { return bounding_empty_; }
 
-    void drain();   ///< accept no more, leave when the last cell has ended
-    void end();     ///< end all cells in batches, and leave
-    void kill();    ///< SIGKILL, and reaps it; the cells die with it
+    void drain(); ///< accept no more, leave when the last cell has ended
+    void end();   ///< end all cells in batches, and leave
+    void kill();  ///< SIGKILL, and reaps it; the cells die with it
 
   private:
     Generation(pid_t pid, Fd control) : pid_{pid}, control_{std::move(control)} {}

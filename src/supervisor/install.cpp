@@ -46,6 +46,8 @@ fs::path listener_path() {
     return fs::exists(beside, error) ? beside : bin.parent_path() / "libexec/cloister/cloister-listener";
 }
 
-Surroundings installed_surroundings() { return {.default_policy_dir = default_policy_dir(), .version_text = version_text}; }
+Surroundings installed_surroundings() {
+    return {.default_policy_dir = default_policy_dir(), .version_text = version_text};
+}
 
 } // namespace cloister::supervisor

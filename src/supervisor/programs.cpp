@@ -33,10 +33,12 @@ tl::expected<policy::Program, Failure> make(const policy::Policy& policy, const 
 }
 
 template <typename Member>
-tl::expected<void, Failure> check_fits(const policy::Policy& policy, const policy::Program& program, const Member& room) {
+tl::expected<void, Failure> check_fits(const policy::Policy& policy, const policy::Program& program,
+                                       const Member& room) {
     if (program.size() > std::size(room)) {
-        return tl::unexpected(Failure{ExitCode::BadPolicy, fmt::format("{}: its program has {} instructions, there is room for {}",
-                                                                       policy.file, program.size(), std::size(room))});
+        return tl::unexpected(Failure{ExitCode::BadPolicy,
+                                      fmt::format("{}: its program has {} instructions, there is room for {}",
+                                                  policy.file, program.size(), std::size(room))});
     }
     return {};
 }
@@ -75,8 +77,9 @@ tl::expected<Programs, Failure> compile_and_prove(const Policies& policies, std:
     if (!listener) {
         return tl::unexpected(listener.error());
     }
-    const auto fits = check_fits(policies.connection, *connection, cell::Orders{}.filter)
-                          .and_then([&] { return check_fits(policies.listener, *listener, plan::Plan{}.filter); });
+    const auto fits = check_fits(policies.connection, *connection, cell::Orders{}.filter).and_then([&] {
+        return check_fits(policies.listener, *listener, plan::Plan{}.filter);
+    });
     if (!fits) {
         return tl::unexpected(fits.error());
     }

@@ -11,7 +11,8 @@
 
 namespace cloister::supervisor {
 
-/// The policies that cloisterd enforces, parsed and checked: the test lines hold, the cell's is under the listener's.
+/// The policies that cloisterd enforces, parsed and checked: the test lines hold, the cell's is under the
+/// listener's.
 struct Policies {
     policy::Policy connection;
     policy::Policy listener;
@@ -25,8 +26,10 @@ struct Programs {
     policy::Program listener;
 };
 
-/// Compiles both for cells whose memory lies at `layout`, and proves bytes = text. Failure: BadPolicy, with a witness.
-[[nodiscard]] tl::expected<Programs, Failure> compile_and_prove(const Policies& policies, std::uint64_t layout);
+/// Compiles both for cells whose memory lies at `layout`, and proves bytes = text. Failure: BadPolicy, with a
+/// witness.
+[[nodiscard]] tl::expected<Programs, Failure> compile_and_prove(const Policies& policies,
+                                                                std::uint64_t layout);
 
 /// An address like any layout has, to prove with before there is a listener.
 inline constexpr std::uint64_t sample_layout = 0x5555'5540'0000;

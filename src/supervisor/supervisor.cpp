@@ -15,8 +15,10 @@
 #include <csignal>
 #include <cstdio>
 #include <fcntl.h>
+#include <fmt/core.h>
 #include <optional>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -37,11 +39,13 @@ ExitCode fail(const Failure& failure) {
     return failure.code;
 }
 
-constexpr std::uint64_t bit(int signal) { return std::uint64_t{1} << (signal - 1); }
+constexpr std::uint64_t bit(int signal) {
+    return std::uint64_t{1} << (signal - 1);
+}
 
 /// TERM and INT stop us, CHLD tells of a listener; the others would end us by default and shall not.
-constexpr std::uint64_t blocked = bit(SIGTERM) | bit(SIGINT) | bit(SIGCHLD) | bit(SIGHUP) | bit(SIGUSR1) | bit(SIGUSR2) |
-                                  bit(SIGPIPE);
+constexpr std::uint64_t blocked =
+    bit(SIGTERM) | bit(SIGINT) | bit(SIGCHLD) | bit(SIGHUP) | bit(SIGUSR1) | bit(SIGUSR2) | bit(SIGPIPE);
 
 Fd open_signals(std::initializer_list<int> signals) {
     sigset_t set;
@@ -60,10 +64,33 @@ Fd open_listener_binary() {
     const auto path = listener_path();
     Fd fd{open(path.c_str(), O_PATH | O_CLOEXEC)};
     if (!fd.valid()) {
-        die(ExitCode::NoInput, "cannot find cloister-listener at %s: %s; install it there, or beside cloisterd", path.c_str(),
+        die(ExitCode::NoInput,
+            "cannot find cloister-listener at %s: %s; install it there, or beside cloisterd", path.c_str(),
             error_text(errno));
     }
     return fd;
+}
+
+/// What each cell takes one of, against how many of them our user may have: the smaller one binds.
+void warn_of_low_limits(const Options& options, Log& log) {
+    struct Limit {
+        __rlimit_resource resource;
+        const char* name;
+        const char* consequence;
+    };
+    for (const Limit& limit :
+         {Limit{RLIMIT_NPROC, "RLIMIT_NPROC", "more clients will be reset"},
+          Limit{RLIMIT_SIGPENDING, "RLIMIT_SIGPENDING", "ends of cells will be noticed late"}}) {
+        rlimit have{};
+        if (getrlimit(limit.resource, &have) == 0 && have.rlim_max < options.max_connections) {
+            log.write(Record{Level::warning, "limit"}
+                          .add("limit", limit.name)
+                          .add("is", have.rlim_max)
+                          .add("max_connections", options.max_connections)
+                          .add("message", fmt::format("{} binds before --max-connections: {}", limit.name,
+                                                      limit.consequence)));
+        }
+    }
 }
 
 /// Gives up every privilege, for good. True if there are no supplementary groups.
@@ -84,8 +111,9 @@ class Supervisor {
         : options_{options}, policies_{policies}, listeners_{std::move(listeners)}, log_{std::move(log)},
           binary_{open_listener_binary()}, stop_signals_{open_signals({SIGTERM, SIGINT})},
           other_signals_{open_signals({SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2})},
-          setup_{options_, policies_, listeners_, binary_.get(), log_.fd(), log_may_block(), log_priorities, false,
-                 stop_signals_.get()} {
+          setup_{options_,        policies_,      listeners_, binary_.get(),      log_.fd(),
+                 log_may_block(), log_priorities, false,      stop_signals_.get()} {
+        warn_of_low_limits(options_, log_);
         setup_.groups_empty = give_up_privileges(options_);
     }
 
@@ -174,7 +202,8 @@ class Supervisor {
                                                 {"drain_timeout_ms", milliseconds(options_.drain_timeout)}}));
         if (generation_->landlock_abi() == 0) {
             log_.write(Record{Level::warning, "warning"}.add(
-                "message", "this kernel has no Landlock, or it is not enabled at boot (lsm=landlock,…): seccomp alone confines"));
+                "message", "this kernel has no Landlock, or it is not enabled at boot (lsm=landlock,…): "
+                           "seccomp alone confines"));
         }
     }
 
@@ -222,9 +251,9 @@ class Supervisor {
     /// End what is left; a listener that does not do so in time is killed, and its cells with it.
     void end_now() {
         if (ending_) {
-            if (Clock::now() >= *end_at_) {
+            if (end_at_ && Clock::now() >= *end_at_) {
                 end_at_.reset();
-                (void)::kill(generation_->pid(), SIGKILL);
+                (void)::kill(generation_->pid(), SIGKILL); // reaped as it always is
             }
             return;
         }
@@ -237,7 +266,8 @@ class Supervisor {
 
     void reap() {
         int status = 0;
-        for (pid_t pid = 0; (pid = waitpid(-1, &status, WNOHANG)) > 0;) { // as process 1, also children that are not ours
+        for (pid_t pid = 0;
+             (pid = waitpid(-1, &status, WNOHANG)) > 0;) { // as process 1, also children that are not ours
             if (generation_ && pid == generation_->pid()) {
                 generation_.reset();
                 ended(pid, status);
@@ -267,7 +297,8 @@ class Supervisor {
     /// The first replacement starts at once, the next ones ever later.
     void back_off_or_give_up() {
         if (++deaths_ > deaths_limit) {
-            result_ = fail({ExitCode::SelfTest, "the listener ended again and again; see the records listener_died"});
+            result_ = fail(
+                {ExitCode::SelfTest, "the listener ended again and again; see the records listener_died"});
             return;
         }
         restart_at_ = Clock::now() + (deaths_ == 1 ? 0ms : first_back_off * (1U << (deaths_ - 2)));
@@ -305,9 +336,10 @@ ExitCode run(const Options& options) {
         return fail(listeners.error());
     }
     Fd log_fd = open_log_without_blocking();
-    const bool priority = is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM")); // NOLINT(concurrency-mt-unsafe)
-    Supervisor supervisor{options, *policies, std::move(*listeners), Log{options.log_format, std::move(log_fd), priority},
-                          priority};
+    const bool priority =
+        is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM")); // NOLINT(concurrency-mt-unsafe)
+    Supervisor supervisor{options, *policies, std::move(*listeners),
+                          Log{options.log_format, std::move(log_fd), priority}, priority};
     return supervisor.run();
 }
 

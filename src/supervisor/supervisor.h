@@ -5,8 +5,8 @@
 
 namespace cloister::supervisor {
 
-/// cloisterd, from its options on: proves the policies, binds, gives up its privileges, and keeps a listener running until
-/// it is told to stop. Returns what to exit with; errors are said on stderr.
+/// cloisterd, from its options on: proves the policies, binds, gives up its privileges, and keeps a listener
+/// running until it is told to stop. Returns what to exit with; errors are said on stderr.
 [[nodiscard]] ExitCode run(const Options& options);
 
 } // namespace cloister::supervisor

@@ -8,8 +8,8 @@
 namespace cloister::supervisor {
 
 std::string build_notes() {
-    std::string notes = fmt::format("libseccomp {}, {{fmt}} {}.{}.{}\n", policy::libseccomp_version(), FMT_VERSION / 10000,
-                                    FMT_VERSION / 100 % 100, FMT_VERSION % 100);
+    std::string notes = fmt::format("libseccomp {}, {{fmt}} {}.{}.{}\n", policy::libseccomp_version(),
+                                    FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100);
 #ifdef CLOISTER_INSTRUMENTED
     notes += "INSTRUMENTED BUILD (sanitizer or coverage): for tests only, its cells can't be confined\n";
 #endif

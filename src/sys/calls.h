@@ -12,13 +12,15 @@
 #include <sys/time.h>
 #include <time.h>
 
-/// Typed system calls over raw(). Each returns what the kernel returns: a negated errno on failure. Named as in
-/// section 2 of the manual; arguments that policy/*.policy pins to one value are not parameters here.
+/// Typed system calls over raw(). Each returns what the kernel returns: a negated errno on failure. Named as
+/// in section 2 of the manual; arguments that policy/*.policy pins to one value are not parameters here.
 namespace cloister::sys {
 
 #define CLOISTER_CALL [[gnu::always_inline]] inline
 
-CLOISTER_CALL long address(const volatile void* pointer) { return reinterpret_cast<long>(pointer); }
+CLOISTER_CALL long address(const volatile void* pointer) {
+    return reinterpret_cast<long>(pointer);
+}
 
 [[noreturn]] CLOISTER_CALL void exit_group(int code) {
     for (;;) {
@@ -34,14 +36,24 @@ CLOISTER_CALL long recv(int fd, void* buffer, long size) {
 CLOISTER_CALL long send(int fd, const void* buffer, long size) {
     return raw(SYS_sendto, fd, address(buffer), size, MSG_NOSIGNAL, 0, 0);
 }
-CLOISTER_CALL long shutdown(int fd, int how) { return raw(SYS_shutdown, fd, how); }
-CLOISTER_CALL long close(int fd) { return raw(SYS_close, fd); }
+CLOISTER_CALL long shutdown(int fd, int how) {
+    return raw(SYS_shutdown, fd, how);
+}
+CLOISTER_CALL long close(int fd) {
+    return raw(SYS_close, fd);
+}
 
 // What a newborn cell does before its filter.
 
-CLOISTER_CALL long close_range(unsigned first, unsigned last) { return raw(SYS_close_range, first, last, 0); }
-CLOISTER_CALL long prctl(long option, long value) { return raw(SYS_prctl, option, value, 0, 0, 0); }
-CLOISTER_CALL long getppid() { return raw(SYS_getppid); }
+CLOISTER_CALL long close_range(unsigned first, unsigned last) {
+    return raw(SYS_close_range, first, last, 0);
+}
+CLOISTER_CALL long prctl(long option, long value) {
+    return raw(SYS_prctl, option, value, 0, 0, 0);
+}
+CLOISTER_CALL long getppid() {
+    return raw(SYS_getppid);
+}
 CLOISTER_CALL long setrlimit(int resource, const rlimit64* limit) {
     return raw(SYS_prlimit64, 0, resource, address(limit), 0);
 }
@@ -81,7 +93,9 @@ CLOISTER_CALL long wait4(pid_t pid, int* status, int options, rusage* usage) {
 CLOISTER_CALL long tgkill(pid_t process, pid_t thread, int signal) {
     return raw(SYS_tgkill, process, thread, signal);
 }
-CLOISTER_CALL long read(int fd, void* buffer, long size) { return raw(SYS_read, fd, address(buffer), size); }
+CLOISTER_CALL long read(int fd, void* buffer, long size) {
+    return raw(SYS_read, fd, address(buffer), size);
+}
 CLOISTER_CALL long pread(int fd, void* buffer, long size) {
     return raw(SYS_pread64, fd, address(buffer), size, 0);
 }

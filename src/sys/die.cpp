@@ -16,7 +16,8 @@ namespace {
     constexpr int room = sizeof line - 1; // for the newline
     int length = std::snprintf(line, room, "%s: %s", program_invocation_short_name, kind);
     if (length >= 0 && length < room) {
-        const int more = std::vsnprintf(line + length, static_cast<std::size_t>(room - length), format, arguments);
+        const int more =
+            std::vsnprintf(line + length, static_cast<std::size_t>(room - length), format, arguments);
         length = more < 0 ? length : length + more;
     }
     length = length >= room ? room - 1 : length;

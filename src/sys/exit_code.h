@@ -3,8 +3,8 @@
 
 namespace cloister {
 
-/// What cloisterd, cloister-listener and cloister exit with: the numbers of sysexits.h(3head), where they have one.
-/// A service manager may restart after 69, 70 and 71; the others need a person first.
+/// What cloisterd, cloister-listener and cloister exit with: the numbers of sysexits.h(3head), where they
+/// have one. A service manager may restart after 69, 70 and 71; the others need a person first.
 enum class ExitCode : int {
     Ok = 0,
     Usage = 64,        ///< the command line

@@ -10,10 +10,11 @@ long raw(long number, long a1 = 0, long a2 = 0, long a3 = 0, long a4 = 0, long a
 
 #else
 
-/// The one primitive behind every system call of the listener (after lock-down) and of a cell: no libc, no errno,
-/// no cancellation point, no vDSO. Returns what the kernel returns: -4095 … -1 is a negated errno (syscall(2)).
-[[gnu::always_inline]] inline long raw(long number, long a1 = 0, long a2 = 0, long a3 = 0, long a4 = 0, long a5 = 0,
-                                       long a6 = 0) {
+/// The one primitive behind every system call of the listener (after lock-down) and of a cell: no libc, no
+/// errno, no cancellation point, no vDSO. Returns what the kernel returns: -4095 … -1 is a negated errno
+/// (syscall(2)).
+[[gnu::always_inline]] inline long raw(long number, long a1 = 0, long a2 = 0, long a3 = 0, long a4 = 0,
+                                       long a5 = 0, long a6 = 0) {
     register long r10 asm("r10") = a4;
     register long r8 asm("r8") = a5;
     register long r9 asm("r9") = a6;

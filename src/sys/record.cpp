@@ -33,7 +33,8 @@ bool needs_quotes(std::string_view value) {
 
 } // namespace
 
-Record::Record(bool json, bool priority, Level level, std::string_view event, std::int64_t time_ns) : json_{json} {
+Record::Record(bool json, bool priority, Level level, std::string_view event, std::int64_t time_ns)
+    : json_{json} {
     if (priority) {
         put('<');
         put_digits(static_cast<std::uint64_t>(level), 1);
@@ -173,7 +174,9 @@ void Record::put_time(std::int64_t time_ns) {
     const auto day = floor<days>(when);
     const year_month_day date{day};
     const hh_mm_ss clock{floor<milliseconds>(when - day)};
-    const auto digits = [&](auto value, unsigned width) { put_digits(static_cast<std::uint64_t>(value), width); };
+    const auto digits = [&](auto value, unsigned width) {
+        put_digits(static_cast<std::uint64_t>(value), width);
+    };
     digits(int{date.year()}, 4);
     put('-');
     digits(unsigned{date.month()}, 2);

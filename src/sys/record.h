@@ -9,8 +9,8 @@ namespace cloister {
 /// Levels by their number in syslog(3).
 enum class Level : int { error = 3, warning = 4, info = 6, debug = 7 };
 
-/// One line of the log, JSON or logfmt, in a fixed buffer: allocates nothing, makes no system call, needs no locale.
-/// What does not fit is left out and the line still ends well.
+/// One line of the log, JSON or logfmt, in a fixed buffer: allocates nothing, makes no system call, needs no
+/// locale. What does not fit is left out and the line still ends well.
 class Record {
   public:
     static constexpr std::size_t capacity = 1024;
