@@ -135,6 +135,12 @@ tl::expected<Program, Error> compile(const Policy& policy, Arch arch, const Bind
     if (result == 0) {
         result = set(SCMP_FLTATR_ACT_BADARCH, otherwise);
     }
+    // Above a dozen calls the numbers are searched as a tree: in the listener's program recvfrom takes 36
+    // steps instead of 54, for 279 instructions instead of 274. In the cell's, of five calls, the tree costs
+    // two steps and saves none.
+    if (result == 0 && policy.rules.size() > 12) {
+        result = set(SCMP_FLTATR_CTL_OPTIMIZE, 2);
+    }
     if (result == 0 && arch != native_arch) {
         result = seccomp_arch_add(context.get(), arch_token(arch));
         if (result == 0) {

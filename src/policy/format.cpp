@@ -81,7 +81,8 @@ bool settle(std::vector<Row>& rows) {
         const auto starts = columns(row);
         for (std::size_t i = 0; i < row.pieces.size(); ++i) {
             auto& piece = row.pieces[i];
-            if (piece.gap != piece.least && lines_at[{row.kind, starts[i]}] == 1) {
+            const bool plain = piece.gap >= piece.least && piece.gap <= 2 && i != 0;
+            if (!plain && piece.gap != piece.least && lines_at[{row.kind, starts[i]}] == 1) {
                 piece.gap = piece.least;
                 changed = true;
                 break;

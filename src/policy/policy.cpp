@@ -38,12 +38,12 @@ std::string errno_name(std::uint16_t code) {
 
 } // namespace
 
-std::string Error::text() const {
+std::string Error::text(std::string_view severity) const {
     if (line == 0) {
-        return fmt::format("{}: error: {}", file, message);
+        return fmt::format("{}: {}: {}", file, severity, message);
     }
-    return fmt::format("{}:{}:{}: error: {}\n{}\n{:>{}}", file, line, column, message, source_line, '^',
-                       column);
+    return fmt::format("{}:{}:{}: {}: {}\n{}\n{:>{}}", file, line, column, severity, message, source_line,
+                       '^', column);
 }
 
 std::uint32_t Action::value() const {
@@ -77,6 +77,24 @@ Error Policy::error_at(Where where, std::string message) const {
             .column = where.column,
             .message = std::move(message),
             .source_line = where.line == 0 ? std::string{} : printable(line_of(text, where.line))};
+}
+
+std::vector<Error> warnings(const Policy& policy) {
+    std::vector<Error> found;
+    for (const auto& rule : policy.rules) {
+        for (std::size_t i = 0; i < rule.conditions.size(); ++i) {
+            const auto& condition = rule.conditions[i];
+            const auto& parameter = rule.prototype->parameters[i];
+            if (condition.op == Op::ge && condition.operand.value != 0 && parameter.narrow()) {
+                found.push_back(policy.error_at(condition.where,
+                                                fmt::format("the kernel reads 32 bits of '{}', and '>=' "
+                                                            "compares 64: 0x100000000 passes here and is "
+                                                            "0 to the kernel",
+                                                            parameter.name)));
+            }
+        }
+    }
+    return found;
 }
 
 } // namespace cloister::policy

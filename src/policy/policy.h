@@ -25,7 +25,7 @@ struct Error {
     std::string message;
     std::string source_line;
     /// "file:14:7: error: message", then the line and a caret under the column.
-    [[nodiscard]] std::string text() const;
+    [[nodiscard]] std::string text(std::string_view severity = "error") const;
 };
 
 struct Where {
@@ -112,6 +112,9 @@ struct Policy {
     [[nodiscard]] Error error_at(Where where, std::string message) const;
 };
 
+/// What a policy says truly but perhaps unwittingly: '>=' on an argument of which the kernel reads 32 bits.
+[[nodiscard]] std::vector<Error> warnings(const Policy& policy);
+
 /// Addresses by parameter name, without the $.
 using Bindings = std::map<std::string, std::uint64_t, std::less<>>;
 
@@ -122,8 +125,8 @@ using Bindings = std::map<std::string, std::uint64_t, std::less<>>;
 /// "sendto fd=0 len=1", in the words of that policy.
 [[nodiscard]] tl::expected<Pattern, Error> parse_pattern(const Policy& policy, std::string_view text);
 
-/// The canonical form: one space between words, two before a condition; a wider gap stays where it lines up
-/// with another line of its kind. Comments stay; runs of blank lines become one.
+/// The canonical form: one space between words, two before a condition. A wider gap than two
+/// stays only where it lines up with another line of its kind. Comments stay; runs of blank lines become one.
 [[nodiscard]] std::string format(const Policy& policy);
 
 inline constexpr std::size_t max_file_size = 65536;
