@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+// What the kernel says of a listener and of a cell that serves a client.
+#include "client.h"
+#include "harness.h"
+
+#include <array>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sstream>
+#include <unistd.h>
+
+namespace cloister::live {
+namespace {
+
+class Confined : public ::testing::TestWithParam<bool> {
+  protected:
+    Confined() : client_{daemon_.address()} {
+        EXPECT_TRUE(client_.echoes("hello"));
+        cell_ = daemon_.only_cell();
+        pid_ = GetParam() ? cell_ : daemon_.listener();
+        status_ = status_of(pid_);
+    }
+    Daemon daemon_;
+    Client client_;
+    pid_t cell_ = 0;
+    pid_t pid_ = 0;
+    std::map<std::string, std::string> status_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Process, Confined, ::testing::Bool(),
+                         [](const auto& instance) { return instance.param ? "Cell" : "Listener"; });
+
+TEST_P(Confined, HasNoCapability) {
+    for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapAmb"}) {
+        EXPECT_EQ(status_[set], "0000000000000000") << set;
+    }
+    if (am_root()) {
+        EXPECT_EQ(status_["CapBnd"], "0000000000000000");
+    } else if (status_["CapBnd"] != "0000000000000000") {
+        // Without CAP_SETPCAP nobody can empty it; under no_new_privs it means nothing. But it is said.
+        EXPECT_NE(daemon_.log().find("bounding"), std::string::npos) << daemon_.log();
+    }
+}
+
+TEST_P(Confined, CanNeverGainPrivileges) {
+    EXPECT_EQ(status_["NoNewPrivs"], "1");
+}
+
+TEST_P(Confined, IsUnderSeccompFilters) {
+    EXPECT_EQ(status_["Seccomp"], "2");
+    const int own = std::stoi(status_of(::getpid())["Seccomp_filters"]);
+    EXPECT_EQ(std::stoi(status_["Seccomp_filters"]), own + (GetParam() ? 2 : 1))
+        << "a cell has the listener's filter and one of its own";
+}
+
+TEST_P(Confined, CatchesNoSignal) {
+    EXPECT_EQ(status_["SigCgt"], "0000000000000000");
+    EXPECT_EQ(status_["SigIgn"], "0000000000000000");
+}
+
+TEST_P(Confined, HasOneThread) {
+    EXPECT_EQ(status_["Threads"], "1");
+}
+
+TEST_P(Confined, IsTheUserThatWasAskedForAndInNoOtherGroup) {
+    if (!am_root()) {
+        EXPECT_EQ(status_["Uid"], fmt::format("{0}\t{0}\t{0}\t{0}", ::getuid()));
+        return;
+    }
+    const std::string four = fmt::format("{0}\t{0}\t{0}\t{0}", daemon_id);
+    EXPECT_EQ(status_["Uid"], four);
+    EXPECT_EQ(status_["Gid"], four);
+    EXPECT_EQ(status_["Groups"].find_first_not_of(" \t"), std::string::npos) << status_["Groups"];
+}
+
+TEST_P(Confined, CannotBeReadByItsOwnUser) {
+    // PR_SET_DUMPABLE 0 gives its files in /proc to root (proc(5)).
+    if (am_root()) {
+        GTEST_SKIP() << "root may read everything";
+    }
+    EXPECT_TRUE(read_file(fmt::format("/proc/{}/maps", pid_)).empty());
+    EXPECT_TRUE(descriptors_of(pid_).empty());
+}
+
+TEST_P(Confined, LeavesNoCoreAndACellHasItsCpuLimit) {
+    std::istringstream limits{read_file(fmt::format("/proc/{}/limits", pid_))};
+    bool core = false;
+    bool cpu = false;
+    for (std::string line; std::getline(limits, line);) {
+        std::istringstream values{line.substr(std::min<std::size_t>(line.size(), 26))};
+        std::string soft;
+        std::string hard;
+        values >> soft >> hard;
+        if (line.starts_with("Max core file size")) {
+            core = true;
+            EXPECT_EQ(soft + " " + hard, "0 0");
+        }
+        if (line.starts_with("Max cpu time")) {
+            cpu = true;
+            EXPECT_EQ(soft, GetParam() ? "10" : "unlimited") << "a listener's own time has no limit";
+        }
+    }
+    EXPECT_TRUE(core && cpu);
+}
+
+TEST_P(Confined, HoldsOnlyItsDescriptors) {
+    if (!am_root()) {
+        GTEST_SKIP() << "only root may see the descriptors of a process that can't be dumped";
+    }
+    if (GetParam()) {
+        EXPECT_EQ(descriptors_of(pid_), std::vector<int>{0}) << "the connection";
+    } else {
+        // 0 stays free for the next connection
+        EXPECT_EQ(descriptors_of(pid_), (std::vector<int>{1, 2, 3, 4}))
+            << "signals, log, supervisor, the socket";
+    }
+}
+
+TEST(Supervisor, GivesUpRootAndAllCapabilities) {
+    if (!am_root()) {
+        GTEST_SKIP() << "it had none";
+    }
+    const Daemon daemon;
+    auto status = status_of(daemon.pid());
+    EXPECT_EQ(status["Uid"], fmt::format("{0}\t{0}\t{0}\t{0}", daemon_id));
+    EXPECT_EQ(status["Gid"], fmt::format("{0}\t{0}\t{0}\t{0}", daemon_id));
+    EXPECT_EQ(status["Groups"].find_first_not_of(" \t"), std::string::npos);
+    for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapAmb"}) {
+        EXPECT_EQ(status[set], "0000000000000000") << set;
+    }
+}
+
+} // namespace
+} // namespace cloister::live

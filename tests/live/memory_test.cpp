@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT
+// What is in a cell's memory and registers, and what happens when a cell that was taken over tries more than
+// it may. All of it takes root: cells can't be dumped.
+#include "client.h"
+#include "harness.h"
+
+#include <algorithm>
+#include <cpuid.h>
+#include <csignal>
+#include <elf.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+
+namespace cloister::live {
+namespace {
+
+constexpr std::uint64_t page = 4096;
+
+class CellMemory : public ::testing::Test {
+  protected:
+    void SetUp() override {
+        if (!am_root()) {
+            GTEST_SKIP() << "only root may look into a process that can't be dumped";
+        }
+    }
+};
+
+/// Without the page that the kernel shows in every process and that belongs to none.
+std::vector<Mapping> own_mappings_of(pid_t pid) {
+    auto mappings = mappings_of(pid);
+    std::erase_if(mappings, [](const Mapping& mapping) { return mapping.name == "[vsyscall]"; });
+    return mappings;
+}
+
+std::string text_of(const std::vector<Mapping>& mappings) {
+    std::string text;
+    for (const Mapping& mapping : mappings) {
+        text +=
+            fmt::format("{:x}-{:x} {} {}\n", mapping.start, mapping.end, mapping.permissions, mapping.name);
+    }
+    return text;
+}
+
+/// A process stopped wherever it is, and let go by the destructor.
+class Traced {
+  public:
+    explicit Traced(pid_t pid) : pid_{pid} {
+        int status = 0;
+        if (::ptrace(PTRACE_SEIZE, pid_, nullptr, nullptr) != 0 ||
+            ::ptrace(PTRACE_INTERRUPT, pid_, nullptr, nullptr) != 0 ||
+            ::waitpid(pid_, &status, __WALL) != pid_ || !WIFSTOPPED(status)) {
+            throw std::runtime_error("the cell can't be traced");
+        }
+    }
+    ~Traced() { ::ptrace(PTRACE_DETACH, pid_, nullptr, nullptr); }
+    Traced(const Traced&) = delete;
+    Traced& operator=(const Traced&) = delete;
+
+    [[nodiscard]] user_regs_struct registers() const {
+        user_regs_struct registers{};
+        if (::ptrace(PTRACE_GETREGS, pid_, nullptr, &registers) != 0) {
+            throw std::runtime_error("no registers");
+        }
+        return registers;
+    }
+    /// All that XSAVE keeps: x87, SSE, AVX and what else there is.
+    [[nodiscard]] std::vector<std::uint8_t> extended_state() const {
+        std::vector<std::uint8_t> state(16384);
+        iovec vector{state.data(), state.size()};
+        if (::ptrace(PTRACE_GETREGSET, pid_, NT_X86_XSTATE, &vector) != 0) {
+            throw std::runtime_error("no extended state");
+        }
+        state.resize(vector.iov_len);
+        return state;
+    }
+    /// Makes it execute `number(arguments...)` with its own system call instruction, when it is let go.
+    void force_call(long number, const std::array<std::uint64_t, 6>& arguments) const {
+        user_regs_struct registers = this->registers();
+        registers.rip -= 2; // it was stopped within a system call: back to the instruction
+        registers.rax = static_cast<unsigned long long>(number);
+        registers.orig_rax = ~0ULL; // nothing to restart
+        registers.rdi = arguments[0];
+        registers.rsi = arguments[1];
+        registers.rdx = arguments[2];
+        registers.r10 = arguments[3];
+        registers.r8 = arguments[4];
+        registers.r9 = arguments[5];
+        if (::ptrace(PTRACE_SETREGS, pid_, nullptr, &registers) != 0) {
+            throw std::runtime_error("the registers can't be set");
+        }
+    }
+
+  private:
+    pid_t pid_;
+};
+
+TEST_F(CellMemory, IsOnePageOfCodeTheOrdersAndTheArena) {
+    const Daemon daemon;
+    const Client client{daemon.address()};
+    ASSERT_TRUE(client.echoes("hello"));
+    const auto mappings = own_mappings_of(daemon.only_cell());
+    const std::string text = text_of(mappings);
+    std::uint64_t code = 0;
+    std::uint64_t writable = 0;
+    std::uint64_t read_only = 0;
+    for (const Mapping& mapping : mappings) {
+        const std::uint64_t size = mapping.end - mapping.start;
+        const bool executable = mapping.permissions[2] == 'x';
+        const bool can_write = mapping.permissions[1] == 'w';
+        EXPECT_FALSE(executable && can_write) << text;
+        (executable ? code : can_write ? writable : read_only) += size;
+        for (const char* foreign : {"[heap]", "[stack]", "[vdso]", "[vvar]", "libc", "ld-linux", "libcap"}) {
+            EXPECT_EQ(mapping.name.find(foreign), std::string::npos) << text;
+        }
+    }
+    EXPECT_EQ(code, page) << text;
+    EXPECT_EQ(read_only, page) << text;
+    EXPECT_EQ(writable, 65536 + 2 * page) << "the buffer and the stack\n" << text;
+    EXPECT_EQ(mappings.size(), 3U) << text;
+}
+
+TEST_F(CellMemory, DoesNotHoldWhatAnEarlierClientSent) {
+    const Daemon daemon;
+    const std::string secret = "a secret of the first client, which the second must never see";
+    {
+        const Client first{daemon.address()};
+        ASSERT_TRUE(first.echoes(secret));
+        const Client still_there{daemon.address()};
+        ASSERT_TRUE(still_there.echoes("x"));
+        const Client second{daemon.address()};
+        ASSERT_TRUE(daemon.has_cells(3));
+        const auto cells = daemon.cells();
+        int holders = 0;
+        for (const pid_t cell : cells) {
+            std::string memory;
+            for (const Mapping& mapping : own_mappings_of(cell)) {
+                std::string piece(mapping.end - mapping.start, '\0');
+                const iovec local{piece.data(), piece.size()};
+                const iovec remote{reinterpret_cast<void*>(mapping.start), piece.size()};
+                ASSERT_EQ(::process_vm_readv(cell, &local, 1, &remote, 1, 0),
+                          static_cast<ssize_t>(piece.size()));
+                memory += piece;
+            }
+            holders += memory.find(secret) != std::string::npos ? 1 : 0;
+        }
+        EXPECT_EQ(holders, 1) << "the cell of the first client, so that the search is known to find it";
+    }
+}
+
+TEST_F(CellMemory, RegistersAtTheFirstRecvPointNowhereElse) {
+    const Daemon daemon;
+    const Client client{daemon.address()};
+    const pid_t cell = daemon.only_cell();
+    // Blocked in recvfrom, before any byte.
+    ASSERT_TRUE(
+        within(5s, [&] { return read_file(fmt::format("/proc/{}/syscall", cell)).starts_with("45 "); }));
+    const auto mappings = own_mappings_of(cell);
+    const Traced traced{cell};
+    const user_regs_struct registers = traced.registers();
+    EXPECT_EQ(registers.orig_rax, static_cast<unsigned long long>(SYS_recvfrom));
+    const std::pair<const char*, unsigned long long> all[] = {
+        {"rax", registers.rax}, {"rbx", registers.rbx}, {"rcx", registers.rcx}, {"rdx", registers.rdx},
+        {"rsi", registers.rsi}, {"rdi", registers.rdi}, {"rbp", registers.rbp}, {"rsp", registers.rsp},
+        {"r8", registers.r8},   {"r9", registers.r9},   {"r10", registers.r10}, {"r11", registers.r11},
+        {"r12", registers.r12}, {"r13", registers.r13}, {"r14", registers.r14}, {"r15", registers.r15},
+        {"rip", registers.rip}};
+    for (const auto& [name, value] : all) {
+        const bool may_be_address = value > 0x10000 && value < 0x800000000000;
+        const bool ours =
+            std::any_of(mappings.begin(), mappings.end(), [value = value](const Mapping& mapping) {
+                return value >= mapping.start &&
+                       value <= mapping.end; // the end of the stack is just behind it
+            });
+        EXPECT_TRUE(!may_be_address || ours) << fmt::format("{} = {:#x}\n{}", name, value, text_of(mappings));
+    }
+    EXPECT_EQ(registers.fs_base, 0U);
+    EXPECT_EQ(registers.gs_base, 0U);
+}
+
+TEST_F(CellMemory, VectorRegistersAtTheFirstRecvAreClear) {
+    const Daemon daemon;
+    const Client client{daemon.address()};
+    const pid_t cell = daemon.only_cell();
+    ASSERT_TRUE(
+        within(5s, [&] { return read_file(fmt::format("/proc/{}/syscall", cell)).starts_with("45 "); }));
+    const Traced traced{cell};
+    const auto state = traced.extended_state();
+    ASSERT_GE(state.size(), 576U);
+    // Protection keys are no data and start with a value of their own.
+    unsigned keys_size = 0;
+    unsigned keys_offset = 0;
+    unsigned ignored = 0;
+    __cpuid_count(0xd, 9, keys_size, keys_offset, ignored, ignored);
+    for (std::size_t at = 32; at < state.size(); ++at) {
+        const bool header = at >= 416 && at < 576;
+        const bool keys = at >= keys_offset && at < keys_offset + keys_size;
+        if (!header && !keys) {
+            ASSERT_EQ(state[at], 0) << "at byte " << at;
+        }
+    }
+}
+
+struct Attempt {
+    const char* name;
+    long number;
+    std::array<std::uint64_t, 6> arguments{};
+};
+
+class TakenOverCell : public ::testing::TestWithParam<Attempt> {};
+
+/// An allowed call by the same means is survived: else these tests would show nothing.
+TEST(TakenOver, CellMayShutDownItsOwnConnection) {
+    if (!am_root()) {
+        GTEST_SKIP() << "only root may trace a process that can't be dumped";
+    }
+    const Daemon daemon;
+    const Client client{daemon.address()};
+    ASSERT_TRUE(client.echoes("hello"));
+    const pid_t cell = daemon.only_cell();
+    Traced{cell}.force_call(SYS_shutdown, {0, 1});
+    EXPECT_EQ(client.receive_to_end(), "");
+    // Its 0 then looks like the 0 of a recv: the cell leaves in order.
+    EXPECT_EQ(daemon.end_of(client.name()).at("reason"), "closed");
+}
+
+TEST_P(TakenOverCell, DiesOf) {
+    if (!am_root()) {
+        GTEST_SKIP() << "only root may trace a process that can't be dumped";
+    }
+    const Daemon daemon;
+    const Client client{daemon.address()};
+    const Client other{daemon.address()};
+    ASSERT_TRUE(other.echoes("hello"));
+    ASSERT_TRUE(client.echoes("hello"));
+    ASSERT_TRUE(daemon.has_cells(2));
+    const pid_t cell = daemon.cells().back();
+    Attempt attempt = GetParam();
+    {
+        const Traced traced{cell};
+        if (attempt.arguments[1] == 1) { // stands for the one buffer
+            attempt.arguments[1] = traced.registers().rsi;
+        }
+        traced.force_call(attempt.number, attempt.arguments);
+    }
+    const auto of_the_cell = [&](const Json& record) { return record.value("pid", 0) == cell; };
+    const Json end = daemon.await_record("connection", of_the_cell);
+    EXPECT_EQ(end.at("reason"), "violation");
+    EXPECT_EQ(end.at("signal"), SIGSYS);
+    const Json violation = daemon.await_record("violation", of_the_cell);
+    EXPECT_EQ(violation.at("level"), "error");
+    EXPECT_EQ(violation.at("peer"), end.at("peer"));
+    EXPECT_TRUE(Client{daemon.address()}.echoes("next"));
+}
+
+constexpr std::uint64_t no_signal = 0x4000;
+INSTANTIATE_TEST_SUITE_P(
+    Sigsys, TakenOverCell,
+    ::testing::Values(
+        Attempt{"read", SYS_read, {0, 1, 1}}, Attempt{"write", SYS_write, {0, 1, 1}},
+        Attempt{"openat", SYS_openat}, Attempt{"socket", SYS_socket, {2, 1}}, Attempt{"connect", SYS_connect},
+        Attempt{"accept4", SYS_accept4, {4}}, Attempt{"execve", SYS_execve},
+        Attempt{"clone", SYS_clone, {0x80028}}, Attempt{"clone3", SYS_clone3},
+        Attempt{"mmap", SYS_mmap, {0, 4096, 7, 34, ~0ULL}}, Attempt{"mprotect", SYS_mprotect},
+        Attempt{"ptrace", SYS_ptrace}, Attempt{"kill", SYS_kill, {1}},
+        Attempt{"tgkill", SYS_tgkill, {1, 1, 9}}, Attempt{"getpid", SYS_getpid},
+        Attempt{"getppid", SYS_getppid}, Attempt{"seccomp", SYS_seccomp}, Attempt{"prctl", SYS_prctl},
+        Attempt{"capset", SYS_capset}, Attempt{"bpf", SYS_bpf},
+        Attempt{"io_uring_setup", SYS_io_uring_setup, {1}}, Attempt{"rt_sigreturn", SYS_rt_sigreturn},
+        Attempt{"setitimer", SYS_setitimer}, Attempt{"prlimit64", SYS_prlimit64}, Attempt{"wait4", SYS_wait4},
+        Attempt{"recvfrom_elsewhere", SYS_recvfrom, {0, 4096, 1}},
+        Attempt{"recvfrom_too_long", SYS_recvfrom, {0, 1, 65537}},
+        Attempt{"recvfrom_of_another", SYS_recvfrom, {1, 1, 1}},
+        Attempt{"sendto_with_other_flags", SYS_sendto, {0, 1, 1, 0}},
+        Attempt{"sendto_an_address", SYS_sendto, {0, 1, 1, no_signal, 4096, 16}},
+        Attempt{"sendto_of_another", SYS_sendto, {2, 1, 1, no_signal}},
+        Attempt{"shutdown_for_reading", SYS_shutdown, {0, 0}}, Attempt{"close_of_another", SYS_close, {1}},
+        Attempt{"exit_group_16", SYS_exit_group, {16}}, Attempt{"x32_recvfrom", 0x40000000 + 517, {0, 1, 1}},
+        Attempt{"no_such_call", 100000}),
+    [](const auto& instance) { return instance.param.name; });
+
+} // namespace
+} // namespace cloister::live

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+// Wrong input: the exit code says of what kind, the message says what to do.
+#include "client.h"
+#include "harness.h"
+
+#include <filesystem>
+#include <fmt/format.h>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <regex>
+
+namespace cloister::live {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Case {
+    const char* name;
+    std::vector<std::string> options;
+    int code;
+    const char* said; ///< a regular expression for stderr
+};
+
+class Refuses : public ::testing::TestWithParam<Case> {};
+
+TEST_P(Refuses, WithItsExitCodeAndAReason) {
+    auto options = user_options();
+    options.insert(options.end(), GetParam().options.begin(), GetParam().options.end());
+    const Outcome outcome = run_cloisterd(options);
+    EXPECT_EQ(outcome.exit_code, GetParam().code) << outcome.err;
+    EXPECT_TRUE(std::regex_search(outcome.err, std::regex{GetParam().said})) << outcome.err;
+    EXPECT_EQ(outcome.out, "");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Option, Refuses,
+    ::testing::Values(Case{"Unknown", {"--no-such-option"}, 64, "no-such-option"},
+                      Case{"Misspelt", {"--idle-timout=5s"}, 64, "--idle-timeout"},
+                      Case{"Argument", {"7007"}, 64, "7007"},
+                      Case{"TooManyConnections", {"--max-connections=1001"}, 64, "1000"},
+                      Case{"NoConnections", {"--max-connections=0"}, 64, "max-connections"},
+                      Case{"ConnectionsInWords", {"--max-connections=many"}, 64, "many"},
+                      Case{"DurationWithoutUnit", {"--idle-timeout=5"}, 64, "5"},
+                      Case{"DurationOfZero", {"--lifetime=0s"}, 64, "0s"},
+                      Case{"NegativeDuration", {"--drain-timeout=-1s"}, 64, "-1s"},
+                      Case{"LogFormat", {"--log-format=xml"}, 64, "json"},
+                      Case{"AddressWithoutPort", {"--listen=127.0.0.1"}, 64, "127\\.0\\.0\\.1"},
+                      Case{"AddressByName", {"--listen=localhost:7007"}, 64, "localhost"},
+                      Case{"PortTooLarge", {"--listen=127.0.0.1:65536"}, 64, "65536"},
+                      Case{"Udp", {"--listen=udp:127.0.0.1:7007"}, 64, "udp"},
+                      Case{"ForeignAddress", {"--listen=192.0.2.1:7007"}, 69, "192\\.0\\.2\\.1"},
+                      Case{"MissingPolicyDirectory", {"--policy-dir=/nonexistent"}, 66, "/nonexistent"}),
+    [](const auto& instance) { return instance.param.name; });
+
+TEST(Usage, RootMustNameAUserToBecome) {
+    if (!am_root()) {
+        GTEST_SKIP() << "we are not root";
+    }
+    const Outcome outcome = run_cloisterd({"--listen=127.0.0.1:0"});
+    EXPECT_EQ(outcome.exit_code, 77);
+    EXPECT_NE(outcome.err.find("--user"), std::string::npos) << outcome.err;
+}
+
+TEST(Usage, RootIsNoUserToBecome) {
+    if (!am_root()) {
+        GTEST_SKIP() << "we are not root";
+    }
+    for (const char* root : {"--user=root", "--user=0", "--user=0:0", "--user=61007:0"}) {
+        const Outcome outcome = run_cloisterd({"--listen=127.0.0.1:0", root});
+        EXPECT_TRUE(outcome.exit_code == 64 || outcome.exit_code == 77)
+            << root << outcome.exit_code << outcome.err;
+    }
+}
+
+TEST(Usage, AnOrdinaryUserCannotBecomeAnother) {
+    if (am_root()) {
+        GTEST_SKIP() << "we are root";
+    }
+    const Outcome outcome = run_cloisterd({"--listen=127.0.0.1:0", "--user=61007:61007"});
+    EXPECT_EQ(outcome.exit_code, 77) << outcome.err;
+}
+
+TEST(Usage, ABusyPortIs69AndNamed) {
+    const Daemon daemon;
+    auto options = user_options();
+    options.push_back("--listen=" + daemon.address());
+    const Outcome outcome = run_cloisterd(options);
+    EXPECT_EQ(outcome.exit_code, 69);
+    EXPECT_NE(outcome.err.find(daemon.address()), std::string::npos) << outcome.err;
+}
+
+TEST(Usage, APrivilegedPortIs77ForAnOrdinaryUser) {
+    if (am_root() || std::stoi(read_file("/proc/sys/net/ipv4/ip_unprivileged_port_start")) <= 7) {
+        GTEST_SKIP() << "we may bind any port";
+    }
+    const Outcome outcome = run_cloisterd({"--listen=127.0.0.1:7"});
+    EXPECT_EQ(outcome.exit_code, 77) << outcome.err;
+}
+
+TEST(Usage, HelpAndVersionSucceed) {
+    const Outcome help = run_cloisterd({"--help"});
+    EXPECT_EQ(help.exit_code, 0);
+    EXPECT_EQ(help.err, "");
+    for (const char* option :
+         {"--listen", "--user", "--policy-dir", "--max-connections", "--idle-timeout", "--lifetime",
+          "--cpu-limit", "--drain-timeout", "--log-format", "--check", "--version", "--help"}) {
+        EXPECT_NE(help.out.find(option), std::string::npos) << option;
+    }
+    const Outcome version = run_cloisterd({"--version"});
+    EXPECT_EQ(version.exit_code, 0) << version.err;
+    EXPECT_NE(version.out.find("libseccomp"), std::string::npos) << version.out;
+    const std::regex hash{"[0-9a-f]{64}"};
+    EXPECT_EQ(std::distance(std::sregex_iterator{version.out.begin(), version.out.end(), hash}, {}), 2)
+        << version.out;
+}
+
+TEST(Usage, VersionAndReadyNameTheSamePolicies) {
+    const Daemon daemon;
+    const Outcome version = run_cloisterd({"--version"});
+    for (const auto& [name, hash] : daemon.ready().at("policy_sha256").items()) {
+        EXPECT_NE(version.out.find(hash.get<std::string>()), std::string::npos) << name << version.out;
+    }
+}
+
+TEST(Usage, CheckIsSilentWhenAllIsGood) {
+    auto options = user_options();
+    options.push_back("--check");
+    const Outcome outcome = run_cloisterd(options);
+    EXPECT_EQ(outcome.exit_code, 0);
+    EXPECT_EQ(outcome.err + outcome.out, "");
+}
+
+TEST(Usage, TheListenerIsNotStartedByHand) {
+    const Outcome outcome = run_program({program_path("cloister-listener")});
+    EXPECT_EQ(outcome.exit_code, 64);
+    EXPECT_NE(outcome.err.find("cloisterd"), std::string::npos) << outcome.err;
+}
+
+class Policy : public ::testing::Test {
+  protected:
+    Policy() {
+        fs::copy(CLOISTER_POLICY_SOURCE, directory_.path(), fs::copy_options::recursive);
+        for (const auto& entry : fs::directory_iterator{directory_.path()}) {
+            fs::permissions(entry, fs::perms::owner_read | fs::perms::owner_write | fs::perms::group_read |
+                                       fs::perms::others_read);
+        }
+    }
+    [[nodiscard]] std::string text() const { return read_file(file_); }
+    void write(const std::string& text) const { std::ofstream{file_} << text; }
+    void replace(const std::string& from, const std::string& to) const {
+        std::string changed = text();
+        const auto at = changed.find(from);
+        ASSERT_NE(at, std::string::npos) << from;
+        write(changed.replace(at, from.size(), to));
+    }
+    [[nodiscard]] Outcome start(const std::string& option = "--listen=127.0.0.1:0") const {
+        auto options = user_options();
+        options.push_back(option);
+        options.push_back("--policy-dir=" + directory_.path());
+        return run_cloisterd(options);
+    }
+    TemporaryDirectory directory_;
+    std::string file_ = directory_.file("connection.policy");
+};
+
+TEST_F(Policy, ThatIsMissingIs66) {
+    fs::remove(file_);
+    const Outcome outcome = start();
+    EXPECT_EQ(outcome.exit_code, 66);
+    EXPECT_NE(outcome.err.find("connection.policy"), std::string::npos) << outcome.err;
+}
+
+TEST_F(Policy, ThatDoesNotParseIs65WithFileLineAndColumn) {
+    replace("allow close", "alow close");
+    for (const char* option : {"--listen=127.0.0.1:0", "--check"}) {
+        const Outcome outcome = start(option);
+        EXPECT_EQ(outcome.exit_code, 65);
+        EXPECT_TRUE(std::regex_search(outcome.err, std::regex{"connection\\.policy:\\d+:\\d+"}))
+            << outcome.err;
+    }
+}
+
+TEST_F(Policy, ThatContradictsItsOwnTestsIs65) {
+    write(text() +
+          "allow openat dirfd any filename any flags any mode any : to see whether anybody notices\n");
+    const Outcome outcome = start();
+    EXPECT_EQ(outcome.exit_code, 65) << outcome.err;
+    EXPECT_NE(outcome.err.find("connection.policy"), std::string::npos) << outcome.err;
+}
+
+TEST_F(Policy, ThatAnybodyMayWriteIsRefused) {
+    fs::permissions(file_, fs::perms::others_write, fs::perm_options::add);
+    EXPECT_EQ(start().exit_code, 65);
+}
+
+TEST_F(Policy, ThatIsTooNarrowToServeFailsTheCanaryAndNeverBecomesReady) {
+    // A valid policy under which no cell can answer: the canary is there for that.
+    std::string changed;
+    std::istringstream lines{text()};
+    for (std::string line; std::getline(lines, line);) {
+        if (line.find("sendto") == std::string::npos) {
+            changed += line + "\n";
+        }
+    }
+    write(changed);
+    const Outcome outcome = start();
+    EXPECT_EQ(outcome.exit_code, 70) << outcome.err;
+    EXPECT_EQ(outcome.err.find("\"ready\""), std::string::npos) << outcome.err;
+}
+
+TEST_F(Policy, ThatIsNarrowerStillServesAndHasAnotherHash) {
+    replace("code <= 15", "code <= 14");
+    const Daemon narrower{{.options = {"--policy-dir=" + directory_.path()}}};
+    EXPECT_TRUE(Client{narrower.address()}.echoes("hello"));
+    const Daemon shipped;
+    EXPECT_NE(narrower.ready().at("policy_sha256").at("connection"),
+              shipped.ready().at("policy_sha256").at("connection"));
+    EXPECT_EQ(narrower.ready().at("policy_sha256").at("listener"),
+              shipped.ready().at("policy_sha256").at("listener"));
+}
+
+} // namespace
+} // namespace cloister::live
