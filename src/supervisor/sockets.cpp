@@ -29,7 +29,7 @@ std::optional<int64_t> whole_number(const std::string& text) {
 /// The variable's text; it is gone afterwards. Called before there is any other thread.
 std::optional<std::string> take_variable(const char* name) {
     const char* text = ::getenv(name); // NOLINT(concurrency-mt-unsafe)
-    const auto taken = text == nullptr ? std::nullopt : std::optional<std::string>{text};
+    auto taken = text == nullptr ? std::nullopt : std::optional<std::string>{text};
     ::unsetenv(name); // NOLINT(concurrency-mt-unsafe)
     return taken;
 }
