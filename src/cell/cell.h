@@ -13,7 +13,8 @@ namespace cloister::cell {
 
 inline constexpr std::size_t page_size = 4096;
 inline constexpr std::size_t buffer_size = 65536; ///< SIZE in policy/connection.policy
-inline constexpr std::size_t stack_size = 2 * page_size;
+/// The stack's top shares a page with the buffer's start: a short message costs a cell one page, not two.
+inline constexpr std::size_t stack_size = page_size + 512;
 inline constexpr int exit_signal = 40; ///< a real-time signal: they queue (signal(7))
 inline constexpr unsigned long clone_flags =
     0x80000 | exit_signal; ///< CLONE_SETTLS: the thread pointer becomes 0
