@@ -125,8 +125,10 @@ TEST(Limits, EndAConnectionThatUsedItsCpuTime) {
     const Json end = daemon.end_of(client.name());
     EXPECT_EQ(end.at("reason"), "cpu");
     EXPECT_EQ(end.at("signal"), SIGXCPU);
-    EXPECT_GE(end.at("cpu_us"), 900'000);
-    EXPECT_LE(end.at("cpu_us"), 1'500'000);
+    // The limit counts clock ticks that find the cell running, cpu_us what it really used: on a busy machine,
+    // where it runs in short bursts, these are up to twice apart.
+    EXPECT_GE(end.at("cpu_us"), 500'000);
+    EXPECT_LE(end.at("cpu_us"), 3'000'000);
 }
 
 TEST(Limits, LetTheNextClientWaitInTheBacklogWhenFull) {
