@@ -26,7 +26,8 @@ CELL_CODE [[noreturn, gnu::noinline]] void leave(Exit code) {
 }
 
 [[gnu::always_inline]] inline bool is_impossible(long error) {
-    return error == -EBADF || error == -EFAULT || error == -EINVAL || error == -ENOTSOCK ||
+    constexpr long last_errno = 4095; // MAX_ERRNO, include/linux/err.h
+    return error < -last_errno || error == -EBADF || error == -EFAULT || error == -EINVAL || error == -ENOTSOCK ||
            error == -EOPNOTSUPP;
 }
 

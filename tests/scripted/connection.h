@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "cell/cell.h"
+#include "scripted/kernel.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace cloister::scripted {
+
+/// What the kernel answers to one call of a cell: a byte count, or a negated errno, or what no kernel
+/// answers.
+using Answer = long;
+
+/// A source of answers. `number` is the system call, `size` the bytes that recv or send was asked for, else
+/// 0.
+class Script {
+  public:
+    Script() = default;
+    Script(const Script&) = delete;
+    Script& operator=(const Script&) = delete;
+    virtual ~Script() = default;
+    virtual Answer next(long number, long size) = 0;
+};
+
+/// A cell's kernel that knows what a cell must do next: the calls of policy/connection.policy with exactly
+/// their arguments, in an order that keeps every promise. What was sent is what was received, in order; a
+/// clean end is complete; any other end has its documented code. Throws Broken at the first difference.
+class ConnectionKernel final : public Kernel {
+  public:
+    struct Broken {
+        std::string what;
+    };
+
+    explicit ConnectionKernel(Script& script);
+
+    /// Runs a whole life; the code it ended with.
+    cell::Exit live(cell::Duty duty = cell::Duty::Serve);
+
+    [[nodiscard]] std::uint64_t received() const { return received_; }
+    [[nodiscard]] std::uint64_t sent() const { return sent_; }
+    [[nodiscard]] const std::vector<long>& calls() const { return calls_; } ///< their numbers
+
+    long answer(const Call& call) override;
+
+  private:
+    enum class Next { Birth, Recv, Send, Shutdown, Close, Exit };
+
+    Script& script_;
+    std::unique_ptr<cell::Layout> layout_;
+    cell::Duty duty_ = cell::Duty::Serve;
+    Next next_ = Next::Birth;
+    std::size_t birth_step_ = 0;
+    cell::Exit end_ = cell::Exit::Bug; // what must be said at Next::Exit
+    std::uint64_t received_ = 0;
+    std::uint64_t sent_ = 0;
+    long pending_ = 0;
+    int empty_sends_ = 0;
+    std::vector<long> calls_;
+
+    void expect(bool holds, const char* what) const;
+    long birth(const Call& call);
+    long recv(const Call& call);
+    long send(const Call& call);
+    void must_exit(cell::Exit code);
+    void fail_with(long error, cell::Exit timeout);
+};
+
+/// Byte `at` of what clients send here: no period that a buffer size could hide.
+[[nodiscard]] constexpr std::uint8_t pattern(std::uint64_t at) {
+    return static_cast<std::uint8_t>((at * 0x9e3779b97f4a7c15ULL) >> 56U);
+}
+
+} // namespace cloister::scripted
