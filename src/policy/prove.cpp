@@ -92,6 +92,11 @@ class Check {
     }
 
     void prove_test(const Test& test) {
+        const auto abi = test.pattern.abi.value_or(abi_of(arch_));
+        const auto listed = [abi](Arch arch) { return abi_of(arch) == abi; };
+        if (abi != abi_of(arch_) && std::any_of(policy_.archs.begin(), policy_.archs.end(), listed)) {
+            return; // it is about the filter for that ABI
+        }
         const auto expected = test.expected.value_or(policy_.otherwise);
         const auto calls = meaning_.of_pattern(policy_, test.pattern, arch_);
         const auto [known, fresh] = says_.try_emplace(expected.value());

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "policy/compile.h"
+#include "policy/evaluate.h"
+#include "policy/prove.h"
+
+#include <filesystem>
+#include <fmt/format.h>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+namespace cloister::policy {
+
+#ifdef CLOISTER_INSTRUMENTED
+inline constexpr bool instrumented = true;
+#else
+inline constexpr bool instrumented = false;
+#endif
+
+inline const Bindings addresses = {{"buffer", 0x7f1234561000}, {"stack", 0x7f1234568000}};
+
+/// A shipped policy: the fixture of these tests.
+inline Policy shipped(std::string_view name) {
+    auto policy = load(fmt::format("{}/{}.policy", CLOISTER_POLICIES, name));
+    if (!policy) {
+        throw std::runtime_error{policy.error().text()};
+    }
+    return std::move(*policy);
+}
+
+/// Five lines of header and declarations; what is under test comes on line 6.
+inline constexpr std::string_view head = "policy p 1\n"
+                                         "syntax 1\n"
+                                         "arch x86_64 aarch64\n"
+                                         "else kill-process\n"
+                                         "param $buffer addr : somewhere\n";
+
+inline Policy parsed(const std::string& lines, std::string_view before = head) {
+    auto policy = parse(std::string{before} + lines, "p.policy");
+    if (!policy) {
+        throw std::runtime_error{policy.error().text()};
+    }
+    return std::move(*policy);
+}
+
+/// A directory of its own, gone with the test.
+class Scratch {
+  public:
+    Scratch() {
+        std::string name = (std::filesystem::temp_directory_path() / "cloister-policy-XXXXXX").string();
+        if (::mkdtemp(name.data()) == nullptr) {
+            throw std::runtime_error{"mkdtemp"};
+        }
+        path_ = name;
+    }
+    ~Scratch() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+
+    [[nodiscard]] std::filesystem::path file(const std::string& name) const { return path_ / name; }
+    [[nodiscard]] std::filesystem::path write(const std::string& name, std::string_view content) const {
+        std::ofstream{file(name), std::ios::binary} << content;
+        return file(name);
+    }
+
+  private:
+    std::filesystem::path path_;
+};
+
+} // namespace cloister::policy

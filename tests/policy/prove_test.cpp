@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+// The proofs about bytes.
+#include "fixture.h"
+
+#include <chrono>
+#include <cstddef>
+
+namespace cloister::policy {
+namespace {
+
+struct Shipped {
+    const char* name;
+    Arch arch;
+};
+class ShippedProgram : public testing::TestWithParam<Shipped> {
+  public:
+    Policy policy = shipped(GetParam().name);
+    Program program = compile(policy, GetParam().arch, addresses).value();
+};
+INSTANTIATE_TEST_SUITE_P(
+    Each, ShippedProgram,
+    testing::Values(Shipped{"connection", Arch::x86_64}, Shipped{"connection", Arch::aarch64},
+                    Shipped{"listener", Arch::x86_64}, Shipped{"listener", Arch::aarch64}),
+    [](const auto& test) { return fmt::format("{}_{}", test.param.name, to_string(test.param.arch)); });
+
+TEST_P(ShippedProgram, IsProvedEqualToItsText) {
+    const auto proved = prove(policy, GetParam().arch, addresses, program);
+    EXPECT_TRUE(proved) << proved.error().text();
+}
+
+TEST_P(ShippedProgram, IsProvedInUnderFiftyMilliseconds) {
+    if (instrumented) {
+        GTEST_SKIP() << "sanitizers and counters take their time";
+    }
+    auto best = std::chrono::steady_clock::duration::max();
+    for (int i = 0; i < 5; ++i) {
+        const auto start = std::chrono::steady_clock::now();
+        ASSERT_TRUE(prove(policy, GetParam().arch, addresses, program));
+        best = std::min(best, std::chrono::steady_clock::now() - start);
+    }
+    EXPECT_LT(std::chrono::duration<double>(best).count(), 0.050);
+}
+
+TEST_P(ShippedProgram, IsTheSameEachTime) {
+    const auto again = compile(policy, GetParam().arch, addresses).value();
+    ASSERT_EQ(program.size(), again.size());
+    EXPECT_EQ(std::memcmp(program.data(), again.data(), program.size() * sizeof(sock_filter)), 0);
+}
+
+// Decision 5: the load of an argument comes first.
+TEST_P(ShippedProgram, StartsWithALoadOfAnArgument) {
+    EXPECT_EQ(program.front().code, BPF_LD | BPF_W | BPF_ABS);
+    EXPECT_EQ(program.front().k, offsetof(seccomp_data, args));
+}
+
+TEST_P(ShippedProgram, IsNotEqualForAnotherAddressOrAbi) {
+    const auto other = GetParam().arch == Arch::x86_64 ? Arch::aarch64 : Arch::x86_64;
+    EXPECT_FALSE(prove(policy, other, addresses, program));
+    for (const auto bit : {0U, 12U, 31U, 32U, 63U}) {
+        auto moved = addresses;
+        moved["buffer"] ^= std::uint64_t{1} << bit;
+        EXPECT_FALSE(prove(policy, GetParam().arch, moved, program)) << "bit " << bit;
+    }
+}
+
+std::string prove_of(const Policy& policy, const Program& program, Arch arch = Arch::x86_64) {
+    const auto proved = prove(policy, arch, addresses, program);
+    return proved ? "equal" : proved.error().message;
+}
+
+TEST(Prove, NeedsEveryAddressAndNoneIsZero) {
+    const auto policy = shipped("connection");
+    const auto program = compile(policy, native_arch, addresses).value();
+    EXPECT_EQ(compile(policy, native_arch, {}).error().text().find("the parameter $buffer is not bound") ==
+                  std::string::npos,
+              false);
+    EXPECT_EQ(prove(policy, native_arch, {}, program).error().message, "the parameter $buffer is not bound");
+    EXPECT_EQ(prove(policy, native_arch, {{"buffer", 0}}, program).error().message,
+              "the parameter $buffer is bound to 0");
+}
+
+TEST(Prove, ShowsTheCallThatTellsTheTwoApart) {
+    const auto policy = parsed("allow close fd == 7 : x\n");
+    const auto wider = compile(parsed("allow close fd <= 7 : x\n"), native_arch, addresses).value();
+    EXPECT_EQ(prove_of(policy, wider), "program and policy differ: for close(fd=0) on x86_64 the program "
+                                       "says allow, the policy kill-process");
+    const auto narrower = compile(parsed("allow getpid : x\n"), native_arch, addresses).value();
+    EXPECT_NE(prove_of(policy, narrower), "equal");
+}
+
+// A hand-written filter that compares 32 bits of a 64-bit register: the mistake of CVE-2019-10063 and its
+// like.
+TEST(Prove, CatchesATruncatedComparison) {
+    const auto policy =
+        parsed("allow close fd == 7 : x\n", "policy p 1\nsyntax 1\narch x86_64\nelse kill-process\n");
+    const auto abi = audit_arch(Abi::x86_64);
+    const Program truncated = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 4),  BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, abi, 0, 4),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),  BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 3, 0, 2),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 16), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 7, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, 0x80000000),  BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    EXPECT_EQ(prove_of(policy, truncated),
+              "program and policy differ: for close(fd=0x100000007) on x86_64 the "
+              "program says allow, the policy kill-process");
+    Program right = truncated;
+    right.insert(right.begin() + 4,
+                 {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 20), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 2)});
+    right[1].jf = 6;
+    right[3].jf = 4;
+    EXPECT_EQ(prove_of(policy, right), "equal");
+    right[1] = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, abi, 0, 0); // any ABI
+    EXPECT_NE(prove_of(policy, right), "equal");
+}
+
+TEST(Prove, CatchesALeakThroughTheInstructionPointer) {
+    const auto policy = parsed("", "policy p 1\nsyntax 1\narch x86_64\nelse kill-process\n");
+    const Program back_door = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 12), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0xdead, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW), BPF_STMT(BPF_RET | BPF_K, 0x80000000)};
+    EXPECT_EQ(prove_of(policy, back_door),
+              "program and policy differ: for call 0() on ABI 0x0 from 0xdead00000000 the "
+              "program says allow, the policy kill-process");
+}
+
+TEST(Prove, FollowsMasks) {
+    const auto policy = parsed("allow mprotect start any  len any  prot in PROT_READ|PROT_WRITE : x\n");
+    const auto program = compile(policy, native_arch, addresses).value();
+    EXPECT_EQ(prove_of(policy, program), "equal");
+    const auto other = parsed("allow mprotect start any  len any  prot in PROT_READ|PROT_EXEC : x\n");
+    EXPECT_EQ(prove_of(other, program),
+              "program and policy differ: for mprotect(start=0, len=0, prot=2) on x86_64 the "
+              "program says allow, the policy kill-process");
+}
+
+// libseccomp 2.5.4 gets many such unions wrong (GHSA-4q85-33p6-j5g6); one that it gets wrong must not pass.
+TEST(Prove, DecidesEachUnionOfComparisonsOnOneArgument) {
+    std::size_t refused = 0;
+    const std::vector<std::uint64_t> values = {0,           1,           0x7fffffff,     0xffffffff,
+                                               0x100000000, 0x100000001, 0x1234500000000};
+    for (const auto* op : {"<=", ">=", "=="}) {
+        for (const auto* other : {"<=", ">=", "in"}) {
+            for (const auto a : values) {
+                for (const auto b : values) {
+                    const auto text = fmt::format(
+                        "allow munmap addr {} {}  len any : x\nallow munmap addr {} {}  len any : y\n", op, a,
+                        other, b);
+                    if (std::string_view{op} == other && a == b) {
+                        continue;
+                    }
+                    const auto policy = parsed(text);
+                    const auto program = compile(policy, native_arch, addresses);
+                    if (!program) {
+                        continue;
+                    }
+                    // The truth by the interpreters, at every boundary of both.
+                    bool same = true;
+                    for (const auto v : values) {
+                        for (const auto near : {v - 1, v, v + 1, v | 0x8000000000000000, v ^ 0x100000000}) {
+                            const seccomp_data call{11, audit_arch(Abi::x86_64), 0, {near, 0, 0, 0, 0, 0}};
+                            same = same && run(*program, call) ==
+                                               evaluate(policy, native_arch, {}, call).action.value();
+                        }
+                    }
+                    EXPECT_EQ(prove_of(policy, *program) == "equal", same) << text;
+                    refused += same ? 0 : 1;
+                }
+            }
+        }
+    }
+    RecordProperty("refused", static_cast<int>(refused));
+    EXPECT_GT(refused, 0U) << "libseccomp " << libseccomp_version() << " compiles all of them right?";
+}
+
+struct Unprovable {
+    const char* claim;
+    Program program;
+    const char* error;
+};
+class CannotProve : public testing::TestWithParam<Unprovable> {};
+TEST_P(CannotProve, WhatItDoesNotUnderstand) {
+    EXPECT_EQ(prove_of(parsed(""), GetParam().program), std::string{"cannot be proved: "} + GetParam().error);
+}
+const sock_filter kill_call = BPF_STMT(BPF_RET | BPF_K, 0x80000000);
+INSTANTIATE_TEST_SUITE_P(
+    Each, CannotProve,
+    testing::Values(
+        Unprovable{"Nothing", {}, "a program of 0 instructions"},
+        Unprovable{"TooMuch", Program(4097, kill_call), "a program of 4097 instructions"},
+        Unprovable{"NoReturn",
+                   {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0)},
+                   "instruction 0 (code 0x20 jt 0 jf 0 k 0x0): the program runs off its end"},
+        Unprovable{"UnalignedLoad",
+                   {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 2), kill_call},
+                   "instruction 0 (code 0x20 jt 0 jf 0 k 0x2): loads from outside seccomp_data"},
+        Unprovable{"LoadBeyond",
+                   {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 64), kill_call},
+                   "instruction 0 (code 0x20 jt 0 jf 0 k 0x40): loads from outside seccomp_data"},
+        Unprovable{"HalfWordLoad",
+                   {BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 0), kill_call},
+                   "instruction 0 (code 0x28 jt 0 jf 0 k 0x0): is outside the fragment that can be proved"},
+        Unprovable{"Memory",
+                   {BPF_STMT(BPF_ST, 0), kill_call},
+                   "instruction 0 (code 0x02 jt 0 jf 0 k 0x0): is outside the fragment that can be proved"},
+        Unprovable{"ReturnOfTheAccumulator",
+                   {BPF_STMT(BPF_RET | BPF_A, 0)},
+                   "instruction 0 (code 0x16 jt 0 jf 0 k 0x0): is outside the fragment that can be proved"},
+        Unprovable{"JumpOut",
+                   {BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1), kill_call},
+                   "instruction 0 (code 0x15 jt 0 jf 1 k 0x0): jumps out of the program"},
+        Unprovable{"LongJumpOut",
+                   {BPF_STMT(BPF_JMP | BPF_JA, 0xffffffff), kill_call},
+                   "instruction 0 (code 0x05 jt 0 jf 0 k 0xffffffff): jumps out of the program"},
+        Unprovable{"EvenWhereItIsNeverReached",
+                   {kill_call, BPF_STMT(BPF_MISC | BPF_TAX, 0), kill_call},
+                   "instruction 1 (code 0x07 jt 0 jf 0 k 0x0): is outside the fragment that can be proved"}),
+    [](const auto& test) { return test.param.claim; });
+
+} // namespace
+} // namespace cloister::policy
