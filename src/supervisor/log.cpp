@@ -114,22 +114,23 @@ class Renderer {
     void write(std::string_view key, int64_t value) { write_raw(key, fmt::to_string(value)); }
     void write(std::string_view key, uint64_t value) { write_raw(key, fmt::to_string(value)); }
     void write(std::string_view key, const std::string& value) {
-        write_raw(key, json_ ? quoted(shortened(value)) : logfmt_value(shortened(value)));
+        write_raw(key, json_ ? json_value(value) : logfmt_value(shortened(value)));
     }
     void write(std::string_view key, const Strings& values) {
         std::string list;
         for (size_t i = 0; i < kept(values.size()); ++i) {
             list += i == 0 ? "" : ",";
-            list += json_ ? quoted(shortened(values[i])) : shortened(values[i]);
+            list += json_ ? json_value(values[i]) : shortened(values[i]);
         }
         write_raw(key, json_ ? "[" + list + "]" : logfmt_value(list));
     }
-    void write(std::string_view key, const StringMap& values) {
+    template <class Value>
+    void write(std::string_view key, const std::vector<std::pair<std::string, Value>>& map) {
         std::string object;
-        for (size_t i = 0; i < kept(values.size()); ++i) {
-            const auto& [name, value] = values[i];
+        for (size_t i = 0; i < kept(map.size()); ++i) {
+            const auto& [name, value] = map[i];
             if (json_) {
-                object += fmt::format("{}{}:{}", i == 0 ? "" : ",", quoted(name), quoted(shortened(value)));
+                object += fmt::format("{}{}:{}", i == 0 ? "" : ",", quoted(name), json_value(value));
             } else {
                 write(fmt::format("{}.{}", key, name), value);
             }
@@ -138,6 +139,8 @@ class Renderer {
             write_raw(key, "{" + object + "}");
         }
     }
+    std::string json_value(const std::string& text) { return quoted(shortened(text)); }
+    std::string json_value(uint64_t number) { return fmt::to_string(number); }
 
     size_t kept(size_t count) {
         cut_ |= count > limit_ / 4;

@@ -19,12 +19,13 @@ enum class Level { error = 3, warning = 4, notice = 5, info = 6, debug = 7 }; //
 
 using Strings = std::vector<std::string>;
 using StringMap = std::vector<std::pair<std::string, std::string>>;
+using NumberMap = std::vector<std::pair<std::string, uint64_t>>;
 
 /// One event: `log.write(Record{Level::info, "ready"}.add("pid", pid).add("listen", names))`.
 /// Keys are constants of ours and are not escaped in logfmt; values may hold anything.
 class Record {
   public:
-    using Value = std::variant<int64_t, uint64_t, std::string, Strings, StringMap>;
+    using Value = std::variant<int64_t, uint64_t, std::string, Strings, StringMap, NumberMap>;
 
     Record(Level level, std::string_view event) : level_{level}, event_{event} {}
 
@@ -39,6 +40,7 @@ class Record {
     Record& add(std::string_view key, std::string_view value) { return add_value(key, std::string{value}); }
     Record& add(std::string_view key, Strings value) { return add_value(key, std::move(value)); }
     Record& add(std::string_view key, StringMap value) { return add_value(key, std::move(value)); }
+    Record& add(std::string_view key, NumberMap value) { return add_value(key, std::move(value)); }
 
     /// One line with its newline, at most 4096 bytes: then a pipe takes all of it or nothing. What is too
     /// long is cut, and a last field `truncated` says so.

@@ -40,10 +40,11 @@ TEST(LogRecord, IsOneLineOfJson) {
                           .add("most", UINT64_MAX)
                           .add("listen", Strings{"127.0.0.1:7007", "[::1]:7007"})
                           .add("policy_sha256", StringMap{{"connection", "ab"}, {"listener", "cd"}})
+                          .add("limits", NumberMap{{"max_connections", 7}})
                           .render(LogFormat::json, moment);
     EXPECT_EQ(line, R"({"ts":"2023-11-14T22:13:20.042Z","level":"info","event":"ready","pid":42,"below":-1,)"
                     R"("most":18446744073709551615,"listen":["127.0.0.1:7007","[::1]:7007"],)"
-                    R"("policy_sha256":{"connection":"ab","listener":"cd"}})"
+                    R"("policy_sha256":{"connection":"ab","listener":"cd"},"limits":{"max_connections":7}})"
                     "\n");
 }
 
@@ -54,9 +55,11 @@ TEST(LogRecord, IsOneLineOfLogfmt) {
                           .add("why", "bad system call")
                           .add("listen", Strings{"a", "b"})
                           .add("policy", StringMap{{"connection", "ab"}, {"listener", "c d"}})
+                          .add("limits", NumberMap{{"max_connections", 7}})
                           .render(LogFormat::logfmt, moment);
     EXPECT_EQ(line, "ts=2023-11-14T22:13:20.042Z level=error event=violation pid=42 peer=127.0.0.1:5 "
-                    "why=\"bad system call\" listen=a,b policy.connection=ab policy.listener=\"c d\"\n");
+                    "why=\"bad system call\" listen=a,b policy.connection=ab policy.listener=\"c d\" "
+                    "limits.max_connections=7\n");
 }
 
 TEST(LogRecord, EscapesWhatWouldEndTheStringOrCommandATerminal) {
