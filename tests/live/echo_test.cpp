@@ -4,6 +4,7 @@
 #include "harness.h"
 
 #include <arpa/inet.h>
+#include <csignal>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -94,27 +95,56 @@ TEST(Echo, SaysWhichPortItWasGivenForPortZero) {
     EXPECT_EQ(daemon.ready().at("pid"), daemon.pid());
 }
 
-TEST(Echo, AnswersOnSocketsThatAServiceManagerPasses) {
-    const Fd passed{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    sockaddr_in name{};
-    name.sin_family = AF_INET;
-    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof name;
-    ASSERT_EQ(::bind(passed.get(), reinterpret_cast<const sockaddr*>(&name), length), 0);
-    ASSERT_EQ(::listen(passed.get(), 16), 0);
-    ASSERT_EQ(::getsockname(passed.get(), reinterpret_cast<sockaddr*>(&name), &length), 0);
-    const std::string address = fmt::format("127.0.0.1:{}", ntohs(name.sin_port));
+/// A listening socket as a service manager holds it.
+struct PassedSocket {
+    Fd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    std::string address;
 
+    PassedSocket() {
+        sockaddr_in name{};
+        name.sin_family = AF_INET;
+        name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t length = sizeof name;
+        EXPECT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), length), 0);
+        EXPECT_EQ(::listen(fd.get(), 16), 0);
+        EXPECT_EQ(::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&name), &length), 0);
+        address = fmt::format("127.0.0.1:{}", ntohs(name.sin_port));
+    }
+};
+
+TEST(Activation, ServesTheBacklogOfThePassedSocket) {
+    const PassedSocket passed;
     // It connected before there was a daemon: the service manager's backlog held it.
-    const Client early{address};
-    const Daemon daemon{{.passed = {passed.get()}}};
+    const Client early{passed.address};
+    const Daemon daemon{{.passed = {passed.fd.get()}}};
     ASSERT_EQ(daemon.ready().at("listen").size(), 1U);
-    EXPECT_EQ(daemon.address(), address);
+    EXPECT_EQ(daemon.address(), passed.address);
     EXPECT_TRUE(early.echoes("early"));
-    EXPECT_TRUE(Client{address}.echoes("hello\n"));
+    EXPECT_TRUE(Client{passed.address}.echoes("hello\n"));
 }
 
-TEST(Echo, RefusesAPassedSocketThatDoesNotListen) {
+// The canary of such a daemon stands behind the waiting clients, of which there are more than it may serve.
+TEST(Activation, BecomesReadyThoughMoreClientsWaitThanItMayServe) {
+    const PassedSocket passed;
+    const Client first{passed.address};
+    const Client second{passed.address};
+    const Daemon daemon{{.options = {"--max-connections=1"}, .passed = {passed.fd.get()}}};
+    EXPECT_TRUE(first.echoes("first"));
+}
+
+TEST(Activation, HearsTermWhileItBecomesReady) {
+    const PassedSocket passed;
+    const Client first{passed.address};
+    const Client second{passed.address};
+    Daemon daemon{{.options = {"--max-connections=1", "--drain-timeout=1s"},
+                   .passed = {passed.fd.get()},
+                   .await_ready = false}};
+    ASSERT_TRUE(first.echoes("first"));
+    daemon.signal(SIGTERM);
+    EXPECT_EQ(daemon.ends_within(4s), 0);
+}
+
+TEST(Activation, RefusesAPassedSocketThatDoesNotListen) {
     const Fd passed{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     Daemon daemon{{.passed = {passed.get()}, .await_ready = false}};
     const auto code = daemon.ends_within(10s);

@@ -46,6 +46,11 @@ std::string text_of(const std::vector<Mapping>& mappings) {
     return text;
 }
 
+/// Blocked in recvfrom (45).
+bool waits_in_recv(pid_t cell) {
+    return within(5s, [&] { return read_file(fmt::format("/proc/{}/syscall", cell)).starts_with("45 "); });
+}
+
 /// A process stopped wherever it is, and let go by the destructor.
 class Traced {
   public:
@@ -157,8 +162,7 @@ TEST_F(CellMemory, RegistersAtTheFirstRecvPointNowhereElse) {
     const Client client{daemon.address()};
     const pid_t cell = daemon.only_cell();
     // Blocked in recvfrom, before any byte.
-    ASSERT_TRUE(
-        within(5s, [&] { return read_file(fmt::format("/proc/{}/syscall", cell)).starts_with("45 "); }));
+    ASSERT_TRUE(waits_in_recv(cell));
     const auto mappings = own_mappings_of(cell);
     const Traced traced{cell};
     const user_regs_struct registers = traced.registers();
@@ -186,8 +190,7 @@ TEST_F(CellMemory, VectorRegistersAtTheFirstRecvAreClear) {
     const Daemon daemon;
     const Client client{daemon.address()};
     const pid_t cell = daemon.only_cell();
-    ASSERT_TRUE(
-        within(5s, [&] { return read_file(fmt::format("/proc/{}/syscall", cell)).starts_with("45 "); }));
+    ASSERT_TRUE(waits_in_recv(cell));
     const Traced traced{cell};
     const auto state = traced.extended_state();
     ASSERT_GE(state.size(), 576U);
@@ -222,6 +225,7 @@ TEST(TakenOver, CellMayShutDownItsOwnConnection) {
     const Client client{daemon.address()};
     ASSERT_TRUE(client.echoes("hello"));
     const pid_t cell = daemon.only_cell();
+    ASSERT_TRUE(waits_in_recv(cell));
     Traced{cell}.force_call(SYS_shutdown, {0, 1});
     EXPECT_EQ(client.receive_to_end(), "");
     // Its 0 then looks like the 0 of a recv: the cell leaves in order.
@@ -240,6 +244,7 @@ TEST_P(TakenOverCell, DiesOf) {
     ASSERT_TRUE(daemon.has_cells(2));
     const pid_t cell = daemon.cells().back();
     Attempt attempt = GetParam();
+    ASSERT_TRUE(waits_in_recv(cell));
     {
         const Traced traced{cell};
         if (attempt.arguments[1] == 1) { // stands for the one buffer

@@ -76,6 +76,24 @@ TEST(OnTime, AListenerThatNeverStaysUpEndsTheDaemonWith70) {
     EXPECT_EQ(daemon.ends_within(1s), 70) << daemon.log();
 }
 
+// The canary of the new listener stands behind the waiting clients: it must neither fail for that nor take
+// them along.
+TEST(Recovery, AReplacedListenerKeepsTheClientsThatFillIt) {
+    const Daemon daemon{{.options = {"--max-connections=1"}}};
+    const Client first{daemon.address()};
+    ASSERT_TRUE(first.echoes("first"));
+    const Client second{daemon.address()};
+    const Client third{daemon.address()};
+    ASSERT_EQ(::kill(daemon.listener(), SIGKILL), 0);
+    ASSERT_TRUE(second.echoes("second", 5s));
+    const pid_t listener = daemon.listener();
+    for (int i = 0; i < 12; ++i) {
+        std::this_thread::sleep_for(1s);
+        ASSERT_TRUE(second.echoes("still here", 2s)) << "after " << i + 1 << " s";
+    }
+    EXPECT_EQ(daemon.listener(), listener);
+}
+
 TEST(Recovery, AStoppedListenerServesItsBacklogWhenItContinues) {
     const Daemon daemon;
     const Client before{daemon.address()};
