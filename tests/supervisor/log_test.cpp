@@ -76,7 +76,9 @@ TEST(LogRecord, KeepsUtf8AndReplacesWhatIsNone) {
             << testing::PrintToString(bad);
         EXPECT_THAT(json_of(std::string{"a"} + bad + "z"), EndsWith("z\"}\n"));
     }
-    EXPECT_EQ(json_of("\xc0\x80"), "\"v\":\"\ufffd\ufffd\"}\n");                     // overlong
+    EXPECT_EQ(json_of("\xc0\x80"), "\"v\":\"\ufffd\ufffd\"}\n"); // overlong
+    EXPECT_EQ(json_of("\xe0\x80\x80"), "\"v\":\"\ufffd\ufffd\ufffd\"}\n");
+    EXPECT_EQ(json_of("\xf0\x80\x80\x80"), "\"v\":\"\ufffd\ufffd\ufffd\ufffd\"}\n");
     EXPECT_EQ(json_of("\xed\xa0\x80"), "\"v\":\"\ufffd\ufffd\ufffd\"}\n");           // surrogate
     EXPECT_EQ(json_of("\xf4\x90\x80\x80"), "\"v\":\"\ufffd\ufffd\ufffd\ufffd\"}\n"); // above U+10FFFF
 }
@@ -147,6 +149,9 @@ TEST(LogRecord, IsWholeWhenItJustFits) {
         Record{Level::info, "e"}.add("v", std::string(4092 - empty, 'x')).render(LogFormat::json, moment);
     EXPECT_EQ(fits.size(), 4092U);
     EXPECT_THAT(fits, ::testing::Not(HasSubstr("truncated")));
+    const auto longer =
+        Record{Level::info, "e"}.add("v", std::string(4093 - empty, 'x')).render(LogFormat::json, moment);
+    EXPECT_LE(longer.size(), 4092U);
 }
 
 class LogOutput : public ::testing::Test {

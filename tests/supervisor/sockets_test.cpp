@@ -259,6 +259,14 @@ TEST_F(Sockets, LeaveALiveUnixSocketAlone) {
     EXPECT_TRUE(client_of(unix_address()).valid());
 }
 
+TEST_F(Sockets, LeaveALiveUnixSocketOfAnotherTypeAlone) {
+    const Fd datagrams{::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    const auto address = parse_address(unix_address()).value();
+    ASSERT_EQ(::bind(datagrams.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.length),
+              0);
+    EXPECT_EQ(failure_of({unix_address()}).code, ExitCode::Unavailable);
+}
+
 TEST_F(Sockets, LeaveOtherFilesAlone) {
     std::ofstream{path()} << "precious";
     std::filesystem::create_symlink("nowhere", path("link"));
