@@ -42,13 +42,13 @@ tl::unexpected<Error> failed(const Policy& policy, Where where, std::string_view
 scmp_arg_cmp comparison(unsigned argument, Op op, std::uint64_t value) {
     switch (op) {
     case Op::le:
-        return SCMP_CMP64(argument, SCMP_CMP_LE, value);
+        return {argument, SCMP_CMP_LE, value, 0};
     case Op::ge:
-        return SCMP_CMP64(argument, SCMP_CMP_GE, value);
+        return {argument, SCMP_CMP_GE, value, 0};
     case Op::in:
-        return SCMP_CMP64(argument, SCMP_CMP_MASKED_EQ, ~value, 0);
+        return {argument, SCMP_CMP_MASKED_EQ, ~value, 0}; // mask, then what remains under it
     default:
-        return SCMP_CMP64(argument, SCMP_CMP_EQ, value);
+        return {argument, SCMP_CMP_EQ, value, 0};
     }
 }
 

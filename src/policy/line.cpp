@@ -200,6 +200,7 @@ Pattern parse_pattern(const Policy& policy, Line& line) {
                                         [argument](const Parameter& p) { return p.name == argument; });
         if (equals == std::string_view::npos || found == parameters.end()) {
             std::vector<std::string_view> names;
+            names.reserve(parameters.size());
             for (const auto& p : parameters) {
                 names.push_back(p.name);
             }

@@ -19,7 +19,7 @@ constexpr unsigned argument_word = 4;
 Meaning::Meaning(const Policy& policy, const std::vector<std::string>& params, const Bindings* bindings)
     : params_{params}, open_{bindings == nullptr} {
     for (const auto& name : params_) {
-        if (open_) {
+        if (bindings == nullptr) {
             Node zero = diagram_.truth(true);
             const auto slot = values_.size();
             for (unsigned bit = 0; bit < 64; ++bit) {

@@ -189,7 +189,10 @@ int policy_bpf(const Question& question, Form form) {
                                     {"bytes", hex}}
                                    .dump(2));
         } else if (form == Form::raw) {
-            std::fwrite(bytes.data(), 1, bytes.size(), stdout);
+            if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size()) {
+                fmt::print(stderr, "cloister policy: cannot write the program\n");
+                return static_cast<int>(ExitCode::SystemCall);
+            }
         } else {
             fmt::print("{}", form == Form::hex ? hex : listing(program, arch));
         }

@@ -113,7 +113,7 @@ TEST_P(Mutants, AreCaughtOrAreEqual) {
     fmt::print(
         "{} instructions, {} mutants: {} caught with a witness, {} refused, {} equal (over {} calls each)\n",
         program.size(), caught + refused + equal, caught, refused, equal, calls.size());
-    EXPECT_GT(caught, program.size());
+    EXPECT_GT(3 * (caught + refused), caught + refused + equal);
     // jt and jf of instructions that do not jump mean nothing, and mutants of dead halves stay equal; nothing
     // else may.
 }
