@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <utility>
 
 namespace cloister::listener {
 namespace {
@@ -21,61 +22,54 @@ bool takes_more(int fd) {
 } // namespace
 
 void Log::add(Record& record, std::int64_t now_ns) {
-    if (dropped_ != 0) {
-        Record lost = this->record(Level::warning, "log_dropped", now_ns);
-        lost.number("count", static_cast<std::int64_t>(dropped_));
-        if (!append(lost.line())) {
-            ++dropped_;
-            return;
-        }
-        dropped_ = 0;
+    const std::string_view line = record.line();
+    if (line.size() > sizeof buffer_ - size_) {
+        flush(now_ns);
     }
-    if (!append(record.line())) {
+    if (line.size() > sizeof buffer_ - size_) {
         ++dropped_;
-    }
-}
-
-bool Log::append(std::string_view line) {
-    if (line.size() > sizeof buffer_ - size_) {
-        flush();
-    }
-    if (line.size() > sizeof buffer_ - size_) {
-        return false;
+        return;
     }
     std::memcpy(buffer_ + size_, line.data(), line.size());
     size_ += line.size();
-    return true;
 }
 
-void Log::flush() {
-    std::size_t written = 0;
-    while (written < size_) {
-        const std::string_view rest{buffer_ + written, std::min(size_ - written, std::size_t{PIPE_BUF})};
-        const std::size_t lines = rest.rfind('\n') + 1; // a record is shorter than PIPE_BUF
-        if (may_block_ && !takes_more(plan::log_fd)) {
+void Log::flush(std::int64_t now_ns) {
+    std::size_t done = 0;
+    while (done < size_) {
+        const std::string_view rest{buffer_ + done, std::min(size_ - done, std::size_t{PIPE_BUF})};
+        const std::size_t written =
+            write_lines({rest.data(), rest.rfind('\n') + 1}); // a record is shorter than PIPE_BUF
+        if (written == 0) {
             break;
         }
-        const long result = sys::write(plan::log_fd, rest.data(), static_cast<long>(lines));
-        if (result == -EINTR) {
-            continue;
-        }
-        if (result == -EAGAIN || result == 0) {
-            break;
-        }
-        if (result < 0) { // nobody reads, no space: these lines are lost
-            dropped_ += static_cast<std::uint64_t>(
-                std::count(rest.begin(), rest.begin() + static_cast<long>(lines), '\n'));
-            written += lines;
-        } else {
-            written += static_cast<std::size_t>(result);
+        done += written;
+    }
+    size_ -= done;
+    std::memmove(buffer_, buffer_ + done, size_);
+    if (done != 0 && size_ == 0 && dropped_ != 0) {
+        Record lost = record(Level::warning, "log_dropped", now_ns);
+        lost.number("count", static_cast<std::int64_t>(dropped_));
+        const std::uint64_t count = std::exchange(dropped_, 0);
+        if (write_lines(lost.line()) == 0 || dropped_ != 0) {
+            dropped_ = count; // not now, or the line that says so was lost itself
         }
     }
-    discard(written);
 }
 
-void Log::discard(std::size_t size) {
-    size_ -= size;
-    std::memmove(buffer_, buffer_ + size, size_);
+std::size_t Log::write_lines(std::string_view lines) {
+    if (may_block_ && !takes_more(plan::log_fd)) {
+        return 0;
+    }
+    const long result = sys::write(plan::log_fd, lines.data(), static_cast<long>(lines.size()));
+    if (result == -EAGAIN || result == -EINTR) {
+        return 0;
+    }
+    if (result < 0) { // nobody reads, no space: these lines are lost
+        dropped_ += static_cast<std::uint64_t>(std::count(lines.begin(), lines.end(), '\n'));
+        return lines.size();
+    }
+    return static_cast<std::size_t>(result);
 }
 
 } // namespace cloister::listener

@@ -22,8 +22,9 @@ class Log {
     [[nodiscard]] bool pending() const { return size_ != 0; }
 
     /// Writes what the log takes without waiting; whole lines of at most PIPE_BUF together, which a pipe does
-    /// not tear (pipe(7)), since the supervisor writes there too.
-    void flush();
+    /// not tear (pipe(7)), since the supervisor writes there too. Once all is through, the count of what was
+    /// lost.
+    void flush(std::int64_t now_ns);
 
   private:
     bool json_;
@@ -33,8 +34,8 @@ class Log {
     std::size_t size_ = 0;
     char buffer_[64 * 1024];
 
-    bool append(std::string_view line);
-    void discard(std::size_t size);
+    /// How much of it went through or is lost for good; 0: not now.
+    std::size_t write_lines(std::string_view lines);
 };
 
 } // namespace cloister::listener

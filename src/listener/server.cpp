@@ -67,7 +67,7 @@ void Server::serve() {
         if (phase_ == Phase::ending) {
             kill_a_batch();
         }
-        log_.flush();
+        log_.flush(now_ns_ + realtime_offset_ns_);
     }
 }
 

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+#include "cell/cell.h"
+#include "listener/ends.h"
+#include "listener/table.h"
+#include "sys/record.h"
+
+#include <csignal>
+#include <gtest/gtest.h>
+#include <map>
+#include <random>
+#include <string>
+
+namespace cloister {
+namespace {
+
+TEST(CellTable, FindsWhatIsInItAndNothingElseAfterAnyHistory) {
+    listener::CellTable table{64};
+    std::map<pid_t, std::uint64_t> model;
+    std::minstd_rand random{7};
+    for (std::uint64_t step = 0; step < 200'000; ++step) {
+        const auto pid = static_cast<pid_t>(1 + random() % 300);
+        if (listener::Cell* const cell = table.find(pid); cell != nullptr) {
+            ASSERT_EQ(model.at(pid), cell->connection);
+            table.remove(*cell);
+            model.erase(pid);
+        } else {
+            ASSERT_FALSE(model.contains(pid));
+            if (!table.full()) {
+                table.add(pid).connection = step;
+                model[pid] = step;
+            }
+        }
+        ASSERT_EQ(table.live(), model.size());
+    }
+    std::size_t walked = 0;
+    for (std::size_t place = 0; place < table.places(); ++place) {
+        walked += table.at(place) != nullptr ? 1U : 0U;
+    }
+    EXPECT_EQ(walked, model.size());
+}
+
+TEST(CellTable, HasNoCellZeroOrNegative) {
+    listener::CellTable table{4};
+    EXPECT_EQ(table.find(0), nullptr);
+    EXPECT_EQ(table.find(-1), nullptr);
+}
+
+struct Ending {
+    int status;
+    bool ended_by_us;
+    const char* reason;
+};
+
+TEST(Ends, HaveTheirDocumentedReasons) {
+    using cell::Exit;
+    const auto exited = [](Exit code) { return static_cast<int>(code) << 8; };
+    const Ending endings[] = {
+        {exited(Exit::Done), false, "closed"},
+        {exited(Exit::Idle), false, "idle"},
+        {exited(Exit::Stalled), false, "stalled"},
+        {exited(Exit::Reset), false, "reset"},
+        {exited(Exit::Resources), false, "resources"},
+        {exited(Exit::Bug), false, "bug"},
+        {exited(Exit::Descriptors), false, "setup-descriptors"},
+        {exited(Exit::DeathSignal), false, "setup-death-signal"},
+        {exited(Exit::Orphan), false, "setup-orphan"},
+        {exited(Exit::CpuLimit), false, "setup-cpu-limit"},
+        {exited(Exit::Lifetime), false, "setup-lifetime"},
+        {exited(Exit::Capabilities), false, "setup-capabilities"},
+        {exited(Exit::Filter), false, "setup-filter"},
+        {exited(Exit::Unconfined), false, "unconfined"},
+        {14 << 8, false, "unknown"},
+        {255 << 8, true, "unknown"},
+        {SIGKILL, true, "ended"},
+        {SIGKILL, false, "killed"},
+        {SIGALRM, false, "lifetime"},
+        {SIGALRM, true, "lifetime"},
+        {SIGXCPU, false, "cpu"},
+        {SIGSYS, false, "violation"},
+        {SIGSYS, true, "violation"},
+    };
+    for (const auto& [status, ended_by_us, reason] : endings) {
+        EXPECT_EQ(listener::end_of(status, ended_by_us).reason, reason) << status;
+    }
+    for (const int signal : {SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGXFSZ}) {
+        EXPECT_EQ(listener::end_of(signal, false).reason, "crashed") << signal;
+        EXPECT_EQ(listener::end_of(signal, false).level, Level::error);
+    }
+}
+
+constexpr std::int64_t some_time = 1'700'000'000'123'456'789; // 2023-11-14T22:13:20.123Z
+
+TEST(Record, IsOneLineOfJson) {
+    Record record{true, false, Level::info, "test", some_time};
+    record.text("quoted", "a\"b\\c\n\x01\xff")
+        .number("negative", -9'223'372'036'854'775'807 - 1)
+        .none("nothing");
+    EXPECT_EQ(record.line(), "{\"ts\":\"2023-11-14T22:13:20.123Z\",\"level\":\"info\",\"event\":\"test\","
+                             "\"quoted\":\"a\\\"b\\\\c\\u000a\\u0001\\u00ff\",\"negative\":-"
+                             "9223372036854775808,\"nothing\":null}\n");
+}
+
+TEST(Record, IsOneLineOfLogfmt) {
+    Record record{false, true, Level::error, "test", some_time};
+    record.text("plain", "x").text("spaced", "a b").text("empty", "").none("nothing").number("n", 0);
+    EXPECT_EQ(
+        record.line(),
+        "<3>ts=2023-11-14T22:13:20.123Z level=error event=test plain=x spaced=\"a b\" empty=\"\" n=0\n");
+}
+
+TEST(Record, LeavesOutAFieldThatDoesNotFitAndEndsWell) {
+    Record record{true, false, Level::debug, "test", some_time};
+    record.text("long", std::string(2 * Record::capacity, 'x')).number("short", 1);
+    EXPECT_EQ(record.line(),
+              "{\"ts\":\"2023-11-14T22:13:20.123Z\",\"level\":\"debug\",\"event\":\"test\",\"short\":1}\n");
+}
+
+} // namespace
+} // namespace cloister

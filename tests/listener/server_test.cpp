@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: MIT
+//
+// The listener's own source against a scripted kernel that holds every call against policy/listener.policy.
+#include "scripted/listener.h"
+#include "sys/exit_code.h"
+
+#include <gtest/gtest.h>
+
+namespace cloister::scripted {
+namespace {
+
+constexpr int exited(cell::Exit code) {
+    return static_cast<int>(code) << 8;
+}
+constexpr int left_in_order = -1;
+
+TEST(Listener, GivesEachClientACellAndLogsItsEnd) {
+    ListenerWorld world;
+    world.then([&] { world.connect(3); });
+    world.then([&] {
+        for (const pid_t pid : world.born()) {
+            world.end_cell(pid, exited(cell::Exit::Done));
+        }
+    });
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.born().size(), 3U);
+    const auto records = world.records("connection");
+    ASSERT_EQ(records.size(), 3U);
+    EXPECT_EQ(records[0]["conn"], 1);
+    EXPECT_EQ(records[0]["pid"], 1000);
+    EXPECT_EQ(records[0]["listener"], "the-listener");
+    EXPECT_EQ(records[0]["peer"], "127.0.0.1:40000");
+    EXPECT_EQ(records[0]["reason"], "closed");
+    EXPECT_EQ(records[0]["exit"], 0);
+    EXPECT_TRUE(records[0]["signal"].is_null());
+    EXPECT_EQ(records[0]["cpu_us"], 1'000'305);
+    EXPECT_EQ(records[0]["maxrss_kb"], 16);
+}
+
+TEST(Listener, LeavesThePollSetWhenFullAndComesBackWhenACellEnds) {
+    ListenerWorld world{2};
+    world.then([&] { world.connect(5); });
+    world.then([&] {
+        EXPECT_EQ(world.live().size(), 2U);
+        EXPECT_FALSE(world.polled_listener());
+        world.end_cell(1000, exited(cell::Exit::Done));
+    });
+    world.then([&] { EXPECT_TRUE(world.polled_listener()); });
+    world.then([&] { EXPECT_FALSE(world.polled_listener()); });
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.born().size(), 3U);
+}
+
+class PassingError : public testing::TestWithParam<int> {};
+
+TEST_P(PassingError, OfAcceptIsTriedAgainAtOnce) {
+    ListenerWorld world;
+    world.then([&] {
+        world.fail_accept(-GetParam(), 3);
+        world.connect();
+    });
+    world.then([&] { EXPECT_TRUE(world.polled_listener()); });
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.born().size(), 1U);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PassingError,
+                         testing::Values(EINTR, ECONNABORTED, EPERM, ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN,
+                                         ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH, ENOSR,
+                                         ESOCKTNOSUPPORT, EPROTONOSUPPORT, ETIMEDOUT, 999));
+
+class NoRoom : public testing::TestWithParam<int> {};
+
+TEST_P(NoRoom, ForAConnectionMakesTheListenerRestAndSaySoOnce) {
+    ListenerWorld world;
+    for (int i = 0; i < 50; ++i) {
+        world.then([&] { world.fail_accept(-GetParam()); });
+        world.then([&] {
+            EXPECT_FALSE(world.polled_listener()) << "it must rest after the error";
+            world.pass(200'000'000);
+        });
+    }
+    world.then([&] { world.connect(); });
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.born().size(), 1U);
+    EXPECT_EQ(world.records("paused").size(), 1U);
+    EXPECT_EQ(world.records("paused")[0]["call"], "accept4");
+}
+
+INSTANTIATE_TEST_SUITE_P(All, NoRoom, testing::Values(EMFILE, ENFILE, ENOBUFS, ENOMEM));
+
+class ErrorOfTheListener : public testing::TestWithParam<int> {};
+
+TEST_P(ErrorOfTheListener, EndsItWith71) {
+    ListenerWorld world;
+    world.then([&] { world.fail_accept(-GetParam()); });
+    EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SystemCall));
+    EXPECT_NE(world.log().find("cannot accept on the-listener"), std::string::npos) << world.log();
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ErrorOfTheListener, testing::Values(EBADF, ENOTSOCK, EINVAL, EFAULT));
+
+TEST(Listener, GivesUpOnAnUnknownErrorThatNeverEnds) {
+    ListenerWorld world;
+    for (int i = 0; i < 20; ++i) {
+        world.then([&] { world.fail_accept(-999, 64); });
+    }
+    EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SystemCall));
+}
+
+TEST(Listener, DiesWhenDescriptor0WasNotFree) {
+    ListenerWorld world;
+    world.then([&] { world.fail_accept(7); });
+    EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
+}
+
+class NoCell : public testing::TestWithParam<int> {};
+
+TEST_P(NoCell, ResetsTheClientRestsAndRecovers) {
+    ListenerWorld world;
+    world.clone_error = -GetParam();
+    world.clone_errors = 1;
+    world.then([&] { world.connect(2); });
+    world.then([&] {
+        EXPECT_FALSE(world.polled_listener());
+        world.pass(200'000'000);
+    });
+    world.then([] {});
+    world.then([] {});
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.resets(), 1U);
+    EXPECT_EQ(world.born().size(), 1U);
+    ASSERT_EQ(world.records("paused").size(), 1U);
+    EXPECT_EQ(world.records("paused")[0]["call"], "clone");
+    EXPECT_EQ(world.records("paused")[0]["peer"], "127.0.0.1:40000");
+}
+
+INSTANTIATE_TEST_SUITE_P(All, NoCell, testing::Values(EAGAIN, ENOMEM));
+
+TEST(Listener, DiesWhenThereCanNeverBeACell) {
+    ListenerWorld world;
+    world.clone_error = -ENOSYS;
+    world.clone_errors = 1;
+    world.then([&] { world.connect(); });
+    EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SystemCall));
+    EXPECT_EQ(world.resets(), 1U);
+}
+
+TEST(Listener, ReapsACellWhoseSignalWasLost) {
+    ListenerWorld world;
+    world.then([&] { world.connect(); });
+    world.then([&] { world.end_cell_silently(1000, exited(cell::Exit::Idle)); });
+    for (int i = 0; i < 4; ++i) {
+        world.then([&] { world.pass(1'100'000'000); });
+    }
+    EXPECT_EQ(world.serve(), left_in_order);
+    ASSERT_EQ(world.records("connection").size(), 1U);
+    EXPECT_EQ(world.records("connection")[0]["reason"], "idle");
+}
+
+TEST(Listener, BelievesNoForgedSignal) {
+    ListenerWorld world;
+    world.then([&] { world.connect(); });
+    world.then([&] {
+        world.send_signal(cell::exit_signal, SI_USER, 1000);    // not of the kernel
+        world.send_signal(cell::exit_signal, CLD_EXITED, 4242); // not a cell
+        world.send_signal(cell::exit_signal, CLD_EXITED, 1000); // it lives
+        world.send_signal(SIGTERM, SI_USER, 1);
+        world.send_signal(SIGHUP, SI_USER, 1);
+        world.send_signal(SIGCHLD, CLD_STOPPED, 1000);
+    });
+    world.then([&] {
+        EXPECT_EQ(world.live().size(), 1U);
+        EXPECT_TRUE(world.polled_listener());
+        EXPECT_TRUE(world.records("connection").empty());
+    });
+    EXPECT_EQ(world.serve(), left_in_order);
+}
+
+TEST(Listener, DrainsWithoutCuttingACell) {
+    ListenerWorld world;
+    world.then([&] { world.connect(2); });
+    world.then([&] { world.order(plan::Message::Tag::Drain); });
+    world.then([&] {
+        EXPECT_FALSE(world.listens());
+        EXPECT_EQ(world.live().size(), 2U);
+        world.order(plan::Message::Tag::Drain); // again: no harm
+    });
+    world.then([&] { world.end_cell(1000, exited(cell::Exit::Done)); });
+    world.then([&] { world.end_cell(1001, exited(cell::Exit::Done)); });
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.records("connection").size(), 2U);
+    EXPECT_EQ(world.records("connection")[1]["reason"], "closed");
+}
+
+TEST(Listener, EndsItsCellsInBatchesOf200AtTheMost) {
+    ListenerWorld world{1000};
+    for (int i = 0; i < 20; ++i) {
+        world.then([&] { world.connect(50); });
+    }
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.born().size(), 1000U);
+    EXPECT_TRUE(world.live().empty());
+    EXPECT_EQ(world.most_killed_at_once(), 200U);
+    const auto records = world.records("connection");
+    ASSERT_EQ(records.size(), 1000U);
+    EXPECT_EQ(records[999]["reason"], "ended");
+    EXPECT_EQ(records[999]["signal"], SIGKILL);
+}
+
+TEST(Listener, EndsWhenTheSupervisorIsGone) {
+    ListenerWorld world;
+    world.then([&] { world.lose_supervisor(); });
+    EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
+}
+
+TEST(Listener, DiesOfAnOrderThatIsNone) {
+    ListenerWorld world;
+    world.then([&] { world.order(plan::Message::Tag::Hello); });
+    EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
+}
+
+TEST(Listener, SurvivesAnInterruptedWaitAndNoOther) {
+    ListenerWorld interrupted;
+    interrupted.ppoll_error = -EINTR;
+    EXPECT_EQ(interrupted.serve(), left_in_order);
+    ListenerWorld broken;
+    broken.ppoll_error = -EINVAL;
+    EXPECT_EQ(broken.serve(), static_cast<int>(ExitCode::SelfTest));
+}
+
+TEST(Listener, DoesNotLogItsCanary) {
+    ListenerWorld world;
+    world.then([&] { world.announce_canary(40001); });
+    world.then([&] { world.connect(2); });
+    world.then([&] {
+        world.end_cell(1000, exited(cell::Exit::Done));
+        world.end_cell(1001, exited(cell::Exit::Done));
+    });
+    EXPECT_EQ(world.serve(), left_in_order);
+    ASSERT_EQ(world.records("connection").size(), 1U);
+    EXPECT_EQ(world.records("connection")[0]["peer"], "127.0.0.1:40000");
+}
+
+TEST(Listener, LogsACanaryThatFailed) {
+    ListenerWorld world;
+    world.then([&] { world.announce_canary(40000); });
+    world.then([&] { world.connect(); });
+    world.then([&] { world.end_cell(1000, exited(cell::Exit::Filter)); });
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.records("connection").size(), 1U);
+}
+
+TEST(Listener, DiesWhenCellsCannotBeConfined) {
+    ListenerWorld world;
+    for (int i = 0; i < 40; ++i) {
+        world.then([&] { world.connect(); });
+        world.then([&] { world.end_cell(world.born().back(), exited(cell::Exit::Filter)); });
+    }
+    EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
+    EXPECT_EQ(world.born().size(), 32U);
+    EXPECT_NE(world.log().find("setup-filter"), std::string::npos);
+}
+
+TEST(Listener, CarriesOnWhenOnlySomeCellsCannotBeConfined) {
+    ListenerWorld world;
+    for (int i = 0; i < 80; ++i) {
+        world.then([&] { world.connect(); });
+        world.then([&, i] {
+            world.end_cell(world.born().back(), exited(i % 8 == 0 ? cell::Exit::Done : cell::Exit::CpuLimit));
+        });
+    }
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.born().size(), 80U);
+}
+
+TEST(Listener, ReportsAViolationAsARecordOfItsOwn) {
+    ListenerWorld world;
+    world.then([&] { world.connect(); });
+    world.then([&] { world.end_cell(1000, SIGSYS); });
+    EXPECT_EQ(world.serve(), left_in_order);
+    ASSERT_EQ(world.records("violation").size(), 1U);
+    EXPECT_EQ(world.records("violation")[0]["level"], "error");
+    EXPECT_EQ(world.records("violation")[0]["peer"], "127.0.0.1:40000");
+    EXPECT_EQ(world.records("connection")[0]["reason"], "violation");
+    EXPECT_TRUE(world.records("connection")[0]["exit"].is_null());
+}
+
+TEST(Listener, NamesIpv6AndUnixClients) {
+    ListenerWorld six{8, AF_INET6};
+    six.then([&] { six.connect(); });
+    six.then([&] {
+        six.scope = 3;
+        six.connect();
+    });
+    EXPECT_EQ(six.serve(), left_in_order);
+    EXPECT_EQ(six.records("connection")[0]["peer"], "[::1]:40000");
+    EXPECT_EQ(six.records("connection")[1]["peer"], "[::1%3]:40001");
+    ListenerWorld local{8, AF_UNIX};
+    local.then([&] { local.connect(); });
+    EXPECT_EQ(local.serve(), left_in_order);
+    EXPECT_EQ(local.records("connection")[0]["peer"], "unix:uid=1000,pid=4711");
+}
+
+TEST(Listener, GivesNoUnixClientACellWithoutItsTimeouts) {
+    ListenerWorld world{8, AF_UNIX};
+    world.setsockopt_error = -EINVAL;
+    world.then([&] { world.connect(); });
+    EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SystemCall));
+    EXPECT_TRUE(world.born().empty());
+    EXPECT_EQ(world.resets(), 1U);
+}
+
+/// Ends `count` connections, one at a time, after `before` has happened, and then lets `after` happen.
+void run_connections(ListenerWorld& world, int count) {
+    for (int i = 0; i < count; ++i) {
+        world.then([&] { world.connect(); });
+        world.then([&] { world.end_cell(world.born().back(), exited(cell::Exit::Done)); });
+    }
+}
+
+TEST(Listener, ServesOnWhenTheLogIsBlockedAndCountsWhatIsLost) {
+    ListenerWorld world;
+    world.write_error = -EAGAIN;
+    run_connections(world, 1000);
+    world.then([&] { world.write_error = 0; });
+    world.then([] {});
+    run_connections(world, 1);
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.born().size(), 1001U);
+    const auto dropped = world.records("log_dropped");
+    ASSERT_EQ(dropped.size(), 1U);
+    EXPECT_EQ(dropped[0]["count"].get<std::size_t>() + world.records("connection").size(), 1001U);
+}
+
+TEST(Listener, CountsRecordsThatTheLogRefused) {
+    ListenerWorld world;
+    world.write_error = -ENOSPC;
+    run_connections(world, 10);
+    world.then([&] { world.write_error = 0; });
+    run_connections(world, 1);
+    EXPECT_EQ(world.serve(), left_in_order);
+    ASSERT_EQ(world.records("log_dropped").size(), 1U);
+    EXPECT_EQ(world.records("log_dropped")[0]["count"], 10);
+}
+
+TEST(Listener, AsksFirstWhetherALogThatMayBlockTakesMore) {
+    ListenerWorld world;
+    world.plan().log_may_block = true;
+    world.log_takes = false;
+    run_connections(world, 5);
+    world.then([&] {
+        EXPECT_TRUE(world.log().empty());
+        world.log_takes = true;
+    });
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.records("connection").size(), 5U);
+}
+
+TEST(Listener, WritesLogfmtWithPriorities) {
+    ListenerWorld world;
+    world.plan().log_format = plan::LogFormat::logfmt;
+    world.plan().log_priorities = true;
+    run_connections(world, 1);
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.log().substr(0, 6), "<6>ts=") << world.log();
+    EXPECT_NE(
+        world.log().find(" event=connection conn=1 pid=1000 listener=the-listener peer=127.0.0.1:40000 "),
+        std::string::npos)
+        << world.log();
+    EXPECT_EQ(world.log().find("signal="), std::string::npos);
+}
+
+} // namespace
+} // namespace cloister::scripted

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: MIT
+#include "scripted/listener.h"
+
+#include "policy/names.h"
+#include "sys/calls.h"
+
+#include <algorithm>
+#include <arpa/inet.h>
+#include <cstring>
+#include <netinet/in.h>
+#include <sstream>
+#include <sys/wait.h>
+
+namespace cloister::scripted {
+namespace {
+
+constexpr pid_t first_pid = 1000;
+constexpr pid_t supervisor_pid = 77;
+constexpr int listener_fd = plan::first_listener_fd;
+
+template <typename T>
+T* pointer(long address) {
+    return reinterpret_cast<T*>(address); // NOLINT(performance-no-int-to-ptr)
+}
+
+} // namespace
+
+ListenerWorld::ListenerWorld(unsigned max_connections, std::uint16_t family)
+    : layout_{std::make_unique<cell::Layout>()},
+      policy_{policy::load(CLOISTER_POLICIES "/listener.policy").value()} {
+    plan_.max_connections = max_connections;
+    plan_.listener_count = 1;
+    plan_.listeners[0].family = family;
+    std::strcpy(plan_.listeners[0].name, "the-listener");
+    bindings_ = {
+        {"buffer", reinterpret_cast<std::uint64_t>(layout_->arena.buffer)},
+        {"stack", reinterpret_cast<std::uint64_t>(layout_->arena.stack + sizeof layout_->arena.stack)}};
+}
+
+void ListenerWorld::end_cell_silently(pid_t pid, int wait_status) {
+    if (live_.erase(pid) == 1) {
+        zombies_[pid] = wait_status;
+    }
+}
+
+void ListenerWorld::end_cell(pid_t pid, int wait_status) {
+    end_cell_silently(pid, wait_status);
+    send_signal(cell::exit_signal, CLD_EXITED, pid);
+}
+
+void ListenerWorld::send_signal(int signal, int code, pid_t sender) {
+    siginfo_t info{};
+    info.si_signo = signal;
+    info.si_code = code;
+    info.si_pid = sender;
+    signals_.push_back(info);
+}
+
+void ListenerWorld::order(plan::Message::Tag tag) {
+    plan::Message message{};
+    message.tag = tag;
+    orders_.push_back(message);
+}
+
+void ListenerWorld::announce_canary(std::uint16_t port) {
+    plan::Message message{};
+    message.tag = plan::Message::Tag::Canary;
+    auto& in = reinterpret_cast<sockaddr_in&>(message.peer);
+    in.sin_family = AF_INET;
+    in.sin_port = htons(port);
+    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    orders_.push_back(message);
+}
+
+int ListenerWorld::serve() {
+    const Running running{*this};
+    const auto server = std::make_unique<listener::Server>(plan_, layout_.get(), supervisor_pid);
+    try {
+        server->serve();
+        return -1;
+    } catch (const Exited& exited) {
+        return exited.code;
+    }
+}
+
+std::vector<nlohmann::json> ListenerWorld::records(const std::string& event) const {
+    std::vector<nlohmann::json> found;
+    std::istringstream lines{log_};
+    for (std::string line; std::getline(lines, line);) {
+        auto record = nlohmann::json::parse(line);
+        if (record.at("event") == event) {
+            found.push_back(std::move(record));
+        }
+    }
+    return found;
+}
+
+void ListenerWorld::expect_allowed(const Call& call) const {
+    seccomp_data data{};
+    data.nr = static_cast<int>(call.number);
+    data.arch = policy::audit_arch(policy::abi_of(policy::native_arch));
+    for (std::size_t i = 0; i < call.arguments.size(); ++i) {
+        data.args[i] = static_cast<std::uint64_t>(call.arguments[i]);
+    }
+    if (policy::evaluate(policy_, policy::native_arch, bindings_, data).action.kind !=
+        policy::Action::Kind::allow) {
+        throw Broken{"policy/listener.policy does not allow call " + std::to_string(call.number)};
+    }
+}
+
+long ListenerWorld::answer(const Call& call) {
+    expect_allowed(call);
+    const auto& a = call.arguments;
+    switch (call.number) {
+    case SYS_ppoll:
+        return wait(call);
+    case SYS_accept4:
+        return accept(call);
+    case SYS_clone:
+        return clone();
+    case SYS_close:
+        return close(static_cast<int>(a[0]));
+    case SYS_rt_sigtimedwait:
+        return take_signal(call);
+    case SYS_wait4:
+        return reap(call);
+    case SYS_tgkill:
+        return kill(static_cast<pid_t>(a[0]));
+    case SYS_write:
+        return write(call);
+    case SYS_read:
+        return read(call);
+    case SYS_clock_gettime: {
+        const std::int64_t now = a[0] == CLOCK_REALTIME ? clock_ns_ + 1'700'000'000'000'000'000 : clock_ns_;
+        *pointer<timespec>(a[1]) = {now / 1'000'000'000, now % 1'000'000'000};
+        return 0;
+    }
+    case SYS_setsockopt:
+        lingers_ = lingers_ || a[2] == SO_LINGER;
+        return a[2] == SO_LINGER ? 0 : setsockopt_error;
+    case SYS_getsockopt:
+        *pointer<ucred>(a[3]) = {4711, 1000, 1000};
+        return 0;
+    case SYS_exit_group:
+        throw Exited{static_cast<int>(a[0])};
+    default:
+        throw Broken{"a call that is a cell's: " + std::to_string(call.number)};
+    }
+}
+
+long ListenerWorld::wait(const Call& call) {
+    const auto& a = call.arguments;
+    auto* const fds = pointer<pollfd>(a[0]);
+    if (a[1] == 1 && fds[0].fd == plan::log_fd) {
+        fds[0].revents = log_takes ? POLLOUT : 0;
+        return log_takes ? 1 : 0;
+    }
+    if (++waits_ > 100'000) {
+        throw Broken{"it never ends"};
+    }
+    if (ppoll_error != 0) {
+        return std::exchange(ppoll_error, 0);
+    }
+    polled_listener_ = a[1] == 3;
+    if (!happenings_.empty()) {
+        auto happening = std::move(happenings_.front());
+        happenings_.pop_front();
+        happening();
+    } else if (!ended_) {
+        ended_ = true;
+        order(plan::Message::Tag::End);
+    } else if (signals_.empty() && orders_.empty()) {
+        clock_ns_ += a[2] != 0
+                         ? pointer<timespec>(a[2])->tv_sec * 1'000'000'000 + pointer<timespec>(a[2])->tv_nsec
+                         : 0;
+    }
+    fds[0].revents = signals_.empty() ? 0 : POLLIN;
+    fds[1].revents = orders_.empty() && !supervisor_gone_ ? 0 : POLLIN;
+    if (polled_listener_) {
+        fds[2].revents = listens_ && (backlog_ > 0 || !accept_errors_.empty()) ? POLLIN : 0;
+    }
+    return 1;
+}
+
+long ListenerWorld::accept(const Call& call) {
+    ++accepts_;
+    if (connection_open_) {
+        return 99; // 0 was not free
+    }
+    if (!accept_errors_.empty()) {
+        const long error = accept_errors_.front();
+        accept_errors_.pop_front();
+        return error;
+    }
+    if (backlog_ == 0) {
+        return -EAGAIN;
+    }
+    --backlog_;
+    connection_open_ = true;
+    lingers_ = false;
+    if (plan_.listeners[0].family == AF_INET) {
+        auto& in = *pointer<sockaddr_in>(call.arguments[1]);
+        in.sin_family = AF_INET;
+        in.sin_port = htons(next_port_++);
+        in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    } else if (plan_.listeners[0].family == AF_INET6) {
+        auto& in6 = *pointer<sockaddr_in6>(call.arguments[1]);
+        in6.sin6_family = AF_INET6;
+        in6.sin6_port = htons(next_port_++);
+        in6.sin6_addr = in6addr_loopback;
+        in6.sin6_scope_id = scope;
+    }
+    return plan::connection_fd;
+}
+
+long ListenerWorld::clone() {
+    if (!connection_open_) {
+        throw Broken{"a cell without a connection"};
+    }
+    if (clone_error != 0 && clone_errors > 0) {
+        --clone_errors;
+        return clone_error;
+    }
+    const pid_t pid = first_pid + static_cast<pid_t>(born_.size());
+    born_.push_back(pid);
+    live_.insert(pid);
+    if (live_.size() > plan_.max_connections) {
+        throw Broken{"more cells than the limit"};
+    }
+    return pid;
+}
+
+long ListenerWorld::close(int fd) {
+    if (fd == plan::connection_fd && connection_open_) {
+        connection_open_ = false;
+        resets_ += lingers_ ? 1 : 0;
+    } else if (fd == listener_fd && listens_) {
+        listens_ = false;
+    } else {
+        throw Broken{"close of what is not open: " + std::to_string(fd)};
+    }
+    return 0;
+}
+
+long ListenerWorld::take_signal(const Call& call) {
+    if (signals_.empty()) {
+        return -EAGAIN;
+    }
+    *pointer<siginfo_t>(call.arguments[1]) = signals_.front();
+    signals_.pop_front();
+    return pointer<siginfo_t>(call.arguments[1])->si_signo;
+}
+
+long ListenerWorld::reap(const Call& call) {
+    const auto pid = static_cast<pid_t>(call.arguments[0]);
+    if (live_.contains(pid)) {
+        return 0;
+    }
+    const auto zombie = zombies_.find(pid);
+    if (zombie == zombies_.end()) {
+        return -ECHILD;
+    }
+    *pointer<int>(call.arguments[1]) = zombie->second;
+    auto& usage = *pointer<rusage>(call.arguments[3]);
+    usage.ru_utime = {0, 300};
+    usage.ru_stime = {1, 5};
+    usage.ru_maxrss = 16;
+    if (zombie->second == SIGKILL && dying_ > 0) {
+        --dying_;
+    }
+    zombies_.erase(zombie);
+    return pid;
+}
+
+long ListenerWorld::kill(pid_t pid) {
+    if (!live_.contains(pid)) {
+        throw Broken{"kills what is not its own: " + std::to_string(pid)};
+    }
+    end_cell(pid, SIGKILL);
+    most_dying_ = std::max(most_dying_, ++dying_);
+    return 0;
+}
+
+long ListenerWorld::write(const Call& call) {
+    if (write_error != 0) {
+        return write_error;
+    }
+    log_.append(pointer<const char>(call.arguments[1]), static_cast<std::size_t>(call.arguments[2]));
+    return call.arguments[2];
+}
+
+long ListenerWorld::read(const Call& call) {
+    if (supervisor_gone_) {
+        return 0;
+    }
+    *pointer<plan::Message>(call.arguments[1]) = orders_.front();
+    orders_.pop_front();
+    return static_cast<long>(sizeof(plan::Message));
+}
+
+} // namespace cloister::scripted
+
+// In the daemon this is the birth of a cell (src/cell/cell.cpp); here only its system call is made.
+extern "C" long cloister::cell::cloister_clone_cell(const Layout*, const void* stack_top, unsigned long flags,
+                                                    Duty) {
+    return sys::raw(SYS_clone, static_cast<long>(flags), sys::address(stack_top));
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "listener/server.h"
+#include "policy/evaluate.h"
+#include "scripted/kernel.h"
+
+#include <csignal>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace cloister::scripted {
+
+/// The listener's kernel, and the world around it. A test says what happens while the listener waits, one
+/// thing at a time; after the last one the supervisor orders the end. Every call is held against
+/// policy/listener.policy: one that the filter would not allow throws Broken.
+class ListenerWorld final : public Kernel {
+  public:
+    struct Broken {
+        std::string what;
+    };
+
+    explicit ListenerWorld(unsigned max_connections = 8, std::uint16_t family = AF_INET);
+
+    /// What happens at the next wait, in order.
+    void then(std::function<void()> happening) { happenings_.push_back(std::move(happening)); }
+
+    // For happenings.
+    void connect(unsigned clients = 1) { backlog_ += clients; }
+    void fail_accept(long error, unsigned times = 1) {
+        accept_errors_.insert(accept_errors_.end(), times, error);
+    }
+    void end_cell(pid_t pid, int wait_status);          ///< and its exit signal is queued
+    void end_cell_silently(pid_t pid, int wait_status); ///< its signal was lost
+    void send_signal(int signal, int code, pid_t sender);
+    void order(plan::Message::Tag tag);
+    void announce_canary(std::uint16_t port);
+    void lose_supervisor() { supervisor_gone_ = true; }
+    void pass(std::int64_t ns) { clock_ns_ += ns; }
+
+    // What the kernel answers from now on; 0: as it should.
+    long clone_error = 0;
+    unsigned clone_errors = 0; ///< how often; then it works again
+    long setsockopt_error = 0;
+    long write_error = 0;
+    long ppoll_error = 0;
+    std::uint32_t scope = 0; ///< of IPv6 clients
+    bool log_takes = true;   ///< what poll says of the log
+
+    /// Runs a listener until it leaves. Its exit code, -1 if it returned from serve() as it should.
+    int serve();
+
+    [[nodiscard]] const std::set<pid_t>& live() const { return live_; }
+    [[nodiscard]] const std::vector<pid_t>& born() const { return born_; }
+    [[nodiscard]] unsigned resets() const { return resets_; } ///< connections closed with SO_LINGER 0
+    [[nodiscard]] unsigned waits() const { return waits_; }
+    [[nodiscard]] unsigned accepts() const { return accepts_; }
+    [[nodiscard]] std::size_t most_killed_at_once() const { return most_dying_; }
+    [[nodiscard]] const std::string& log() const { return log_; }
+    [[nodiscard]] std::vector<nlohmann::json> records(const std::string& event) const;
+    [[nodiscard]] bool listens() const { return listens_; }
+    [[nodiscard]] bool polled_listener() const { return polled_listener_; } ///< in the last wait
+    plan::Plan& plan() { return plan_; }
+
+    long answer(const Call& call) override;
+
+  private:
+    plan::Plan plan_{};
+    std::unique_ptr<cell::Layout> layout_;
+    policy::Policy policy_;
+    policy::Bindings bindings_;
+    std::deque<std::function<void()>> happenings_;
+    std::deque<long> accept_errors_;
+    std::deque<siginfo_t> signals_;
+    std::deque<plan::Message> orders_;
+    std::map<pid_t, int> zombies_;
+    std::set<pid_t> live_;
+    std::vector<pid_t> born_;
+    std::string log_;
+    std::int64_t clock_ns_ = 5'000'000'000;
+    unsigned backlog_ = 0;
+    unsigned resets_ = 0;
+    unsigned waits_ = 0;
+    unsigned accepts_ = 0;
+    std::size_t dying_ = 0;
+    std::size_t most_dying_ = 0;
+    std::uint16_t next_port_ = 40000;
+    bool listens_ = true;
+    bool connection_open_ = false;
+    bool lingers_ = false;
+    bool supervisor_gone_ = false;
+    bool polled_listener_ = false;
+    bool ended_ = false;
+
+    [[nodiscard]] long wait(const Call& call);
+    [[nodiscard]] long accept(const Call& call);
+    [[nodiscard]] long clone();
+    [[nodiscard]] long close(int fd);
+    [[nodiscard]] long take_signal(const Call& call);
+    [[nodiscard]] long reap(const Call& call);
+    [[nodiscard]] long kill(pid_t pid);
+    [[nodiscard]] long write(const Call& call);
+    [[nodiscard]] long read(const Call& call);
+    void expect_allowed(const Call& call) const;
+};
+
+} // namespace cloister::scripted
