@@ -102,7 +102,7 @@ int main(int argc, char** argv) {
     try {
         return run(argc, argv);
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "cloister: %s\n", error.what());
+        (void)std::fprintf(stderr, "cloister: %s\n", error.what());
         return static_cast<int>(cloister::ExitCode::SelfTest);
     }
 }
