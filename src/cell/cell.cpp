@@ -27,8 +27,8 @@ CELL_CODE [[noreturn, gnu::noinline]] void leave(Exit code) {
 
 [[gnu::always_inline]] inline bool is_impossible(long error) {
     constexpr long last_errno = 4095; // MAX_ERRNO, include/linux/err.h
-    return error < -last_errno || error == -EBADF || error == -EFAULT || error == -EINVAL || error == -ENOTSOCK ||
-           error == -EOPNOTSUPP;
+    return error < -last_errno || error == -EBADF || error == -EFAULT || error == -EINVAL ||
+           error == -ENOTSOCK || error == -EOPNOTSUPP;
 }
 
 /// The end that an error of recv or send means; `timeout` is what EAGAIN means.
@@ -84,8 +84,8 @@ CELL_CODE [[noreturn, gnu::noinline]] void leave(Exit code) {
         if (sent == -EINTR) {
             continue;
         }
-        if (sent < 0) {
-            leave(end_of(sent, Exit::Stalled));
+        if (sent < 0) { // TCP_USER_TIMEOUT runs against a closed window, too: tcp(7)
+            leave(sent == -ETIMEDOUT ? Exit::Stalled : end_of(sent, Exit::Stalled));
         }
         if (sent > size) {
             leave(Exit::Bug);

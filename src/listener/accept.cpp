@@ -124,6 +124,9 @@ void Server::give_to_cell(std::uint32_t listener, const Peer& peer) {
     cell.started_ns = now_ns_;
     cell.peer = peer;
     sys::close(plan::connection_fd);
+    if (cells_.full() && !said_full_) {
+        say_full();
+    }
 }
 
 /// No cell for this client: a reset tells it at once.

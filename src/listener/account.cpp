@@ -51,8 +51,11 @@ void Server::log_end(const Cell& cell, int status, const rusage& usage) {
     } else {
         failed_setups_ = 0;
     }
-    if (is_canary(cell) && end.reason == "closed") {
-        return;
+    if (is_canary(cell)) {
+        forget_canary(cell); // another client may come from that port one day
+        if (end.level == Level::info) {
+            return;
+        }
     }
     if (end.reason == "violation") {
         Record violation = record(Level::error, "violation");

@@ -147,6 +147,14 @@ void Server::obey(const plan::Message& message) {
     }
 }
 
+/// The supervisor's canary may stand behind clients that wait: it need not wait for them.
+void Server::say_full() {
+    said_full_ = true;
+    plan::Message message{};
+    message.tag = plan::Message::Tag::Full;
+    (void)sys::write(plan::control_fd, &message, sizeof message); // once, into an empty socket
+}
+
 void Server::stop_accepting() {
     if (phase_ != Phase::serving) {
         return;

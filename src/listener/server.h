@@ -49,6 +49,7 @@ class Server {
     std::uint64_t connections_ = 0;
     std::uint64_t failed_setups_ = 0;  // in a row
     std::uint64_t strange_errors_ = 0; // in a row
+    bool said_full_ = false;
     std::size_t sweep_place_ = 0;
     std::size_t killed_ = 0; // by us, not yet reaped
     std::array<sockaddr_storage, plan::max_listeners> canaries_{};
@@ -61,6 +62,7 @@ class Server {
 
     void take_orders();
     void obey(const plan::Message& message);
+    void say_full();
     void stop_accepting();
     void kill_a_batch();
 
@@ -74,6 +76,7 @@ class Server {
     void reap(Cell& cell);
     void log_end(const Cell& cell, int status, const rusage& usage);
     [[nodiscard]] bool is_canary(const Cell& cell) const;
+    void forget_canary(const Cell& cell) { canaries_[cell.listener] = {}; }
 
     [[nodiscard]] Record record(Level level, std::string_view event) const {
         return log_.record(level, event, now_ns_ + realtime_offset_ns_);

@@ -75,9 +75,10 @@ void prepare(Sealed& sealed);
 /// One message on the control socket.
 struct Message {
     enum class Tag : std::uint32_t {
-        Hello,  ///< listener: `layout` is where my memory lies. Answered by Plan
-        Plan,   ///< supervisor: the sealed memfd comes along (SCM_RIGHTS)
-        Armed,  ///< listener: confined, violators died as they must; serving
+        Hello, ///< listener: `layout` is where my memory lies. Answered by Plan
+        Plan,  ///< supervisor: the sealed memfd comes along (SCM_RIGHTS)
+        Armed, ///< listener: confined, violators died as they must; serving
+        Full, ///< listener: for the first time as many cells live as may; a canary in the backlog has to wait
         Canary, ///< supervisor: I shall connect to `listener` from `peer`; a canary is not logged
         Drain,  ///< supervisor: accept no more, leave when the last cell has ended
         End,    ///< supervisor: end all cells, in batches, and leave

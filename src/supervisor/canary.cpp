@@ -3,6 +3,7 @@
 
 #include "supervisor/address.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -42,78 +43,121 @@ sockaddr_storage with_any_port(sockaddr_storage address) {
     return address;
 }
 
-bool wait_for(int fd, short events, Clock::time_point deadline) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
-    pollfd polled{fd, events, 0};
-    const int ready = poll(&polled, 1, static_cast<int>(std::max<long>(left, 0)));
-    if (ready == 0) {
-        errno = ETIMEDOUT;
-    }
-    return ready == 1;
-}
+/// The canary's own socket, and what may make the wait for it pointless.
+class Client {
+  public:
+    Client(int family, const std::array<int, 2>& watched)
+        : fd_{socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)}, watched_{watched} {}
 
-tl::expected<void, std::string> connect_to(int fd, const Listener& listener, Clock::time_point deadline,
+    [[nodiscard]] int fd() const { return fd_.get(); }
+    [[nodiscard]] bool interrupted() const { return interrupted_; }
+
+    /// False with errno: the time is over, or interrupted().
+    bool wait_for(short events) { return wait(fd_.get(), events, left()); }
+
+    /// A moment, then true; false as above.
+    bool rest() {
+        constexpr std::chrono::milliseconds moment{20};
+        (void)wait(-1, 0, std::min(left(), moment));
+        return !interrupted_ && left().count() > 0;
+    }
+
+  private:
+    Fd fd_;
+    std::array<int, 2> watched_;
+    Clock::time_point deadline_ = Clock::now() + patience;
+    bool interrupted_ = false;
+
+    [[nodiscard]] std::chrono::milliseconds left() const {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now());
+        return std::max(left, std::chrono::milliseconds{0});
+    }
+
+    bool wait(int fd, short events, std::chrono::milliseconds time) {
+        std::array<pollfd, 3> polled{{{fd, events, 0}, {watched_[0], POLLIN, 0}, {watched_[1], POLLIN, 0}}};
+        const int ready = poll(polled.data(), polled.size(), static_cast<int>(time.count()));
+        interrupted_ = ready > 0 && (polled[1].revents != 0 || polled[2].revents != 0);
+        errno = ready == 0 ? ETIMEDOUT : errno;
+        return !interrupted_ && ready > 0;
+    }
+};
+
+tl::expected<void, std::string> connect_to(Client& client, const Listener& listener,
                                            const std::function<void(const sockaddr_storage&)>& announce) {
     const sockaddr_storage target = reachable(listener.address);
     if (!listener.is_unix) {
         sockaddr_storage source = with_any_port(target);
         socklen_t length = listener.address_length;
-        if (bind(fd, reinterpret_cast<const sockaddr*>(&source), length) != 0 ||
-            getsockname(fd, reinterpret_cast<sockaddr*>(&source), &length) != 0) {
+        if (bind(client.fd(), reinterpret_cast<const sockaddr*>(&source), length) != 0 ||
+            getsockname(client.fd(), reinterpret_cast<sockaddr*>(&source), &length) != 0) {
             return failed("bind");
         }
         announce(source);
     }
-    if (connect(fd, reinterpret_cast<const sockaddr*>(&target), listener.address_length) == 0) {
-        return {};
+    const auto try_to_connect = [&] {
+        return connect(client.fd(), reinterpret_cast<const sockaddr*>(&target), listener.address_length) == 0;
+    };
+    bool connected = try_to_connect();
+    while (!connected && errno == EAGAIN && client.rest()) { // a unix socket with a full backlog: connect(2)
+        connected = try_to_connect();
     }
-    if (errno != EINPROGRESS) {
-        return failed("connect");
+    if (connected) {
+        return {};
     }
     int error = 0;
     socklen_t length = sizeof error;
-    if (!wait_for(fd, POLLOUT, deadline) || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) {
+    if (errno != EINPROGRESS || !client.wait_for(POLLOUT) ||
+        getsockopt(client.fd(), SOL_SOCKET, SO_ERROR, &error, &length) != 0) {
         return failed("connect");
     }
     errno = error;
     return error == 0 ? tl::expected<void, std::string>{} : failed("connect");
 }
 
-} // namespace
-
-tl::expected<void, std::string> expect_echo(const Listener& listener,
-                                            const std::function<void(const sockaddr_storage&)>& announce) {
-    const auto deadline = Clock::now() + patience;
-    const Fd client{socket(listener.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-    if (!client.valid()) {
-        return failed("socket");
-    }
-    if (auto connected = connect_to(client.get(), listener, deadline, announce); !connected) {
-        return connected;
-    }
+tl::expected<void, std::string> exchange(Client& client) {
     std::array<char, 32> sent{};
     if (getrandom(sent.data(), sent.size(), 0) != static_cast<ssize_t>(sent.size()) ||
-        send(client.get(), sent.data(), sent.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(sent.size()) ||
-        shutdown(client.get(), SHUT_WR) != 0) {
+        send(client.fd(), sent.data(), sent.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(sent.size()) ||
+        shutdown(client.fd(), SHUT_WR) != 0) {
         return failed("send");
     }
     std::array<char, sent.size() + 1> received{};
     for (std::size_t size = 0;;) {
-        const ssize_t more = wait_for(client.get(), POLLIN, deadline)
-                                 ? recv(client.get(), received.data() + size, received.size() - size, 0)
+        const ssize_t more = client.wait_for(POLLIN)
+                                 ? recv(client.fd(), received.data() + size, received.size() - size, 0)
                                  : -1;
         if (more < 0) {
             return failed("recv");
         }
         size += static_cast<std::size_t>(more);
         if (more == 0 || size == received.size()) {
-            const bool same =
-                size == sent.size() && std::memcmp(sent.data(), received.data(), sent.size()) == 0;
+            const bool same = size == sent.size() && std::memcmp(sent.data(), received.data(), size) == 0;
             return same ? tl::expected<void, std::string>{}
                         : tl::unexpected(
                               fmt::format("{} bytes came back for {}, or other ones", size, sent.size()));
         }
     }
+}
+
+} // namespace
+
+tl::expected<Canary, std::string> send_canary(const Listener& listener, const std::array<int, 2>& watched,
+                                              const std::function<void(const sockaddr_storage&)>& announce) {
+    Client client{listener.address.ss_family, watched};
+    if (client.fd() < 0) {
+        return failed("socket");
+    }
+    auto done = connect_to(client, listener, announce);
+    if (done) {
+        done = exchange(client);
+    }
+    if (!done && client.interrupted()) {
+        return Canary::interrupted;
+    }
+    if (!done) {
+        return tl::unexpected(done.error());
+    }
+    return Canary::echoed;
 }
 
 } // namespace cloister::supervisor

@@ -158,10 +158,18 @@ tl::expected<void, Failure> Generation::arm(const Setup& setup) {
             message.peer = peer;
             (void)plan::send_message(control_.get(), message); // a listener that is gone does not echo either
         };
-        if (auto echoed = expect_echo(setup.listeners[i], announce); !echoed) {
+        const auto canary = send_canary(setup.listeners[i], {control_.get(), setup.stop_fd}, announce);
+        if (!canary) {
             return tl::unexpected(
                 Failure{ExitCode::SelfTest, fmt::format("self-test: no echo from {}: {}",
-                                                        setup.listeners[i].name, echoed.error())});
+                                                        setup.listeners[i].name, canary.error())});
+        }
+        if (*canary == Canary::interrupted) {
+            // Told to stop, or the listener is gone, or it is full: then clients that waited have its cells,
+            // and what a canary would see, they see.
+            const auto full = receive(setup, plan::Message::Tag::Full);
+            full_ = full.has_value();
+            return full ? tl::expected<void, Failure>{} : tl::unexpected(full.error());
         }
     }
     return {};

@@ -37,6 +37,9 @@ class Generation {
     [[nodiscard]] int landlock_abi() const { return landlock_abi_; }
     [[nodiscard]] bool bounding_empty() const { return bounding_empty_; }
 
+    /// Clients that waited took all cells before every canary was served.
+    [[nodiscard]] bool full() const { return full_; }
+
     void drain(); ///< accept no more, leave when the last cell has ended
     void end();   ///< end all cells in batches, and leave
     void kill();  ///< SIGKILL, and reaps it; the cells die with it
@@ -48,6 +51,7 @@ class Generation {
     Fd control_;
     int landlock_abi_ = 0;
     bool bounding_empty_ = false;
+    bool full_ = false;
 
     [[nodiscard]] tl::expected<void, Failure> arm(const Setup& setup);
     [[nodiscard]] tl::expected<plan::Message, Failure> receive(const Setup& setup, plan::Message::Tag tag);

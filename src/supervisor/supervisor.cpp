@@ -183,7 +183,8 @@ class Supervisor {
             names.push_back(listener.name);
         }
         const auto milliseconds = [](auto time) {
-            return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count());
+            return static_cast<std::uint64_t>(
+                std::chrono::duration_cast<std::chrono::milliseconds>(time).count());
         };
         log_.write(Record{Level::info, "ready"}
                        .add("pid", getpid())
@@ -195,11 +196,16 @@ class Supervisor {
                        .add("landlock_abi", generation_->landlock_abi())
                        .add("capability_bounding_set",
                             generation_->bounding_empty() ? "empty" : "kept, inert under no_new_privs")
-                       .add("limits", StringMap{{"max_connections", std::to_string(options_.max_connections)},
+                       .add("limits", NumberMap{{"max_connections", options_.max_connections},
                                                 {"idle_timeout_ms", milliseconds(options_.idle_timeout)},
                                                 {"lifetime_ms", milliseconds(options_.lifetime)},
                                                 {"cpu_limit_ms", milliseconds(options_.cpu_limit)},
                                                 {"drain_timeout_ms", milliseconds(options_.drain_timeout)}}));
+        if (generation_->full()) {
+            log_.write(Record{Level::warning, "warning"}.add(
+                "message",
+                "clients that waited took all connections before the self-test's own client was served"));
+        }
         if (generation_->landlock_abi() == 0) {
             log_.write(Record{Level::warning, "warning"}.add(
                 "message", "this kernel has no Landlock, or it is not enabled at boot (lsm=landlock,…): "

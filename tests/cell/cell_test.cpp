@@ -150,7 +150,7 @@ INSTANTIATE_TEST_SUITE_P(
     All, ErrorOfTheConnection,
     testing::Values(
         Meaning{EAGAIN, Exit::Idle, Exit::Stalled}, Meaning{ECONNRESET, Exit::Reset, Exit::Reset},
-        Meaning{EPIPE, Exit::Reset, Exit::Reset}, Meaning{ETIMEDOUT, Exit::Reset, Exit::Reset},
+        Meaning{EPIPE, Exit::Reset, Exit::Reset}, Meaning{ETIMEDOUT, Exit::Reset, Exit::Stalled},
         Meaning{EHOSTUNREACH, Exit::Reset, Exit::Reset}, Meaning{ENETUNREACH, Exit::Reset, Exit::Reset},
         Meaning{ENETDOWN, Exit::Reset, Exit::Reset}, Meaning{ENOTCONN, Exit::Reset, Exit::Reset},
         Meaning{ECONNREFUSED, Exit::Reset, Exit::Reset}, Meaning{EHOSTDOWN, Exit::Reset, Exit::Reset},

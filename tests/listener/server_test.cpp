@@ -51,6 +51,19 @@ TEST(Listener, LeavesThePollSetWhenFullAndComesBackWhenACellEnds) {
     EXPECT_EQ(world.born().size(), 3U);
 }
 
+TEST(Listener, TellsTheSupervisorOnceThatItIsFull) {
+    ListenerWorld world{2};
+    for (int i = 0; i < 3; ++i) {
+        world.then([&] { world.connect(2); });
+        world.then([&] {
+            world.end_cell(world.born()[world.born().size() - 2], exited(cell::Exit::Done));
+            world.end_cell(world.born().back(), exited(cell::Exit::Done));
+        });
+    }
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.told(), std::vector{plan::Message::Tag::Full});
+}
+
 class PassingError : public testing::TestWithParam<int> {};
 
 TEST_P(PassingError, OfAcceptIsTriedAgainAtOnce) {
@@ -240,6 +253,20 @@ TEST(Listener, DoesNotLogItsCanary) {
     EXPECT_EQ(world.serve(), left_in_order);
     ASSERT_EQ(world.records("connection").size(), 1U);
     EXPECT_EQ(world.records("connection")[0]["peer"], "127.0.0.1:40000");
+}
+
+TEST(Listener, LogsALaterClientThatComesFromTheCanarysPort) {
+    ListenerWorld world;
+    world.then([&] { world.announce_canary(40000); });
+    for (int i = 0; i < 2; ++i) {
+        world.then([&] { world.connect(); });
+        world.then([&] {
+            world.end_cell(world.born().back(), exited(cell::Exit::Done));
+            world.come_from(40000);
+        });
+    }
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.records("connection").size(), 1U);
 }
 
 TEST(Listener, LogsACanaryThatFailed) {

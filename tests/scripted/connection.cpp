@@ -174,7 +174,9 @@ long ConnectionKernel::send(const Call& call) {
                "sends what was not received");
     }
     const Answer answer = script_.next(call.number, pending_);
-    if (answer < 0) {
+    if (answer == -ETIMEDOUT) {
+        must_exit(cell::Exit::Stalled);
+    } else if (answer < 0) {
         fail_with(answer, cell::Exit::Stalled);
     } else if (answer > pending_) {
         must_exit(cell::Exit::Bug);

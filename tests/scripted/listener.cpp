@@ -282,6 +282,10 @@ long ListenerWorld::kill(pid_t pid) {
 }
 
 long ListenerWorld::write(const Call& call) {
+    if (call.arguments[0] == plan::control_fd) {
+        told_.push_back(pointer<plan::Message>(call.arguments[1])->tag);
+        return call.arguments[2];
+    }
     if (write_error != 0) {
         return write_error;
     }

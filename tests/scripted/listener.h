@@ -33,6 +33,7 @@ class ListenerWorld final : public Kernel {
 
     // For happenings.
     void connect(unsigned clients = 1) { backlog_ += clients; }
+    void come_from(std::uint16_t port) { next_port_ = port; } ///< the next client
     void fail_accept(long error, unsigned times = 1) {
         accept_errors_.insert(accept_errors_.end(), times, error);
     }
@@ -64,6 +65,7 @@ class ListenerWorld final : public Kernel {
     [[nodiscard]] std::size_t most_killed_at_once() const { return most_dying_; }
     [[nodiscard]] const std::string& log() const { return log_; }
     [[nodiscard]] std::vector<nlohmann::json> records(const std::string& event) const;
+    [[nodiscard]] const std::vector<plan::Message::Tag>& told() const { return told_; } ///< the supervisor
     [[nodiscard]] bool listens() const { return listens_; }
     [[nodiscard]] bool polled_listener() const { return polled_listener_; } ///< in the last wait
     plan::Plan& plan() { return plan_; }
@@ -83,6 +85,7 @@ class ListenerWorld final : public Kernel {
     std::set<pid_t> live_;
     std::vector<pid_t> born_;
     std::string log_;
+    std::vector<plan::Message::Tag> told_;
     std::int64_t clock_ns_ = 5'000'000'000;
     unsigned backlog_ = 0;
     unsigned resets_ = 0;
