@@ -11,7 +11,7 @@
 namespace cloister {
 namespace {
 
-[[noreturn]] void say_and_exit(ExitCode code, const char* kind, const char* format, va_list arguments) {
+[[noreturn, gnu::format(printf, 3, 0)]] void say_and_exit(ExitCode code, const char* kind, const char* format, va_list arguments) {
     char line[2048];
     constexpr int room = sizeof line - 1; // for the newline
     int length = std::snprintf(line, room, "%s: %s", program_invocation_short_name, kind);
