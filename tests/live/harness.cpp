@@ -222,6 +222,7 @@ void Daemon::follow_log() {
         const ssize_t n = ::read(log_pipe_.get(), piece, sizeof piece);
         const std::lock_guard lock{mutex_};
         open = n > 0;
+        at_end_ = !open;
         log_.append(piece, static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
         changed_.notify_all();
     }
@@ -324,6 +325,10 @@ std::optional<int> Daemon::ends_within(std::chrono::milliseconds limit) {
         int status = 0;
         if (within(limit, [&] { return ::waitpid(pid_, &status, WNOHANG) == pid_; })) {
             ended_ = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+            std::unique_lock lock{mutex_};
+            if (reading_ && !break_) {
+                changed_.wait_for(lock, 1s, [this] { return at_end_; });
+            }
         }
     }
     return ended_;

@@ -63,7 +63,8 @@ class Daemon {
     void break_log();
 
     void signal(int number) const;
-    /// The exit code, or minus the signal; nothing if it still runs then.
+    /// The exit code, or minus the signal; nothing if it still runs then. All that it said has then been
+    /// read.
     [[nodiscard]] std::optional<int> ends_within(std::chrono::milliseconds limit);
     /// Whether none of its processes is left by then; for a daemon that has ended.
     [[nodiscard]] bool leaves_nobody_within(std::chrono::milliseconds limit) const;
@@ -80,6 +81,7 @@ class Daemon {
     mutable std::condition_variable changed_;
     std::string log_;
     bool reading_ = true;
+    bool at_end_ = false;
     bool break_ = false;
     bool stop_ = false;
     std::thread reader_;
