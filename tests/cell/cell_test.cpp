@@ -131,6 +131,11 @@ struct Meaning {
     Exit of_recv, of_send;
 };
 
+/// Names the test.
+void PrintTo(const Meaning& meaning, std::ostream* out) {
+    *out << "Errno" << meaning.error;
+}
+
 class ErrorOfTheConnection : public testing::TestWithParam<Meaning> {};
 
 TEST_P(ErrorOfTheConnection, EndsTheCellWithItsCode) {
@@ -176,6 +181,10 @@ struct Birth {
     long step;
     Exit exit;
 };
+
+void PrintTo(const Birth& birth, std::ostream* out) {
+    *out << "Call" << birth.step;
+}
 
 class FailedStepOfBirth : public testing::TestWithParam<Birth> {};
 
