@@ -82,11 +82,13 @@ Peer Server::peer_of(std::uint32_t listener, const sockaddr_storage& address) {
     Peer peer{};
     peer.family = plan_.listeners[listener].family;
     if (peer.family == AF_INET) {
-        const auto& in = reinterpret_cast<const sockaddr_in&>(address);
+        sockaddr_in in{};
+        std::memcpy(&in, &address, sizeof in);
         peer.port = ntohs(in.sin_port);
         std::memcpy(peer.address, &in.sin_addr, sizeof in.sin_addr);
     } else if (peer.family == AF_INET6) {
-        const auto& in6 = reinterpret_cast<const sockaddr_in6&>(address);
+        sockaddr_in6 in6{};
+        std::memcpy(&in6, &address, sizeof in6);
         peer.port = ntohs(in6.sin6_port);
         peer.scope = in6.sin6_scope_id;
         std::memcpy(peer.address, &in6.sin6_addr, sizeof in6.sin6_addr);

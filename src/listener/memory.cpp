@@ -31,6 +31,17 @@ std::uintptr_t address_of(const void* pointer) {
     return reinterpret_cast<std::uintptr_t>(pointer);
 }
 
+/// Reads the first line of a mapping, `start-end perms …`; false for any other line.
+bool read_range(const char* line, Range& range) {
+    char* end = nullptr;
+    const std::uintptr_t start = std::strtoul(line, &end, 16);
+    if (end == line || *end != '-') {
+        return false;
+    }
+    range = {start, std::strtoul(end + 1, &end, 16)};
+    return *end == ' ';
+}
+
 /// Reads smaps line by line in a fixed buffer, and yields a mapping at its last line, VmFlags.
 class Smaps {
   public:
@@ -59,9 +70,8 @@ class Smaps {
                 if (mapping.range.start < table_top) {
                     return true;
                 }
-            } else if (!seen &&
-                       std::sscanf(line.data(), "%lx-%lx ", &mapping.range.start, &mapping.range.end) == 2) {
-                seen = true;
+            } else if (!seen) {
+                seen = read_range(line.data(), mapping.range);
             }
         }
     }

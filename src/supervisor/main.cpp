@@ -12,8 +12,8 @@ int main(int argc, char** argv) {
     supervisor::open_standard_fds();
     const auto options = supervisor::parse_options(argc, argv, supervisor::installed_surroundings());
     if (!options) {
-        std::fputs(options.error().out.c_str(), stdout);
-        std::fputs(options.error().err.c_str(), stderr);
+        (void)std::fputs(options.error().out.c_str(), stdout);
+        (void)std::fputs(options.error().err.c_str(), stderr);
         return static_cast<int>(options.error().code);
     }
     return static_cast<int>(supervisor::run(*options));

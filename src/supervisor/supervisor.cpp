@@ -35,7 +35,7 @@ constexpr auto first_back_off = 100ms; // doubles with each
 constexpr auto grace = 5s;             // for a listener to end its cells
 
 ExitCode fail(const Failure& failure) {
-    std::fprintf(stderr, "cloisterd: %s\n", failure.message.c_str());
+    (void)std::fprintf(stderr, "cloisterd: %s\n", failure.message.c_str());
     return failure.code;
 }
 

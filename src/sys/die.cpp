@@ -11,13 +11,15 @@
 namespace cloister {
 namespace {
 
-[[noreturn, gnu::format(printf, 3, 0)]] void say_and_exit(ExitCode code, const char* kind, const char* format, va_list arguments) {
+[[noreturn, gnu::format(printf, 3, 0)]] void say_and_exit(ExitCode code, const char* kind, const char* format,
+                                                          va_list arguments) {
     char line[2048];
     constexpr int room = sizeof line - 1; // for the newline
     int length = std::snprintf(line, room, "%s: %s", program_invocation_short_name, kind);
     if (length >= 0 && length < room) {
-        const int more =
-            std::vsnprintf(line + length, static_cast<std::size_t>(room - length), format, arguments);
+        const auto left = static_cast<std::size_t>(room - length);
+        // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): the caller has started it
+        const int more = std::vsnprintf(line + length, left, format, arguments);
         length = more < 0 ? length : length + more;
     }
     length = length >= room ? room - 1 : length;

@@ -18,10 +18,10 @@ long raw(long number, long a1 = 0, long a2 = 0, long a3 = 0, long a4 = 0, long a
     register long r10 asm("r10") = a4;
     register long r8 asm("r8") = a5;
     register long r9 asm("r9") = a6;
-    long result;
+    long result = number;
     asm volatile("syscall"
-                 : "=a"(result)
-                 : "a"(number), "D"(a1), "S"(a2), "d"(a3), "r"(r10), "r"(r8), "r"(r9)
+                 : "+a"(result)
+                 : "D"(a1), "S"(a2), "d"(a3), "r"(r10), "r"(r8), "r"(r9)
                  : "rcx", "r11", "memory");
     return result;
 }
