@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+// A step of the confinement that fails, or that says it succeeded and did nothing, ends the daemon before a
+// byte is echoed. An outer seccomp filter, put on before cloisterd starts, answers the one call in the
+// kernel's place.
+#include "harness.h"
+
+#include <algorithm>
+#include <fcntl.h>
+#include <filesystem>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <regex>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+namespace cloister::live {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint32_t plan_first_closed = 5; // the listener has one socket: 4 (src/plan/plan.h)
+constexpr int faked = 0;                       // 'success' without the deed
+
+struct Fault {
+    const char* name;
+    long call;
+    int argument;        ///< -1: whatever the arguments
+    std::uint32_t value; ///< of the argument
+    int error;           ///< errno, or faked
+    int exit_code;
+    const char* said;
+    bool needs_root = false;
+};
+
+void PrintTo(const Fault& fault, std::ostream* out) {
+    *out << fault.name;
+}
+
+/// Answers `fault.call` with its error, everything else as the kernel does.
+void answer_in_the_kernels_place(const Fault& fault) {
+    const auto argument = static_cast<std::uint32_t>(offsetof(seccomp_data, args) +
+                                                     8U * static_cast<unsigned>(std::max(fault.argument, 0)));
+    const std::uint8_t skip_argument = fault.argument < 0 ? 2 : 0;
+    const sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(fault.call), skip_argument, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, argument),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, fault.value, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(fault.error)),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const sock_fprog filter{static_cast<unsigned short>(std::size(program)),
+                            const_cast<sock_filter*>(program)};
+    if (!am_root() && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+        _exit(120);
+    }
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0) {
+        _exit(121);
+    }
+}
+
+/// Clients that try all the time, and what they hear.
+class Clients {
+  public:
+    explicit Clients(fs::path path) : path_{std::move(path)} {}
+
+    void try_again() {
+        for (const Fd& client : connected_) {
+            char byte = 0;
+            heard_ += recv(client.get(), &byte, 1, MSG_DONTWAIT) == 1 ? 1U : 0U;
+        }
+        Fd client{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        path_.string().copy(address.sun_path, sizeof address.sun_path - 1);
+        if (connected_.size() < 20 &&
+            connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
+            (void)send(client.get(), "x", 1, MSG_NOSIGNAL);
+            connected_.push_back(std::move(client));
+        }
+    }
+    [[nodiscard]] unsigned heard() const { return heard_; }
+
+  private:
+    fs::path path_;
+    std::vector<Fd> connected_;
+    unsigned heard_ = 0;
+};
+
+struct Life {
+    int exit_code = -1; ///< -1: it still ran at the deadline
+    std::string said;
+    unsigned heard = 0;
+};
+
+Life run_with(const Fault& fault) {
+    std::string directory = (fs::temp_directory_path() / "cloister-fault-XXXXXX").string();
+    if (mkdtemp(directory.data()) == nullptr) {
+        throw std::runtime_error{"mkdtemp"};
+    }
+    fs::permissions(directory, fs::perms{0755}); // cloisterd's own client comes as its user
+    const fs::path path = fs::path{directory} / "socket";
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        throw std::runtime_error{"pipe2"};
+    }
+    const Fd reading{ends[0]};
+    Fd writing{ends[1]};
+    std::vector<std::string> words{(fs::read_symlink("/proc/self/exe").parent_path() / "cloisterd").string(),
+                                   "--listen=unix:" + path.string() + ",mode=0666"};
+    const auto user = user_options();
+    words.insert(words.end(), user.begin(), user.end());
+    std::vector<char*> argv;
+    for (auto& word : words) {
+        argv.push_back(word.data());
+    }
+    argv.push_back(nullptr);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        dup2(writing.get(), STDERR_FILENO);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        answer_in_the_kernels_place(fault);
+        execv(argv[0], argv.data());
+        _exit(122);
+    }
+    writing.reset();
+    Life run;
+    Clients clients{path};
+    const auto deadline = std::chrono::steady_clock::now() + 30s;
+    bool open = true;
+    while (open && std::chrono::steady_clock::now() < deadline) {
+        clients.try_again();
+        pollfd polled{reading.get(), POLLIN, 0};
+        if (poll(&polled, 1, 5) == 1) {
+            char text[4096];
+            const ssize_t size = read(reading.get(), text, sizeof text);
+            open = size > 0;
+            run.said.append(text, static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+        }
+        if (clients.heard() > 0) {
+            break; // it serves: no need to wait
+        }
+    }
+    int status = 0;
+    if (open) {
+        kill(pid, SIGKILL);
+    }
+    waitpid(pid, &status, 0);
+    run.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    clients.try_again();
+    run.heard = clients.heard();
+    fs::remove_all(directory);
+    return run;
+}
+
+TEST(Control, ADaemonWithoutAFaultEchoesToTheseClients) {
+    const Life run = run_with({"None", SYS_sethostname, -1, 0, EPERM, -1, ""});
+    EXPECT_EQ(run.exit_code, -1) << run.said;
+    EXPECT_GT(run.heard, 0U) << run.said;
+}
+
+class FailedStep : public testing::TestWithParam<Fault> {};
+
+TEST_P(FailedStep, EndsTheDaemonBeforeAByteIsEchoedAndSaysWhy) {
+    const Fault& fault = GetParam();
+    if (fault.needs_root && !am_root()) {
+        GTEST_SKIP() << "an ordinary user has nothing to give up here";
+    }
+    const Life run = run_with(fault);
+    EXPECT_EQ(run.exit_code, fault.exit_code) << run.said;
+    EXPECT_TRUE(std::regex_search(run.said, std::regex{fault.said})) << run.said;
+    EXPECT_EQ(run.heard, 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Fault, FailedStep,
+    testing::Values(
+        Fault{"SignalActions", SYS_rt_sigaction, -1, 0, EINVAL, 70, "default action"},
+        Fault{"SignalMaskFaked", SYS_rt_sigprocmask, -1, 0, faked, 70, "block signals"},
+        Fault{"BoundingSet", SYS_prctl, 0, PR_CAPBSET_DROP, EPERM, 70, "bounding set", true},
+        Fault{"BoundingSetFaked", SYS_prctl, 0, PR_CAPBSET_DROP, faked, 70, "bounding set", true},
+        Fault{"Groups", SYS_setgroups, -1, 0, EPERM, 77, "setgroups", true},
+        Fault{"Gid", SYS_setresgid, -1, 0, EPERM, 77, "setresgid"},
+        Fault{"GidFaked", SYS_setresgid, -1, 0, faked, 70, "asked to become", true},
+        Fault{"Uid", SYS_setresuid, -1, 0, EAGAIN, 77, "setresuid"},
+        Fault{"UidFaked", SYS_setresuid, -1, 0, faked, 70, "asked to become", true},
+        Fault{"Capabilities", SYS_capset, -1, 0, EPERM, 77, "drop our capabilities"},
+        Fault{"NoNewPrivs", SYS_prctl, 0, PR_SET_NO_NEW_PRIVS, EINVAL, 70, "no_new_privs"},
+        Fault{"NoNewPrivsFaked", SYS_prctl, 0, PR_SET_NO_NEW_PRIVS, faked, 70, "no_new_privs", true},
+        Fault{"Dumpable", SYS_prctl, 0, PR_SET_DUMPABLE, EINVAL, 70, "dumpable"},
+        Fault{"DumpableFaked", SYS_prctl, 0, PR_SET_DUMPABLE, faked, 70, "dumpable"},
+        Fault{"DeathSignal", SYS_prctl, 0, PR_SET_PDEATHSIG, EINVAL, 70, "end with our parent"},
+        Fault{"DeathSignalFaked", SYS_prctl, 0, PR_SET_PDEATHSIG, faked, 70, "end with our parent"},
+        Fault{"Landlock", SYS_landlock_create_ruleset, -1, 0, EPERM, 77, "Landlock"},
+        Fault{"LandlockEnforcement", SYS_landlock_restrict_self, -1, 0, EPERM, 77, "Landlock"},
+        Fault{"LandlockEnforcementFaked", SYS_landlock_restrict_self, -1, 0, faked, 70, "Landlock to deny"},
+        Fault{"CoreLimit", SYS_prlimit64, 1, RLIMIT_CORE, EPERM, 77, "RLIMIT_CORE"},
+        Fault{"DescriptorLimit", SYS_prlimit64, 1, RLIMIT_NOFILE, EPERM, 77, "RLIMIT_NOFILE"},
+        Fault{"HidingOfMemory", SYS_madvise, -1, 0, EINVAL, 71, "madvise"},
+        Fault{"HidingOfMemoryFaked", SYS_madvise, -1, 0, faked, 70, "hide memory"},
+        Fault{"Rseq", SYS_rseq, -1, 0, EBUSY, 70, "rseq"},
+        Fault{"Plan", SYS_memfd_create, -1, 0, ENOSYS, 65, "memfd_create"},
+        Fault{"Fork", SYS_clone, -1, 0, EAGAIN, 71, "fork"},
+        Fault{"DescriptorsOfTheListener", SYS_close_range, 0, plan_first_closed, EPERM, 71, "close_range"},
+        Fault{"Filter", SYS_seccomp, 0, SECCOMP_SET_MODE_FILTER, EPERM, 77, "seccomp filter.*must allow"},
+        Fault{"FilterFaked", SYS_seccomp, 0, SECCOMP_SET_MODE_FILTER, faked, 70, "SIGSYS.*unconfined"},
+        Fault{"DescriptorsOfACell", SYS_close_range, 0, 1, EPERM, 70, "setup-descriptors"},
+        Fault{"ParentOfACell", SYS_getppid, -1, 0, EPERM, 70, "setup-orphan"},
+        Fault{"CpuLimitOfACell", SYS_prlimit64, 1, RLIMIT_CPU, EPERM, 70, "setup-cpu-limit"},
+        Fault{"LifetimeOfACell", SYS_setitimer, -1, 0, EINVAL, 70, "setup-lifetime"},
+        Fault{"Accept", SYS_accept4, -1, 0, EBADF, 71, "cannot accept"}),
+    [](const auto& instance) { return instance.param.name; });
+
+} // namespace
+} // namespace cloister::live
