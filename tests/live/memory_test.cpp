@@ -214,6 +214,10 @@ struct Attempt {
     std::array<std::uint64_t, 6> arguments{};
 };
 
+void PrintTo(const Attempt& attempt, std::ostream* out) {
+    *out << attempt.name;
+}
+
 class TakenOverCell : public ::testing::TestWithParam<Attempt> {};
 
 /// An allowed call by the same means is survived: else these tests would show nothing.

@@ -21,6 +21,10 @@ struct Case {
     const char* said; ///< a regular expression for stderr
 };
 
+void PrintTo(const Case& refused, std::ostream* out) {
+    *out << refused.name;
+}
+
 class Refuses : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Refuses, WithItsExitCodeAndAReason) {
