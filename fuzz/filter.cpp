@@ -203,6 +203,14 @@ class Boundaries {
     const Program& program_;
 };
 
+std::optional<Call> difference(Prover& prover, const Program& program, const std::string& text) {
+    try {
+        return prover.difference(program);
+    } catch (const std::exception& error) {
+        fuzz::broken(fmt::format("cannot be proved: {}\n{}", error.what(), text));
+    }
+}
+
 } // namespace
 } // namespace cloister::policy
 
@@ -229,7 +237,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (!prover) {
         fuzz::broken(prover.error().text() + '\n' + text);
     }
-    if (const auto witness = prover->difference(*program)) {
+    if (const auto witness = difference(*prover, *program, text)) {
         const bool real =
             run(*program, witness->data) != evaluate(*policy, arch, addresses, witness->data).action.value();
         if (!real || kind == Kind::Single) {
