@@ -19,7 +19,7 @@ class Diagram {
     using Node = std::uint32_t;
     using Level = std::uint16_t; ///< a bit of the input; lower levels are decided first
 
-    /// Thrown when a diagram outgrows its limit: what was to be proved is then unproved.
+    /// Thrown when a diagram outgrows its limit of nodes or steps: what was to be proved is then unproved.
     struct TooLarge : std::runtime_error {
         using std::runtime_error::runtime_error;
     };
@@ -47,6 +47,9 @@ class Diagram {
     /// An input on which two functions differ, or nothing, when they are equal.
     [[nodiscard]] std::optional<std::vector<Bit>> find_difference(Node a, Node b) const;
     [[nodiscard]] std::size_t size() const { return nodes_.size(); }
+    [[nodiscard]] std::size_t steps() const { return steps_; }
+    /// The limit of steps is for one question; this is where the next begins.
+    void next_question() { steps_ = 0; }
 
   private:
     static constexpr Level leaf_level = 0xffff;
@@ -66,6 +69,7 @@ class Diagram {
         return branch.level != level ? node : set ? branch.high : branch.low;
     }
 
+    std::size_t steps_ = 0; ///< of if_else
     std::vector<Branch> nodes_;
     std::vector<Node>
         table_; ///< open addressing over nodes_; 0: free (node 0 is the leaf 0, found without it)

@@ -39,24 +39,30 @@ Meaning::Meaning(const Policy& policy, const std::vector<std::string>& params, c
     }
 }
 
-// The order decides the size: the ABI and the number first, which part the calls; then the arguments and the
-// open parameters bit by bit in step, so that "this argument is that parameter" stays small.
+// The order decides the size. First the ABI, the instruction pointer and the number, which part the calls:
+// were the pointer last, a joined program's diagram would carry all of its policies down to the end. Then the
+// arguments and the open parameters bit by bit in step, so that "this argument is that parameter" stays
+// small.
 Diagram::Level Meaning::level(unsigned word, unsigned bit) const {
-    const auto stride = static_cast<unsigned>(6 + max_params);
-    if (word == abi_word || word == number_word) {
-        return static_cast<Diagram::Level>((word == abi_word ? 0 : 32) + 31 - bit);
-    }
+    constexpr auto stride = static_cast<unsigned>(6 + max_params);
+    constexpr unsigned first_argument = 32 + 64 + 32;
     unsigned column = 0;
+    if (word == abi_word) {
+        return static_cast<Diagram::Level>(31 - bit);
+    }
+    if (word == pointer_word || word == pointer_word + 1) {
+        return static_cast<Diagram::Level>(32 + 63 - bit - (word - pointer_word) * 32);
+    }
+    if (word == number_word) {
+        return static_cast<Diagram::Level>(32 + 64 + 31 - bit);
+    }
     if (word >= 16) {
         column = word - 16; // a parameter, all 64 bits
-    } else if (word >= argument_word) {
+    } else {
         bit += (word - argument_word) % 2 * 32;
         column = static_cast<unsigned>(max_params) + (word - argument_word) / 2;
-    } else {
-        bit += (word - pointer_word) * 32;
-        return static_cast<Diagram::Level>(64 + 64 * stride + 63 - bit);
     }
-    return static_cast<Diagram::Level>(64 + (63 - bit) * stride + column);
+    return static_cast<Diagram::Level>(first_argument + (63 - bit) * stride + column);
 }
 
 Call Meaning::call(const std::vector<Diagram::Bit>& bits) const {
@@ -166,6 +172,12 @@ Meaning::Node Meaning::of_text(const Policy& policy, Arch arch) {
         meaning = diagram_.if_else(of_rule(policy, rule, arch), diagram_.leaf(rule.action.value()), meaning);
     }
     return meaning;
+}
+
+Meaning::Node Meaning::of_place(std::uint64_t instruction_pointer) {
+    return diagram_.both(
+        word_equals(pointer_word, static_cast<std::uint32_t>(instruction_pointer)),
+        word_equals(pointer_word + 1, static_cast<std::uint32_t>(instruction_pointer >> 32U)));
 }
 
 Meaning::Node Meaning::of_pattern(const Policy& policy, const Pattern& pattern, Arch arch) {

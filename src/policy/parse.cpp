@@ -10,7 +10,10 @@
 namespace cloister::policy {
 namespace {
 
-constexpr std::array<std::string_view, 5> header_keys = {"policy", "syntax", "under", "arch", "else"};
+constexpr std::array<std::string_view, 6> header_keys = {"policy", "syntax", "under", "at", "arch", "else"};
+constexpr std::size_t under_key = 2; // these two may be left out
+constexpr std::size_t at_key = 3;
+constexpr std::size_t arch_key = 4;
 
 bool is_name(std::string_view text, bool upper) {
     const auto letter = [upper](char c) { return upper ? c >= 'A' && c <= 'Z' : c >= 'a' && c <= 'z'; };
@@ -42,10 +45,10 @@ class Parser {
             rest.remove_prefix(std::min(end + 1, rest.size()));
         }
         if (header_ != header_keys.size()) {
-            const auto wanted = header_keys.at(header_ == 2 ? 3 : header_);
             throw policy_.error_at({std::max(number, 1U), 1},
-                                   fmt::format("the file ends before '{}'", wanted));
+                                   fmt::format("the file ends before '{}'", wanted_header()));
         }
+        resolve_at();
         return std::move(policy_);
     }
 
@@ -69,7 +72,11 @@ class Parser {
                                                : fmt::format("byte 0x{:02x} is not printable ASCII", byte));
     }
 
-    // header = policy syntax [ under ] arch else, in this order
+    [[nodiscard]] std::string_view wanted_header() const {
+        return header_keys.at(header_ == under_key || header_ == at_key ? arch_key : header_);
+    }
+
+    // header = policy syntax [ under ] [ at ] arch else, in this order
     void statement(Line line) {
         const auto word = line.take("a statement");
         const auto* const key = std::find(header_keys.begin(), header_keys.end(), word.text);
@@ -77,14 +84,13 @@ class Parser {
             header(line, word, static_cast<std::size_t>(key - header_keys.begin()));
         } else if (word.text != "param" && word.text != "const" && word.text != "allow" &&
                    word.text != "errno" && word.text != "kill-process" && word.text != "test") {
-            static const std::vector<std::string_view> keys = {"policy", "syntax",       "under", "arch",
-                                                               "else",   "param",        "const", "allow",
-                                                               "errno",  "kill-process", "test"};
+            static const std::vector<std::string_view> keys = {"policy", "syntax", "under",        "at",
+                                                               "arch",   "else",   "param",        "const",
+                                                               "allow",  "errno",  "kill-process", "test"};
             line.fail(word.where,
                       fmt::format("unknown statement '{}'{}", word.text, did_you_mean(word.text, keys)));
         } else if (header_ != header_keys.size()) {
-            line.fail(word.where, fmt::format("expected '{}' before '{}'",
-                                              header_keys.at(header_ == 2 ? 3 : header_), word.text));
+            line.fail(word.where, fmt::format("expected '{}' before '{}'", wanted_header(), word.text));
         } else if (word.text == "param") {
             param(line);
         } else if (word.text == "const") {
@@ -101,17 +107,17 @@ class Parser {
             line.fail(word.where,
                       fmt::format("'{}' is already given on line {}", word.text, header_lines_.at(key)));
         }
-        if (header_ == 2 && key == 3) {
-            header_ = 3; // 'under' may be left out
+        if (key < header_) { // one of the two that may be left out, too late
+            const auto next = key == under_key && header_lines_.at(at_key) != 0 ? at_key : arch_key;
+            line.fail(word.where, fmt::format("'{}' belongs to the header, before '{}'", word.text,
+                                              header_keys.at(next)));
         }
-        if (key != header_) {
-            line.fail(word.where, header_ == header_keys.size()
-                                      ? fmt::format("'{}' belongs to the header, before 'arch'", word.text)
-                                      : fmt::format("expected '{}' before '{}'",
-                                                    header_keys.at(header_ == 2 ? 3 : header_), word.text));
+        if (key > header_ && header_keys.at(key) != wanted_header() &&
+            !(header_ == under_key && key == at_key)) {
+            line.fail(word.where, fmt::format("expected '{}' before '{}'", wanted_header(), word.text));
         }
         header_lines_.at(key) = word.where.line;
-        ++header_;
+        header_ = key + 1;
         switch (key) {
         case 0:
             title(line);
@@ -124,6 +130,9 @@ class Parser {
             policy_.under = policy_name(line);
             break;
         case 3:
+            at(line);
+            break;
+        case 4:
             archs(line);
             break;
         default:
@@ -160,6 +169,20 @@ class Parser {
         const auto word = line.take("the version of the language, 1");
         if (word.text != "1") {
             line.fail(word.where, fmt::format("syntax '{}' is not known: only version 1 is", word.text));
+        }
+    }
+
+    // at = "at" "$"name          (a parameter, which is defined further down)
+    void at(Line& line) {
+        at_ = line.take("a parameter, such as $gate_return");
+        if (at_.text.front() != '$' || !is_name(at_.text.substr(1), false)) {
+            line.fail(at_.where, fmt::format("'{}' is not a parameter: '$' and a lower-case name", at_.text));
+        }
+        policy_.at_where = at_.where;
+    }
+    void resolve_at() {
+        if (!at_.text.empty()) {
+            policy_.at = parse_operand(policy_, Line{policy_, {}, at_.where.line}, at_).param;
         }
     }
 
@@ -383,6 +406,7 @@ class Parser {
     }
 
     Policy policy_;
+    Word at_;                ///< into policy_.text
     std::size_t header_ = 0; ///< how many of header_keys are behind us
     std::array<unsigned, header_keys.size()> header_lines_{};
 };

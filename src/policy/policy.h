@@ -99,6 +99,10 @@ struct Policy {
     std::string name;
     unsigned version = 0;
     std::string under; ///< empty: stands alone
+    /// The parameter (index) that says of which calls it speaks: those from the one instruction after which
+    /// the program goes on at that address. Unset: calls from everywhere or, joined with others, everywhere
+    /// else.
+    std::optional<std::size_t> at;
     std::vector<Arch> archs;
     Action otherwise; ///< the else action
     std::vector<Param> params;
@@ -109,6 +113,11 @@ struct Policy {
     std::string sha256; ///< of the text, in hex
 
     Where under_where;
+    Where at_where;
+    /// The name of that parameter, without the $; empty: none.
+    [[nodiscard]] std::string_view at_name() const {
+        return at ? std::string_view{params.at(*at).name} : std::string_view{};
+    }
     [[nodiscard]] Error error_at(Where where, std::string message) const;
 };
 

@@ -210,8 +210,19 @@ tl::expected<Prover, Error> Prover::make(const Policy& policy, Arch arch, const 
 }
 
 std::optional<Call> Prover::difference(std::span<const sock_filter> program) {
+    meaning_.diagram().next_question();
     const auto bits = meaning_.diagram().find_difference(text_, meaning_.of_program(program));
     return bits ? std::optional{meaning_.call(*bits)} : std::nullopt;
+}
+
+Error difference_at(const Policy& policy, Arch arch, const Bindings& bindings, const seccomp_data& call,
+                    std::span<const sock_filter> program, std::string_view described) {
+    const auto said = evaluate(policy, arch, bindings, call);
+    const auto returned = run(program, call);
+    return policy.error_at(said.rule != nullptr ? said.rule->where : Where{},
+                           fmt::format("program and policy differ: for {} the program says {}, the policy {}",
+                                       described, returned ? describe_return(*returned) : "nothing",
+                                       said.action.text()));
 }
 
 tl::expected<void, Error> prove(const Policy& policy, Arch arch, const Bindings& bindings,
@@ -225,13 +236,8 @@ tl::expected<void, Error> prove(const Policy& policy, Arch arch, const Bindings&
         if (!call) {
             return {};
         }
-        const auto said = evaluate(policy, arch, bindings, call->data);
-        const auto returned = run(program, call->data);
-        return tl::unexpected{policy.error_at(
-            said.rule != nullptr ? said.rule->where : Where{},
-            fmt::format("program and policy differ: for {} the program says {}, the policy {}",
-                        describe(call->data), returned ? describe_return(*returned) : "nothing",
-                        said.action.text()))};
+        return tl::unexpected{
+            difference_at(policy, arch, bindings, call->data, program, describe(call->data))};
     } catch (const std::exception& error) {
         return tl::unexpected{policy.error_at({}, fmt::format("cannot be proved: {}", error.what()))};
     }

@@ -11,13 +11,15 @@
 /// sides apart.
 namespace cloister::policy {
 
+struct Joined; // join.h
+
 /// The tests of the policy hold, rules that overlap agree, and the policy allows no more than `under`, for
 /// all addresses that the parameters may be bound to. `under` is null only when the policy names none.
 [[nodiscard]] tl::expected<void, Error> check(const Policy& policy, const Policy* under);
 
-/// These bytes return what the text says. Knows nothing of libseccomp. Bytes outside the fragment that
-/// libseccomp uses (word loads, JEQ, JGT, JGE, JSET, AND, JA, RET, all with constants) cannot be proved and
-/// are refused.
+/// These bytes return what the text says, wherever a call comes from (`at` is for joined policies). Knows
+/// nothing of libseccomp. Bytes outside the fragment that libseccomp uses (word loads, JEQ, JGT, JGE, JSET,
+/// AND, JA, RET, all with constants) cannot be proved and are refused.
 [[nodiscard]] tl::expected<void, Error> prove(const Policy& policy, Arch arch, const Bindings& bindings,
                                               std::span<const sock_filter> program);
 
@@ -25,6 +27,7 @@ namespace cloister::policy {
 class Prover {
   public:
     static tl::expected<Prover, Error> make(const Policy& policy, Arch arch, const Bindings& bindings);
+    static tl::expected<Prover, Error> make(const Joined& joined, Arch arch, const Bindings& bindings);
     /// A call on which text and bytes differ, or nothing. Throws std::invalid_argument, Diagram::TooLarge:
     /// unprovable.
     [[nodiscard]] std::optional<Call> difference(std::span<const sock_filter> program);
@@ -34,6 +37,11 @@ class Prover {
     Meaning meaning_;
     Meaning::Node text_;
 };
+
+/// What is wrong when they differ on that call, as an error of the policy that speaks of it.
+[[nodiscard]] Error difference_at(const Policy& policy, Arch arch, const Bindings& bindings,
+                                  const seccomp_data& call, std::span<const sock_filter> program,
+                                  std::string_view described);
 
 /// Calls that fit the pattern, one for which the policy's action is allow and one for which it is not, where
 /// there are such. Every parameter must be bound.

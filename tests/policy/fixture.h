@@ -3,6 +3,7 @@
 
 #include "policy/compile.h"
 #include "policy/evaluate.h"
+#include "policy/join.h"
 #include "policy/prove.h"
 
 #include <filesystem>
@@ -19,7 +20,10 @@ inline constexpr bool instrumented = true;
 inline constexpr bool instrumented = false;
 #endif
 
-inline const Bindings addresses = {{"buffer", 0x7f1234561000}, {"stack", 0x7f1234568000}};
+// The gate and the ladder differ by their high words alone, the gate and the door by their low words.
+inline const Bindings addresses = {{"buffer", 0x7f1234561000},      {"stack", 0x7f1234568000},
+                                   {"gate_return", 0x55d2c0ffe017}, {"door_return", 0x55d2c0ffe05b},
+                                   {"ladder", 0x7f12c0ffe000},      {"ladder_return", 0x7f12c0ffe017}};
 
 /// A shipped policy: the fixture of these tests.
 inline Policy shipped(std::string_view name) {
@@ -28,6 +32,15 @@ inline Policy shipped(std::string_view name) {
         throw std::runtime_error{policy.error().text()};
     }
     return std::move(*policy);
+}
+
+/// All of them, as one filter.
+inline Joined shipped_together() {
+    auto joined = join({shipped("listener"), shipped("connection"), shipped("door"), shipped("birth")});
+    if (!joined) {
+        throw std::runtime_error{joined.error().text()};
+    }
+    return std::move(*joined);
 }
 
 /// Five lines of header and declarations; what is under test comes on line 6.

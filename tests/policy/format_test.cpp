@@ -9,7 +9,7 @@ TEST_P(Format, IsTheIdentityOnWhatIsShipped) {
     const auto policy = shipped(GetParam());
     EXPECT_EQ(format(policy), policy.text);
 }
-INSTANTIATE_TEST_SUITE_P(Each, Format, testing::Values("connection", "listener"));
+INSTANTIATE_TEST_SUITE_P(Each, Format, testing::Values("birth", "connection", "door", "listener"));
 
 TEST(FormatOf, ClosesGapsThatLineUpWithNothing) {
     EXPECT_EQ(
@@ -31,6 +31,16 @@ TEST(FormatOf, AFormattedPolicyIsItself) {
     EXPECT_EQ(format(parsed(once, "")), once);
 }
 
+TEST(FormatOf, KeepsThePlaceAmongTheHeadersColumns) {
+    const std::string lines = "policy     p 1\nsyntax     1\nat         $here\narch       x86_64\n"
+                              "else       kill-process\nparam      $here addr : x\n";
+    EXPECT_EQ(format(parsed(lines, "")), lines);
+    EXPECT_EQ(format(parsed("policy p 1\nsyntax 1\n at              $here\narch x86_64\nelse kill-process\n"
+                            "param $here addr : x\n",
+                            "")),
+              "policy p 1\nsyntax 1\nat $here\narch x86_64\nelse kill-process\nparam $here addr : x\n");
+}
+
 // Formatting may not change what a policy says.
 TEST(FormatOf, MeansTheSame) {
     auto spread = shipped("listener").text;
@@ -40,6 +50,7 @@ TEST(FormatOf, MeansTheSame) {
     // Reasons and comments keep their spaces, so compare the rules.
     const auto before = shipped("listener");
     const auto after = parsed(format(parsed(spread, "")), "");
+    EXPECT_EQ(after.at_name(), "gate_return");
     const auto program = compile(before, native_arch, addresses);
     ASSERT_TRUE(program);
     EXPECT_TRUE(prove(after, native_arch, addresses, *program));

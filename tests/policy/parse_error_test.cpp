@@ -69,6 +69,47 @@ INSTANTIATE_TEST_SUITE_P(
              "4:12: unknown error 'EPREM'. Did you mean EPERM?"}),
     [](const auto& test) { return test.param.claim; });
 
+const std::string header2 = "policy p 1\nsyntax 1\n";
+const std::string after_at = "arch x86_64\nelse kill-process\nparam $here addr : x\nparam $buffer addr : x\n";
+
+INSTANTIATE_TEST_SUITE_P(
+    Place, Refused,
+    testing::Values(
+        Case{"Nowhere", header2 + "at\n" + after_at, "3:3: expected a parameter, such as $gate_return"},
+        Case{"WithoutDollar", header2 + "at here\n" + after_at,
+             "3:4: 'here' is not a parameter: '$' and a lower-case name"},
+        Case{"ANumber", header2 + "at 0x1000\n" + after_at,
+             "3:4: '0x1000' is not a parameter: '$' and a lower-case name"},
+        Case{"InUpperCase", header2 + "at $HERE\n" + after_at,
+             "3:4: '$HERE' is not a parameter: '$' and a lower-case name"},
+        Case{"DollarAlone", header2 + "at $\n" + after_at,
+             "3:4: '$' is not a parameter: '$' and a lower-case name"},
+        Case{"UnknownParam", header2 + "at         $hree\n" + after_at,
+             "3:12: unknown parameter '$hree'. Did you mean $here?"},
+        Case{"UnknownParamFarFromAny", header2 + "at $gate_return\n" + after_at,
+             "3:4: unknown parameter '$gate_return'"},
+        Case{"NoParamAtAll", header2 + "at $here\narch x86_64\nelse kill-process\n",
+             "3:4: unknown parameter '$here'"},
+        Case{"SumOfAParam", header2 + "at $here+2\n" + after_at,
+             "3:4: '$here+2' is not a parameter: '$' and a lower-case name"},
+        Case{"TwoPlaces", header2 + "at $here $buffer\n" + after_at,
+             "3:10: unexpected '$buffer' after the end of the statement"},
+        Case{"WithReason", header2 + "at $here : mine\n" + after_at,
+             "3:10: unexpected ':': only param, const and rules have a reason"},
+        Case{"WithEmptyReason", header2 + "at $here :\n" + after_at, "3:10: a reason is missing after ':'"},
+        Case{"Twice", header2 + "at $here\nat $here\n" + after_at, "4:1: 'at' is already given on line 3"},
+        Case{"TwiceApart", header2 + "at $here\narch x86_64\nat $buffer\nelse kill-process\n",
+             "5:1: 'at' is already given on line 3"},
+        Case{"TooEarly", "policy p 1\nat $here\nsyntax 1\n", "2:1: expected 'syntax' before 'at'"},
+        Case{"TooLate", header2 + after_at + "at $here\n", "7:1: 'at' belongs to the header, before 'arch'"},
+        Case{"AfterArch", header2 + "arch x86_64\nat $here\n",
+             "4:1: 'at' belongs to the header, before 'arch'"},
+        Case{"BeforeUnder", header2 + "at $here\nunder q\n" + after_at,
+             "4:1: 'under' belongs to the header, before 'at'"},
+        Case{"NoArchAfterAt", header2 + "at $here\n", "3:1: the file ends before 'arch'"},
+        Case{"ElseAfterAt", header2 + "at $here\nelse kill-process\n", "4:1: expected 'arch' before 'else'"}),
+    [](const auto& test) { return test.param.claim; });
+
 INSTANTIATE_TEST_SUITE_P(
     Bytes, Refused,
     testing::Values(Case{"Nul", after_head(std::string_view{"allow\0 getpid : x", 17}), "6:6: a NUL byte"},

@@ -7,8 +7,9 @@ namespace {
 TEST(Parse, ReadsEveryStatementOfTheShippedCellPolicy) {
     const auto policy = shipped("connection");
     EXPECT_EQ(policy.name, "connection");
-    EXPECT_EQ(policy.version, 1U);
-    EXPECT_EQ(policy.under, "listener");
+    EXPECT_EQ(policy.version, 2U);
+    EXPECT_EQ(policy.under, "");
+    EXPECT_FALSE(policy.at);
     EXPECT_EQ(policy.archs, (std::vector{Arch::x86_64, Arch::aarch64}));
     EXPECT_EQ(policy.otherwise, (Action{Action::Kind::kill_process}));
     ASSERT_EQ(policy.params.size(), 1U);
@@ -16,13 +17,26 @@ TEST(Parse, ReadsEveryStatementOfTheShippedCellPolicy) {
     ASSERT_EQ(policy.consts.size(), 1U);
     EXPECT_EQ(policy.consts[0].operand.value, 65536U);
     EXPECT_EQ(policy.rules.size(), 5U);
-    EXPECT_EQ(policy.tests.size(), 15U);
+    EXPECT_EQ(policy.tests.size(), 12U);
     const auto& receive = policy.rules.at(0);
     EXPECT_EQ(receive.prototype->name, "recvfrom");
     EXPECT_EQ(receive.reason, "recv(): read what the client sent");
     EXPECT_EQ(receive.conditions.at(1).operand.param, 0U);
     EXPECT_EQ(receive.conditions.at(2).op, Op::le);
     EXPECT_EQ(policy.sha256.size(), 64U);
+}
+
+TEST(Parse, ReadsThePlaceThatAPolicySpeaksOfThoughItsParameterFollows) {
+    const auto policy = parsed("policy p 1\nsyntax 1\nunder q\nat $here\narch x86_64\nelse kill-process\n"
+                               "param $buffer addr : x\nparam $here addr : x\n",
+                               "");
+    EXPECT_EQ(policy.under, "q");
+    EXPECT_EQ(policy.at, 1U);
+    EXPECT_EQ(policy.at_name(), "here");
+    EXPECT_EQ(policy.at_where.line, 4U);
+    EXPECT_EQ(policy.at_where.column, 4U);
+    EXPECT_EQ(shipped("listener").at_name(), "gate_return");
+    EXPECT_EQ(shipped("connection").at_name(), "");
 }
 
 TEST(Parse, HashesTheTextAsItIs) {

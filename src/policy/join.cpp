@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT
+#include "policy/join.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <fmt/format.h>
+
+namespace cloister::policy {
+
+std::vector<const Policy*> all_of(const Joined& joined) {
+    std::vector<const Policy*> all;
+    for (const auto& policy : joined.places) {
+        all.push_back(&policy);
+    }
+    all.push_back(&joined.elsewhere);
+    return all;
+}
+
+tl::expected<Joined, Error> join(std::vector<Policy> policies) {
+    if (policies.empty()) {
+        Error error;
+        error.message = "there are no policies to join";
+        return tl::unexpected{std::move(error)};
+    }
+    // By name, so that the bytes do not depend on the order in which the files were found.
+    std::sort(policies.begin(), policies.end(),
+              [](const Policy& a, const Policy& b) { return a.name < b.name; });
+    const auto refuse = [](const Policy& policy, Where where, std::string why) {
+        return tl::unexpected{policy.error_at(where, std::move(why))};
+    };
+    const Policy* elsewhere = nullptr;
+    for (const auto& policy : policies) {
+        for (const auto* other = policies.data(); other != &policy; ++other) {
+            if (other->name == policy.name) {
+                return refuse(policy, {}, fmt::format("{} has the name '{}', too", other->file, policy.name));
+            }
+            if (policy.at && policy.at_name() == other->at_name()) {
+                return refuse(policy, policy.at_where,
+                              fmt::format("'{}' is at ${}, too", other->name, policy.at_name()));
+            }
+        }
+        if (policy.otherwise != policies.front().otherwise) {
+            return refuse(
+                policy, {},
+                fmt::format("its else action is {}, that of '{}' is {}: joined policies have the same",
+                            policy.otherwise.text(), policies.front().name,
+                            policies.front().otherwise.text()));
+        }
+        if (!policy.at && elsewhere != nullptr) {
+            return refuse(
+                policy, {},
+                fmt::format("it has no 'at', and neither has '{}': only one can hold everywhere else",
+                            elsewhere->name));
+        }
+        elsewhere = policy.at ? elsewhere : &policy;
+    }
+    if (elsewhere == nullptr) {
+        return refuse(policies.front(), policies.front().at_where,
+                      "each of the policies has an 'at': one without is needed, which holds everywhere else");
+    }
+    Joined joined;
+    const auto last = elsewhere - policies.data();
+    joined.elsewhere = std::move(policies[static_cast<std::size_t>(last)]);
+    policies.erase(policies.begin() + last);
+    joined.places = std::move(policies);
+    return joined;
+}
+
+tl::expected<void, Error> check_bindings(const Joined& joined, Arch arch, const Bindings& bindings) {
+    const auto all = all_of(joined);
+    const auto refuse = [](const Policy& policy, Where where, std::string why) {
+        return tl::unexpected{policy.error_at(where, std::move(why))};
+    };
+    for (const auto* policy : all) {
+        if (std::find(policy->archs.begin(), policy->archs.end(), arch) == policy->archs.end()) {
+            return refuse(*policy, {}, fmt::format("the policy does not list {}", to_string(arch)));
+        }
+        for (const auto& param : policy->params) {
+            const auto bound = bindings.find(param.name);
+            if (bound == bindings.end() || bound->second == 0) {
+                return refuse(*policy, param.where,
+                              fmt::format("the parameter ${} is {}", param.name,
+                                          bound == bindings.end() ? "not bound" : "bound to 0"));
+            }
+        }
+    }
+    for (const auto& [name, value] : bindings) {
+        const auto has = [&name = name](const Policy* policy) {
+            return std::any_of(policy->params.begin(), policy->params.end(),
+                               [&](const Param& param) { return param.name == name; });
+        };
+        if (std::none_of(all.begin(), all.end(), has)) {
+            return refuse(
+                joined.elsewhere, {},
+                fmt::format("neither it nor those that it is joined with have a parameter ${}", name));
+        }
+    }
+    for (std::size_t i = 0; i < joined.places.size(); ++i) {
+        for (std::size_t j = 0; j < i; ++j) {
+            const auto& [a, b] = std::pair<const Policy&, const Policy&>{joined.places[i], joined.places[j]};
+            if (const auto at = bindings.find(a.at_name())->second;
+                at == bindings.find(b.at_name())->second) {
+                return refuse(a, a.at_where,
+                              fmt::format("${} and ${} of '{}' are both bound to 0x{:x}", a.at_name(),
+                                          b.at_name(), b.name, at));
+            }
+        }
+    }
+    return {};
+}
+
+const Policy& policy_at(const Joined& joined, const Bindings& bindings, std::uint64_t instruction_pointer) {
+    for (const auto& policy : joined.places) {
+        const auto bound = bindings.find(policy.at_name());
+        if (bound != bindings.end() && bound->second == instruction_pointer) {
+            return policy;
+        }
+    }
+    return joined.elsewhere;
+}
+
+Verdict evaluate(const Joined& joined, Arch arch, const Bindings& bindings, const seccomp_data& call) {
+    return evaluate(policy_at(joined, bindings, call.instruction_pointer), arch, bindings, call);
+}
+
+std::string describe(const Joined& joined, const Bindings& bindings, const seccomp_data& call) {
+    auto from_nowhere = call;
+    from_nowhere.instruction_pointer = 0;
+    const auto place = policy_at(joined, bindings, call.instruction_pointer).at_name();
+    return fmt::format("{} {} (0x{:x})", describe(from_nowhere),
+                       place.empty() ? "elsewhere" : fmt::format("at ${}", place), call.instruction_pointer);
+}
+
+tl::expected<Assembly, Error> assemble(const Joined& joined, Arch arch, const Bindings& bindings) {
+    if (auto fit = check_bindings(joined, arch, bindings); !fit) {
+        return tl::unexpected{std::move(fit.error())};
+    }
+    std::vector<Program> programs;
+    for (const auto* policy : all_of(joined)) {
+        auto program = compile(*policy, arch, bindings);
+        if (!program) {
+            return tl::unexpected{std::move(program.error())};
+        }
+        programs.push_back(std::move(*program));
+    }
+    constexpr auto load = [](std::size_t offset) {
+        return sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(offset));
+    };
+    constexpr auto if_equal = [](std::uint32_t k, std::uint8_t yes, std::uint8_t no) {
+        return sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, k, yes, no);
+    };
+    constexpr auto low = offsetof(seccomp_data, instruction_pointer);
+    constexpr auto high = low + sizeof(std::uint32_t); // both ABIs are little endian
+    Assembly made;
+    auto& code = made.program;
+    code = {load(offsetof(seccomp_data, arch)), if_equal(audit_arch(abi_of(arch)), 1, 0),
+            BPF_STMT(BPF_RET | BPF_K, joined.elsewhere.otherwise.value())};
+    std::vector<std::size_t> jumps;
+    for (const auto& policy : joined.places) {
+        const auto address = bindings.find(policy.at_name())->second;
+        // The low word first: it is the one by which places differ, so a call from elsewhere takes two steps.
+        code.insert(code.end(), {load(low), if_equal(static_cast<std::uint32_t>(address), 0, 3), load(high),
+                                 if_equal(static_cast<std::uint32_t>(address >> 32U), 0, 1)});
+        jumps.push_back(code.size());
+        code.push_back(BPF_STMT(BPF_JMP | BPF_JA, 0)); // conditional jumps reach 255 instructions only
+    }
+    made.parts.push_back({nullptr, 0, code.size()});
+    // The one for elsewhere comes first: it is where a call ends up that is from none of the places.
+    std::rotate(programs.begin(), programs.end() - 1, programs.end());
+    for (std::size_t i = 0; i < programs.size(); ++i) {
+        made.parts.push_back(
+            {i == 0 ? &joined.elsewhere : &joined.places[i - 1], code.size(), programs[i].size()});
+        if (i > 0) {
+            code[jumps[i - 1]].k = static_cast<std::uint32_t>(code.size() - jumps[i - 1] - 1);
+        }
+        code.insert(code.end(), programs[i].begin(), programs[i].end());
+    }
+    if (code.size() > BPF_MAXINSNS) {
+        return tl::unexpected{joined.elsewhere.error_at(
+            {}, fmt::format("joined, the policies make {} instructions; the kernel takes {}", code.size(),
+                            BPF_MAXINSNS))};
+    }
+    return made;
+}
+
+tl::expected<Prover, Error> Prover::make(const Joined& joined, Arch arch, const Bindings& bindings) {
+    if (auto fit = check_bindings(joined, arch, bindings); !fit) {
+        return tl::unexpected{std::move(fit.error())};
+    }
+    try {
+        std::vector<std::string> names;
+        for (const auto& [name, value] : bindings) {
+            names.push_back(name);
+        }
+        Meaning meaning{joined.elsewhere, names, &bindings};
+        auto text = meaning.of_text(joined.elsewhere, arch);
+        for (const auto& policy : joined.places) {
+            const auto there = meaning.of_place(bindings.find(policy.at_name())->second);
+            text = meaning.diagram().if_else(there, meaning.of_text(policy, arch), text);
+        }
+        return Prover{std::move(meaning), text};
+    } catch (const Diagram::TooLarge& error) {
+        return tl::unexpected{
+            joined.elsewhere.error_at({}, fmt::format("cannot be proved: {}", error.what()))};
+    }
+}
+
+tl::expected<void, Error> prove(const Joined& joined, Arch arch, const Bindings& bindings,
+                                std::span<const sock_filter> program) {
+    auto prover = Prover::make(joined, arch, bindings);
+    if (!prover) {
+        return tl::unexpected{std::move(prover.error())};
+    }
+    try {
+        const auto call = prover->difference(program);
+        if (!call) {
+            return {};
+        }
+        return tl::unexpected{difference_at(policy_at(joined, bindings, call->data.instruction_pointer), arch,
+                                            bindings, call->data, program,
+                                            describe(joined, bindings, call->data))};
+    } catch (const std::exception& error) {
+        return tl::unexpected{
+            joined.elsewhere.error_at({}, fmt::format("cannot be proved: {}", error.what()))};
+    }
+}
+
+tl::expected<Program, Error> compile(const Joined& joined, Arch arch, const Bindings& bindings) {
+    auto made = assemble(joined, arch, bindings);
+    return made ? tl::expected<Program, Error>{std::move(made->program)}
+                : tl::unexpected{std::move(made.error())};
+}
+
+} // namespace cloister::policy
