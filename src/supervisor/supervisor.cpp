@@ -4,6 +4,7 @@
 #include "confine/confine.h"
 #include "supervisor/generation.h"
 #include "supervisor/install.h"
+#include "supervisor/limits.h"
 #include "supervisor/log.h"
 #include "supervisor/programs.h"
 #include "supervisor/sockets.h"
@@ -71,25 +72,17 @@ Fd open_listener_binary() {
     return fd;
 }
 
-/// What each cell takes one of, against how many of them our user may have: the smaller one binds.
+/// Says what of the system binds before our own limit does.
 void warn_of_low_limits(const Options& options, Log& log) {
-    struct Limit {
-        __rlimit_resource resource;
-        const char* name;
-        const char* consequence;
-    };
-    for (const Limit& limit :
-         {Limit{RLIMIT_NPROC, "RLIMIT_NPROC", "more clients will be reset"},
-          Limit{RLIMIT_SIGPENDING, "RLIMIT_SIGPENDING", "ends of cells will be noticed late"}}) {
-        rlimit have{};
-        if (getrlimit(limit.resource, &have) == 0 && have.rlim_max < options.max_connections) {
-            log.write(Record{Level::warning, "limit"}
-                          .add("limit", limit.name)
-                          .add("is", have.rlim_max)
-                          .add("max_connections", options.max_connections)
-                          .add("message", fmt::format("{} binds before --max-connections: {}", limit.name,
-                                                      limit.consequence)));
-        }
+    for (const Bound& bound : bounds(options.max_connections)) {
+        log.write(
+            Record{Level::warning, "limit"}
+                .add("limit", bound.name)
+                .add("is", bound.is)
+                .add("allows", bound.allows)
+                .add("max_connections", options.max_connections)
+                .add("message", fmt::format("{} allows {} connections, fewer than --max-connections: {}",
+                                            bound.name, bound.allows, bound.consequence)));
     }
 }
 
@@ -191,8 +184,7 @@ class Supervisor {
                        .add("generation", generations_)
                        .add("listener_pid", generation_->pid())
                        .add("listen", names)
-                       .add("policy_sha256", StringMap{{"connection", policies_.connection.sha256},
-                                                       {"listener", policies_.listener.sha256}})
+                       .add("policy_sha256", policies_.hashes())
                        .add("landlock_abi", generation_->landlock_abi())
                        .add("capability_bounding_set",
                             generation_->bounding_empty() ? "empty" : "kept, inert under no_new_privs")
@@ -327,7 +319,7 @@ ExitCode run(const Options& options) {
     if (!policies) {
         return fail(policies.error());
     }
-    if (const auto proved = compile_and_prove(*policies, sample_layout); !proved) {
+    if (const auto proved = compile_and_prove(*policies, sample_places()); !proved) {
         return fail(proved.error());
     }
     if (options.check) {

@@ -114,7 +114,7 @@ TEST_F(CommandLine, NamesTheVariableThatIsWrong) {
     environment = {{"CLOISTER_MAX_CONNECTIONS", "many"}};
     expect_refused({{{},
                      ExitCode::Usage,
-                     "CLOISTER_MAX_CONNECTIONS many: not a number of connections; give 1 to 1000"}});
+                     "CLOISTER_MAX_CONNECTIONS many: not a number of connections; give 1 to 1048576"}});
 }
 
 TEST_F(CommandLine, RefusesWhatIsNoTime) {
@@ -140,12 +140,10 @@ TEST_F(CommandLine, RefusesWhatIsNoTime) {
 }
 
 TEST_F(CommandLine, SaysWhyMoreConnectionsAreRefused) {
-    const std::string why =
-        ": more than 1000 is refused: each cell loads its own filter, and on Linux 6.18 thousands of "
-        "such processes that end at once can wedge seccomp for the whole host; give 1 to 1000";
-    const std::string form = ": not a number of connections; give 1 to 1000";
+    const std::string why = ": more connections than any machine carries; give 1 to 1048576";
+    const std::string form = ": not a number of connections; give 1 to 1048576";
     expect_refused({
-        {{"--max-connections=1001"}, ExitCode::Usage, "--max-connections 1001" + why},
+        {{"--max-connections=1048577"}, ExitCode::Usage, "--max-connections 1048577" + why},
         {{"--max-connections=99999999999999999999"},
          ExitCode::Usage,
          "--max-connections 99999999999999999999" + why},

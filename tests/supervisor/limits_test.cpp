@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+//
+// What of the system binds before --max-connections, from a /proc and a /sys of the test's own.
+#include "supervisor/limits.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+
+namespace cloister::supervisor {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Bounds : public testing::Test {
+  protected:
+    Bounds() {
+        std::string name = (fs::temp_directory_path() / "cloister-limits-XXXXXX").string();
+        root_ = mkdtemp(name.data());
+        put("proc/sys/kernel/pid_max", "4194304\n");
+        put("proc/sys/kernel/threads-max", "4000000\n");
+        put("proc/meminfo", "MemTotal:  900000000 kB\nMemAvailable:  800000000 kB\n");
+        put("proc/self/cgroup", "0::/system.slice/cloister.service\n");
+    }
+    ~Bounds() override { fs::remove_all(root_); }
+
+    void put(const fs::path& file, const char* text) const {
+        fs::create_directories((root_ / file).parent_path());
+        std::ofstream{root_ / file} << text;
+    }
+    /// Those of this machine's own, which are not read from files, left out.
+    [[nodiscard]] std::vector<Bound> found(unsigned connections = 60'000) const {
+        auto all = bounds(connections, root_);
+        std::erase_if(all, [](const Bound& bound) { return bound.name.starts_with("RLIMIT"); });
+        return all;
+    }
+
+    fs::path root_;
+};
+
+TEST_F(Bounds, NothingBindsOnALargeMachine) {
+    EXPECT_TRUE(found().empty());
+}
+
+TEST_F(Bounds, PidMaxLeavesRoomForTheProcessesOfOthers) {
+    put("proc/sys/kernel/pid_max", "32768\n");
+    ASSERT_EQ(found().size(), 1U);
+    EXPECT_EQ(found()[0].name, "kernel.pid_max");
+    EXPECT_EQ(found()[0].is, 32768U);
+    EXPECT_EQ(found()[0].allows, 32768U - 256);
+    EXPECT_TRUE(found(32'000).empty());
+}
+
+TEST_F(Bounds, TheSmallestComesFirst) {
+    put("proc/sys/kernel/pid_max", "32768\n");
+    put("proc/meminfo", "MemAvailable:  1050000 kB\n");
+    ASSERT_EQ(found().size(), 2U);
+    EXPECT_EQ(found()[0].name, "available memory");
+    EXPECT_EQ(found()[0].allows, 10'000U);
+}
+
+TEST_F(Bounds, AControlGroupsLimitAndThoseAboveItCount) {
+    put("sys/fs/cgroup/system.slice/cloister.service/pids.max", "max\n");
+    put("sys/fs/cgroup/system.slice/pids.max", "502\n");
+    put("sys/fs/cgroup/system.slice/cloister.service/memory.max", "1075200000\n");
+    const auto all = found();
+    ASSERT_EQ(all.size(), 2U);
+    EXPECT_EQ(all[0].name, "pids.max");
+    EXPECT_EQ(all[0].allows, 500U);
+    EXPECT_EQ(all[1].name, "memory.max");
+    EXPECT_EQ(all[1].allows, 10'000U);
+}
+
+TEST_F(Bounds, TheFirstVersionOfControlGroupsCountsToo) {
+    put("proc/self/cgroup", "5:memory:/a\n4:cpu,pids:/b/c\n0::/\n");
+    put("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "107520000\n");
+    put("sys/fs/cgroup/cpu,pids/b/pids.max", "102\n");
+    const auto all = found();
+    ASSERT_EQ(all.size(), 2U);
+    EXPECT_EQ(all[0].name, "pids.max");
+    EXPECT_EQ(all[0].allows, 100U);
+    EXPECT_EQ(all[1].name, "memory.limit_in_bytes");
+    EXPECT_EQ(all[1].allows, 1000U);
+}
+
+TEST_F(Bounds, WhatCannotBeReadDoesNotBind) {
+    fs::remove_all(root_ / "proc");
+    EXPECT_TRUE(found().empty());
+}
+
+} // namespace
+} // namespace cloister::supervisor
