@@ -89,7 +89,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::Answers answers{input, birth & 7U};
     scripted::ConnectionKernel kernel{answers};
     try {
-        const auto exit = kernel.live((birth & 8U) != 0 ? cell::Duty::Violate : cell::Duty::Serve);
+        const auto exit = kernel.live((birth & 8U) != 0 ? cell::Duty::Call : cell::Duty::Serve);
         if (kernel.sent() > kernel.received() ||
             (exit == cell::Exit::Done && kernel.sent() != kernel.received())) {
             fuzz::broken("not all was sent, or more than was received");

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: MIT
 //
 // A cell's whole life. This file is freestanding: it runs in a process that has no libc, no thread-local
-// storage and no memory but this page of code, the orders and the arena. So: no calls out, no constants in
-// .rodata, no stack protector (src/cell/CMakeLists.txt has the flags, a test looks at the object).
+// storage and no memory but this code, the orders and the arena. So: no calls out, no constants in .rodata,
+// no stack protector (src/cell/CMakeLists.txt has the flags, a test looks at the object).
+//
+// Three pages (cell.ld). The door ends with the one instruction that may clone; the listener has it, a cell
+// doesn't. It returns to the start of the next, the ladder: the code of birth, and at its end the one
+// instruction that may make the calls of birth. The last of these unmaps the ladder itself and returns to the
+// start of the third, where the loop is. From there on, no instruction is left from which the filter allows
+// more than five calls.
 #include "cell/cell.h"
+#include "cell/calls.h"
 
-#include "sys/calls.h"
-
-#include <asm/prctl.h>
 #include <cerrno>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 
-#define CELL_CODE [[gnu::section(".cell"), gnu::used]]
+#define CELL_CODE [[gnu::section(".cell.loop"), gnu::used]]
+#define BIRTH_CODE [[gnu::section(".cell.birth"), gnu::noinline]]
 
 namespace cloister::cell {
 namespace {
@@ -22,7 +25,7 @@ constexpr int tries_of_empty_send = 16;
 
 /// One place to leave from: the fewer system call instructions a cell has, the fewer there are to jump to.
 CELL_CODE [[noreturn, gnu::noinline]] void leave(Exit code) {
-    sys::exit_group(static_cast<int>(code));
+    call::exit_group(static_cast<int>(code));
 }
 
 [[gnu::always_inline]] inline bool is_impossible(long error) {
@@ -48,31 +51,43 @@ CELL_CODE [[noreturn, gnu::noinline]] void leave(Exit code) {
     asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
 }
 
-/// Everything that must be true before the first byte. A cell that can't make it true ends.
-[[gnu::always_inline]] inline void confine(const Orders& orders) {
-    if (sys::close_range(1, ~0U) != 0) {
-        leave(Exit::Descriptors);
+/// What must be true before the first byte; Done, or the step that failed.
+BIRTH_CODE Exit be_born(const Orders& orders) {
+    if (call::close_range(1, ~0U) != 0) {
+        return Exit::Descriptors;
     }
-    if (sys::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
-        leave(Exit::DeathSignal);
+    if (call::die_with_parent() != 0) {
+        return Exit::DeathSignal;
     }
-    if (sys::getppid() != orders.listener) { // it died before we asked to be told (prctl(2))
-        leave(Exit::Orphan);
+    if (call::getppid() != orders.listener) { // it died before we asked to be told (prctl(2))
+        return Exit::Orphan;
     }
-    if (sys::setrlimit(RLIMIT_CPU, &orders.cpu) != 0) {
-        leave(Exit::CpuLimit);
+    if (call::limit_cpu(&orders.cpu) != 0) {
+        return Exit::CpuLimit;
     }
-    if (sys::setitimer(ITIMER_REAL, &orders.lifetime) != 0) {
-        leave(Exit::Lifetime);
+    if (call::limit_lifetime(&orders.lifetime) != 0) {
+        return Exit::Lifetime;
     }
-    if (sys::capset(&orders.capability_header, orders.capabilities) != 0) {
-        leave(Exit::Capabilities);
+    if (call::capset(&orders.capability_header, orders.capabilities) != 0) {
+        return Exit::Capabilities;
     }
-    const sock_fprog program{static_cast<unsigned short>(orders.filter_length),
-                             const_cast<sock_filter*>(orders.filter)};
-    if (sys::seccomp(SECCOMP_SET_MODE_FILTER, 0, &program) != 0) {
-        leave(Exit::Filter);
+    return Exit::Done;
+}
+
+/// The page that ends with the ladder's instruction. It stands at the front of its mapping: the kernel trims
+/// that, which takes no memory.
+[[gnu::always_inline]] inline long pull_up_ladder(const Instructions& at) {
+    return call::munmap(at.ladder + sys::system_call_size - page_size, page_size);
+}
+
+/// Tries what only the filter, or a missing page, can stop.
+[[noreturn, gnu::always_inline]] inline void violate(const Instructions& at, Duty duty) {
+    if (duty == Duty::Call) {
+        sys::directly(SYS_getppid);
+    } else {
+        call::jump_to(duty == Duty::JumpToLadder ? at.ladder : duty == Duty::JumpToDoor ? at.door : at.gate);
     }
+    leave(Exit::Unconfined);
 }
 
 /// Sends all of what is in the buffer. The filter allows one address only, its start: what is left moves
@@ -80,7 +95,7 @@ CELL_CODE [[noreturn, gnu::noinline]] void leave(Exit code) {
 [[gnu::always_inline]] inline void send_all(std::uint8_t* buffer, long size) {
     int empty = 0;
     while (size > 0) {
-        const long sent = sys::send(connection, buffer, size);
+        const long sent = call::send(connection, buffer, size);
         if (sent == -EINTR) {
             continue;
         }
@@ -102,7 +117,7 @@ CELL_CODE [[noreturn, gnu::noinline]] void leave(Exit code) {
 
 [[noreturn, gnu::always_inline]] inline void echo(std::uint8_t* buffer) {
     for (;;) {
-        const long received = sys::recv(connection, buffer, buffer_size);
+        const long received = call::recv(connection, buffer, buffer_size);
         if (received == -EINTR) { // a stop and continue, even without a handler: signal(7)
             continue;
         }
@@ -113,8 +128,8 @@ CELL_CODE [[noreturn, gnu::noinline]] void leave(Exit code) {
             leave(Exit::Bug);
         }
         if (received == 0) {
-            sys::shutdown(connection, SHUT_WR); // ENOTCONN: the client is gone, which is as good
-            sys::close(connection);             // never repeated: close(2)
+            call::shutdown(connection, SHUT_WR); // ENOTCONN: the client is gone, which is as good
+            call::close(connection);             // never repeated: close(2)
             leave(Exit::Done);
         }
         send_all(buffer, received);
@@ -124,21 +139,30 @@ CELL_CODE [[noreturn, gnu::noinline]] void leave(Exit code) {
 } // namespace
 
 extern "C" CELL_CODE void cloister_cell_main(const Layout* layout, Duty duty) {
-    confine(layout->orders);
-    if (duty == Duty::Violate) {
-        sys::getppid(); // allowed to the listener, and to us until now: only our own filter can stop it
-        leave(Exit::Unconfined);
+    const Orders& orders = layout->orders;
+    if (const Exit failed = be_born(orders); failed != Exit::Done) {
+        leave(failed);
+    }
+    if (pull_up_ladder(orders.instructions) != 0) {
+        leave(Exit::Ladder);
+    }
+    if (duty != Duty::Serve) {
+        violate(orders.instructions, duty);
     }
     echo(const_cast<std::uint8_t*>(layout->arena.buffer));
 }
 
 #ifndef CLOISTER_SCRIPTED_KERNEL
-// (layout = rdi, stack_top = rsi, flags = rdx, duty = rcx). The child has neither the caller's stack nor its
-// thread pointer; what the caller left in its registers (a peer's address was seen in xmm7) is cleared before
-// anything else.
-extern "C" CELL_CODE [[gnu::naked]] long cloister_clone_cell(const Layout*, const void*, unsigned long,
-                                                             Duty) {
-    asm volatile(R"(
+// The door: cloister_clone_cell(layout = rdi, stack_top = rsi, flags = rdx, duty = rcx). The child has
+// neither the caller's stack nor its thread pointer; what the caller left in its registers (a peer's address
+// was seen in xmm7) is cleared before anything else. Nothing but clone may return to where 0 means 'you are a
+// cell'.
+asm(R"(
+    .pushsection .cell.door, "ax", @progbits
+    .globl cloister_clone_cell, cloister_door
+    .hidden cloister_clone_cell, cloister_door
+    .type cloister_clone_cell, @function
+cloister_clone_cell:
         push  %rbx
         push  %rbp
         mov   %rdi, %rbx
@@ -148,7 +172,14 @@ extern "C" CELL_CODE [[gnu::naked]] long cloister_clone_cell(const Layout*, cons
         xor   %r10d, %r10d
         xor   %r8d, %r8d
         mov   $56, %eax
+        jmp   cloister_door
+        .org  cloister_clone_cell + 4096 - 2, 0xcc
+cloister_door:
         syscall
+    .size cloister_clone_cell, . - cloister_clone_cell
+    .popsection
+
+    .pushsection .cell.newborn, "ax", @progbits
         test  %rax, %rax
         jz    1f
         pop   %rbp
@@ -179,8 +210,21 @@ extern "C" CELL_CODE [[gnu::naked]] long cloister_clone_cell(const Layout*, cons
         cld
         call  cloister_cell_main
         ud2
-    )");
-}
+    .popsection
+
+    .pushsection .cell.ladder, "ax", @progbits
+    .globl cloister_ladder
+    .hidden cloister_ladder
+    .type cloister_ladder, @function
+cloister_ladder:
+        syscall                     # the last two bytes of its page
+    .size cloister_ladder, . - cloister_ladder
+    .popsection
+
+    .pushsection .cell.top, "ax", @progbits
+        ret                         # the first byte of the next
+    .popsection
+)");
 static_assert(offsetof(Orders, processor_state) == 0 && offsetof(Orders, has_xsave) == 576);
 static_assert(offsetof(Layout, orders) == 0);
 #endif

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "sys/raw.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <linux/capability.h>
-#include <linux/filter.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/types.h>
@@ -34,8 +35,16 @@ enum class Exit : int {
     CpuLimit = 9,
     Lifetime = 10,
     Capabilities = 11,
-    Filter = 12,
-    Unconfined = 13, ///< a violator survived its forbidden call (never in a cell that serves)
+    Ladder = 12,
+    Unconfined = 13, ///< a violator survived what must kill it (never in a cell that serves)
+};
+
+/// Three instructions of the listener, each in a page of its own: only behind them does the filter allow more
+/// than a cell's five calls (sys/raw.h).
+struct Instructions {
+    const std::uint8_t* gate;   ///< of the listener's calls; a cell doesn't have that page
+    const std::uint8_t* door;   ///< of clone; a cell doesn't have that page
+    const std::uint8_t* ladder; ///< of a newborn's calls; it unmaps that page, and lies at its end
 };
 
 /// What a newborn is told: one page that nobody can write, not the listener, not a cell (a sealed memfd).
@@ -49,8 +58,7 @@ struct alignas(page_size) Orders {
     itimerval lifetime;
     __user_cap_header_struct capability_header;
     __user_cap_data_struct capabilities[2]; ///< all empty
-    std::uint32_t filter_length;            ///< in instructions
-    sock_filter filter[400];                ///< policy/connection.policy, compiled and proved
+    Instructions instructions;
 };
 static_assert(sizeof(Orders) == page_size);
 
@@ -67,10 +75,13 @@ struct Layout {
     Arena arena;
 };
 
-/// What a cell does once it is confined.
+/// What a cell does once it is confined. All but the first must not survive it.
 enum class Duty : long {
     Serve = 0,
-    Violate = 1, ///< try a call that the listener may make and a cell may not; it must not survive that
+    Call = 1,         ///< a call that its birth may make and a cell may not: SIGSYS
+    JumpToLadder = 2, ///< and from here on, to what it must not have: SIGSEGV
+    JumpToDoor = 3,
+    JumpToGate = 4,
 };
 
 extern "C" {
@@ -83,8 +94,16 @@ extern "C" {
 /// What a newborn runs; for cloister_clone_cell and for tests.
 [[noreturn]] void cloister_cell_main(const Layout* layout, Duty duty);
 
-extern const std::uint8_t cloister_cell_start[]; ///< of the one page of code (cell.ld)
+extern const std::uint8_t cloister_door[];   ///< the instruction
+extern const std::uint8_t cloister_ladder[]; ///< the instruction
+extern const std::uint8_t
+    cloister_cell_start[]; ///< of the two pages that a newborn has: ladder, loop (cell.ld)
 extern const std::uint8_t cloister_cell_end[];
+}
+
+/// Of this program.
+inline Instructions instructions() {
+    return {sys::cloister_gate, cloister_door, cloister_ladder};
 }
 
 } // namespace cloister::cell

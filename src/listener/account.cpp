@@ -97,27 +97,4 @@ bool Server::is_canary(const Cell& cell) const {
            std::memcmp(&in6.sin6_addr, cell.peer.address, sizeof in6.sin6_addr) == 0;
 }
 
-void expect_violator_to_die(const cell::Layout* layout) {
-    const void* const stack_top = layout->arena.stack + sizeof layout->arena.stack;
-    const auto pid = static_cast<pid_t>(
-        cell::cloister_clone_cell(layout, stack_top, cell::clone_flags, cell::Duty::Violate));
-    if (pid < 0) {
-        die(ExitCode::SystemCall, "cannot fork a cell: clone: %s", error_text(pid));
-    }
-    const std::uint64_t exit_signal = std::uint64_t{1} << (cell::exit_signal - 1);
-    const timespec deadline{10, 0};
-    siginfo_t info{};
-    int status = 0;
-    rusage usage{};
-    (void)sys::sigtimedwait(&exit_signal, &info, &deadline); // a hint: wait4 decides
-    const long reaped = sys::wait4(pid, &status, WNOHANG | __WALL, &usage);
-    if (reaped != pid || !WIFSIGNALED(status) || WTERMSIG(status) != SIGSYS) {
-        sys::tgkill(pid, pid, SIGKILL);
-        die(ExitCode::SelfTest, "a cell that broke its policy should have died of SIGSYS (31); it %s %d (%s)",
-            reaped != pid ? "still lives, process" : (WIFEXITED(status) ? "exited with" : "died of signal"),
-            reaped != pid ? pid : (WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status)),
-            reaped != pid ? "after 10 s" : end_of(status, false).reason.data());
-    }
-}
-
 } // namespace cloister::listener

@@ -36,8 +36,8 @@ End end_by_exit(int code) {
         return {"setup-lifetime", Level::error, true};
     case Exit::Capabilities:
         return {"setup-capabilities", Level::error, true};
-    case Exit::Filter:
-        return {"setup-filter", Level::error, true};
+    case Exit::Ladder:
+        return {"setup-ladder", Level::error, true};
     case Exit::Unconfined:
         return {"unconfined", Level::error, true};
     }

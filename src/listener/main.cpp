@@ -61,11 +61,12 @@ void open_signals() {
     move_fd(fd, plan::signal_fd);
 }
 
-/// Says where our memory lies; gets the plan whose programs are proved for that place.
+/// Says where our memory and our instructions lie; gets the plan, whose program is proved for these places.
 const plan::Plan& ask_for_plan(const cell::Layout* layout) {
     plan::Message message{};
     message.tag = plan::Message::Tag::Hello;
     message.layout = layout;
+    message.instructions = cell::instructions();
     Fd sealed;
     if (!plan::send_message(plan::control_fd, message) ||
         !plan::receive_message(plan::control_fd, message, &sealed) ||
@@ -128,7 +129,7 @@ int run(int argc) {
     expected.filtered = true;
     confine::verify(expected, plan::status_fd);
     sys::close(plan::status_fd);
-    expect_violator_to_die(layout);
+    expect_violators_to_die(layout);
     if (sys::write(plan::control_fd, &armed, sizeof armed) != static_cast<long>(sizeof armed)) {
         die(ExitCode::SelfTest, "cloisterd does not listen to us");
     }

@@ -3,8 +3,8 @@
 
 #include "cell/cell.h"
 
-/// What a cell inherits of the listener's memory: the page of the cell's code, the orders and the arena;
-/// nothing else.
+/// What a cell inherits of the listener's memory: the ladder and the loop (two pages of code), the orders and
+/// the arena; nothing else.
 namespace cloister::listener {
 
 /// Reserves the place of orders and arena, in the same 2 MiB as the cell's code: a cell then needs one page

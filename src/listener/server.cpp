@@ -14,8 +14,9 @@ namespace {
 
 constexpr std::int64_t second_ns = 1'000'000'000;
 constexpr std::int64_t retry_log_ns = second_ns / 10;
-constexpr std::size_t kill_batch = 200;  // more that end at once can wedge a 6.18 kernel (docs/limits.md)
-constexpr std::size_t sweep_slice = 128; // places of the table per tick
+constexpr std::size_t kill_batch = 200;  // a machine that serves others shall not stand still meanwhile
+constexpr std::size_t sweep_ticks = 60;  // in which the sweep has seen the whole table
+constexpr std::size_t sweep_least = 128; // places of the table per tick
 constexpr int signals_per_round = 512;
 
 constexpr std::uint64_t bit(int signal) {
@@ -105,7 +106,8 @@ void Server::read_clock() {
 void Server::tick() {
     tick_due_ns_ = now_ns_ + second_ns;
     realtime_offset_ns_ = clock_ns(CLOCK_REALTIME) - now_ns_;
-    for (std::size_t i = 0; i < sweep_slice && i < cells_.places(); ++i, ++sweep_place_) {
+    const std::size_t slice = std::min(cells_.places() / sweep_ticks + sweep_least, cells_.places());
+    for (std::size_t i = 0; i < slice; ++i, ++sweep_place_) {
         if (Cell* const cell = cells_.at(sweep_place_); cell != nullptr) {
             reap(*cell);
         }
@@ -167,8 +169,9 @@ void Server::stop_accepting() {
 }
 
 void Server::kill_a_batch() {
-    for (std::size_t place = 0; place < cells_.places() && killed_ < kill_batch; ++place) {
-        Cell* const cell = cells_.at(place);
+    const auto more = [this] { return killed_ < kill_batch && killed_ < cells_.live(); };
+    for (std::size_t seen = 0; seen < cells_.places() && more(); ++seen) {
+        Cell* const cell = cells_.at(kill_place_++);
         if (cell != nullptr && !cell->ended_by_us) {
             cell->ended_by_us = true;
             ++killed_;

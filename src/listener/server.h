@@ -17,10 +17,10 @@ namespace cloister::listener {
 /// faults stay deadly. The listener itself acts on the exit signal only: its orders come from the supervisor.
 [[nodiscard]] std::uint64_t blocked_signals();
 
-/// Proves that a cell is confined before any client is served: a cell is born as all are and then makes a
-/// call that its own filter alone forbids. Dies unless that killed it (SIGSYS). Under the listener's final
-/// filter.
-void expect_violator_to_die(const cell::Layout* layout);
+/// Proves that a cell is confined before any client is served: cells are born as all are, and then one makes
+/// a call of the ladder's (SIGSYS), and one each jumps to the ladder, the door and the gate (SIGSEGV: they
+/// are not there). Dies unless that killed them. Under the final filter.
+void expect_violators_to_die(const cell::Layout* layout);
 
 /// The listener under its filter: accept, fork a cell, reap, log. Makes system calls through sys only,
 /// allocates nothing.
@@ -51,6 +51,7 @@ class Server {
     std::uint64_t strange_errors_ = 0; // in a row
     bool said_full_ = false;
     std::size_t sweep_place_ = 0;
+    std::size_t kill_place_ = 0;
     std::size_t killed_ = 0; // by us, not yet reaped
     std::array<sockaddr_storage, plan::max_listeners> canaries_{};
     std::array<pollfd, plan::max_listeners + 2> polled_{};

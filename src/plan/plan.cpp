@@ -13,7 +13,7 @@ namespace cloister::plan {
 namespace {
 
 constexpr char magic[8] = {'c', 'l', 'o', 'i', 's', 't', 'e', 'r'};
-constexpr std::uint32_t version = 1;
+constexpr std::uint32_t version = 2;
 constexpr int all_seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
 template <typename T, std::size_t N>
@@ -73,8 +73,8 @@ const Plan& open_sealed(int fd, const cell::Layout* layout) {
             plan.version, version);
     }
     if (plan.layout != layout || !in_bounds(plan.filter_length, plan.filter) ||
-        !in_bounds(orders.filter_length, orders.filter) || !in_bounds(plan.listener_count, plan.listeners) ||
-        plan.max_connections < 1 || plan.max_connections > connection_limit || orders.listener != getpid()) {
+        !in_bounds(plan.listener_count, plan.listeners) || plan.max_connections < 1 ||
+        plan.max_connections > connection_limit || orders.listener != getpid()) {
         bug("the plan is not for this listener, or out of range");
     }
     return plan;

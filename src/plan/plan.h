@@ -10,9 +10,10 @@
 #include <sys/time.h>
 
 /// The one contract between the supervisor and a listener generation. The supervisor starts cloister-listener
-/// with the descriptors below, the listener says where its memory lies (Message::Tag::Hello), the supervisor
-/// compiles and proves the programs for that place and sends the plan: a memfd that nobody can change any
-/// more. The listener installs the very bytes that were proved.
+/// with the descriptors below, the listener says where its memory and its instructions lie
+/// (Message::Tag::Hello), the supervisor compiles the policies for these places, joins and proves them, and
+/// sends the plan: a memfd that nobody can change any more. The listener installs the very bytes that were
+/// proved.
 namespace cloister::plan {
 
 // The listener's descriptors; policy/listener.policy has the same numbers.
@@ -24,8 +25,7 @@ inline constexpr int first_listener_fd = 4;
 inline constexpr unsigned max_listeners = 64;
 inline constexpr int status_fd = first_listener_fd + static_cast<int>(max_listeners);
 
-inline constexpr unsigned connection_limit =
-    1000; ///< while each cell loads a filter of its own (docs/limits.md)
+inline constexpr unsigned connection_limit = 1U << 20; ///< whatever else binds before (docs/limits.md)
 
 /// All of the listener's environment: libc must not register rseq (listener/memory.h).
 inline constexpr const char* listener_environment = "GLIBC_TUNABLES=glibc.pthread.rseq=0";
@@ -52,7 +52,7 @@ struct Plan {
     bool groups_empty;           ///< there must be no supplementary groups
     std::uint32_t uid, gid;      ///< what all of the listener's ids must be
     std::uint32_t filter_length; ///< in instructions
-    sock_filter filter[2048];    ///< policy/listener.policy, compiled and proved
+    sock_filter filter[2048];    ///< all of policy/, compiled, joined and proved
     Listener listeners[max_listeners];
 };
 
@@ -75,7 +75,7 @@ void prepare(Sealed& sealed);
 /// One message on the control socket.
 struct Message {
     enum class Tag : std::uint32_t {
-        Hello, ///< listener: `layout` is where my memory lies. Answered by Plan
+        Hello, ///< listener: `layout` and `instructions` are where mine lie. Answered by Plan
         Plan,  ///< supervisor: the sealed memfd comes along (SCM_RIGHTS)
         Armed, ///< listener: confined, violators died as they must; serving
         Full, ///< listener: for the first time as many cells live as may; a canary in the backlog has to wait
@@ -84,11 +84,12 @@ struct Message {
         End,    ///< supervisor: end all cells, in batches, and leave
     };
     Tag tag;
-    std::int32_t landlock_abi;    ///< Armed: 0 = the kernel has no Landlock
-    std::uint32_t bounding_empty; ///< Armed: 1 = the capability bounding set is empty, not only inert
-    std::uint32_t listener;       ///< Canary: index
-    const cell::Layout* layout;   ///< Hello
-    sockaddr_storage peer;        ///< Canary; of a unix socket the listener knows its parent's process number
+    std::int32_t landlock_abi;       ///< Armed: 0 = the kernel has no Landlock
+    std::uint32_t bounding_empty;    ///< Armed: 1 = the capability bounding set is empty, not only inert
+    std::uint32_t listener;          ///< Canary: index
+    const cell::Layout* layout;      ///< Hello
+    cell::Instructions instructions; ///< Hello
+    sockaddr_storage peer; ///< Canary; of a unix socket the listener knows its parent's process number
 };
 
 /// Sends `message`, with `fd` unless it is negative. False with errno when the other side is gone.

@@ -74,8 +74,8 @@ timeval timeval_of(std::chrono::milliseconds time) {
     die(ExitCode::SystemCall, "cannot execute cloister-listener: %s", error_text(errno));
 }
 
-void fill(plan::Sealed& sealed, const Setup& setup, const Programs& programs, pid_t listener,
-          const cell::Layout* layout) {
+void fill(plan::Sealed& sealed, const Setup& setup, const policy::Program& program, pid_t listener,
+          const plan::Message& hello) {
     plan::prepare(sealed);
     const auto& options = setup.options;
     auto& orders = sealed.orders;
@@ -87,11 +87,10 @@ void fill(plan::Sealed& sealed, const Setup& setup, const Programs& programs, pi
     orders.cpu = {cpu, cpu + 1}; // SIGXCPU, which says why, and SIGKILL a second later
     orders.lifetime.it_value = timeval_of(options.lifetime);
     orders.capability_header.version = _LINUX_CAPABILITY_VERSION_3;
-    orders.filter_length = static_cast<std::uint32_t>(programs.connection.size());
-    std::copy(programs.connection.begin(), programs.connection.end(), orders.filter);
+    orders.instructions = hello.instructions;
 
     auto& plan = sealed.plan;
-    plan.layout = layout;
+    plan.layout = hello.layout;
     plan.max_connections = options.max_connections;
     plan.listener_count = static_cast<std::uint32_t>(setup.listeners.size());
     plan.idle = timeval_of(options.idle_timeout);
@@ -101,8 +100,8 @@ void fill(plan::Sealed& sealed, const Setup& setup, const Programs& programs, pi
     plan.groups_empty = setup.groups_empty;
     plan.uid = geteuid();
     plan.gid = getegid();
-    plan.filter_length = static_cast<std::uint32_t>(programs.listener.size());
-    std::copy(programs.listener.begin(), programs.listener.end(), plan.filter);
+    plan.filter_length = static_cast<std::uint32_t>(program.size());
+    std::copy(program.begin(), program.end(), plan.filter);
     for (std::size_t i = 0; i < setup.listeners.size(); ++i) {
         const auto& listener_socket = setup.listeners[i];
         auto& target = plan.listeners[i];
@@ -141,7 +140,7 @@ tl::expected<void, Failure> Generation::arm(const Setup& setup) {
     if (!hello) {
         return tl::unexpected(hello.error());
     }
-    if (auto sent = send_plan(setup, hello->layout); !sent) {
+    if (auto sent = send_plan(setup, *hello); !sent) {
         return sent;
     }
     const auto armed = receive(setup, plan::Message::Tag::Armed);
@@ -197,13 +196,13 @@ tl::expected<plan::Message, Failure> Generation::receive(const Setup& setup, pla
     return message;
 }
 
-tl::expected<void, Failure> Generation::send_plan(const Setup& setup, const cell::Layout* layout) {
-    const auto programs = compile_and_prove(setup.policies, reinterpret_cast<std::uint64_t>(layout));
-    if (!programs) {
-        return tl::unexpected(programs.error());
+tl::expected<void, Failure> Generation::send_plan(const Setup& setup, const plan::Message& hello) {
+    const auto program = compile_and_prove(setup.policies, {hello.layout, hello.instructions});
+    if (!program) {
+        return tl::unexpected(program.error());
     }
     const auto sealed = std::make_unique<plan::Sealed>();
-    fill(*sealed, setup, *programs, pid_, layout);
+    fill(*sealed, setup, *program, pid_, hello);
     const Fd memory = plan::seal(*sealed);
     plan::Message message{};
     message.tag = plan::Message::Tag::Plan;

@@ -55,7 +55,7 @@ class Generation {
 
     [[nodiscard]] tl::expected<void, Failure> arm(const Setup& setup);
     [[nodiscard]] tl::expected<plan::Message, Failure> receive(const Setup& setup, plan::Message::Tag tag);
-    [[nodiscard]] tl::expected<void, Failure> send_plan(const Setup& setup, const cell::Layout* layout);
+    [[nodiscard]] tl::expected<void, Failure> send_plan(const Setup& setup, const plan::Message& hello);
     [[nodiscard]] Failure death();
     void send(plan::Message::Tag tag);
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/install.h"
 
-#include "policy/policy.h"
+#include "supervisor/programs.h"
 #include "supervisor/version.h"
 
 #include <fmt/core.h>
@@ -33,8 +33,12 @@ std::string hash_of(const fs::path& file) {
 }
 
 std::string version_text(const fs::path& policy_dir) {
-    return fmt::format("cloisterd {}\n{}connection.policy {}\nlistener.policy   {}\n", version, build_notes(),
-                       hash_of(policy_dir / "connection.policy"), hash_of(policy_dir / "listener.policy"));
+    std::string text = fmt::format("cloisterd {}\n{}", version, build_notes());
+    for (const auto& [name, place] : policy_files) {
+        const std::string file = fmt::format("{}.policy", name);
+        text += fmt::format("{:<17} {}\n", file, hash_of(policy_dir / file));
+    }
+    return text;
 }
 
 } // namespace

@@ -30,8 +30,8 @@ constexpr std::array specs{
          "port), "
          "unix:/path, unix:/path,mode=0660"},
     Spec{"user", 'u', "NAME|UID[:GID]", "become this user; required when started as root"},
-    Spec{"policy-dir", 0, "DIR", "where connection.policy and listener.policy are"},
-    Spec{"max-connections", 0, "N", "connections at a time, 1 to 1000 (1000)"},
+    Spec{"policy-dir", 0, "DIR", "where the .policy files are"},
+    Spec{"max-connections", 0, "N", "connections at a time, 1 to 1048576 (1000)"},
     Spec{"idle-timeout", 0, "TIME", "end a connection on which nothing moves for so long (60s)"},
     Spec{"lifetime", 0, "TIME", "end a connection after so long (10m)"},
     Spec{"cpu-limit", 0, "TIME", "CPU time of one connection, whole seconds (10s)"},

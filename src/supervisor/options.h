@@ -19,7 +19,7 @@
 namespace cloister::supervisor {
 
 constexpr size_t max_listeners = 64;
-constexpr unsigned max_max_connections = 1000;
+constexpr unsigned max_max_connections = 1U << 20; ///< plan::connection_limit
 
 /// Whom cloisterd becomes. Never root, neither user nor group.
 struct User {
@@ -33,7 +33,7 @@ struct Options {
     bool listen_given = false; ///< on the command line or in the environment
     std::optional<User> user;
     std::filesystem::path policy_dir; ///< absolute
-    unsigned max_connections = max_max_connections;
+    unsigned max_connections = 1000;
     std::chrono::milliseconds idle_timeout = std::chrono::seconds{60};
     std::chrono::milliseconds lifetime = std::chrono::minutes{10};
     std::chrono::milliseconds drain_timeout = std::chrono::seconds{30};

@@ -2,7 +2,6 @@
 #include "supervisor/programs.h"
 
 #include "plan/plan.h"
-#include "policy/prove.h"
 
 #include <fmt/core.h>
 
@@ -14,76 +13,91 @@ Failure failure(const policy::Error& error) {
     return {missing ? ExitCode::NoInput : ExitCode::BadPolicy, error.text()};
 }
 
-tl::expected<policy::Program, Failure> make(const policy::Policy& policy, const policy::Bindings& bindings) {
-    // A policy need not use every address that we know; one that we don't know is an error of compile().
-    policy::Bindings used;
-    for (const auto& param : policy.params) {
-        if (const auto found = bindings.find(param.name); found != bindings.end()) {
-            used.insert(*found);
-        }
-    }
-    auto program = policy::compile(policy, policy::native_arch, used);
-    if (!program) {
-        return tl::unexpected(failure(program.error()));
-    }
-    if (const auto proved = policy::prove(policy, policy::native_arch, used, *program); !proved) {
-        return tl::unexpected(failure(proved.error()));
-    }
-    return *program;
+std::uint64_t address(const void* pointer) {
+    return reinterpret_cast<std::uint64_t>(pointer);
 }
 
-template <typename Member>
-tl::expected<void, Failure> check_fits(const policy::Policy& policy, const policy::Program& program,
-                                       const Member& room) {
-    if (program.size() > std::size(room)) {
-        return tl::unexpected(Failure{ExitCode::BadPolicy,
-                                      fmt::format("{}: its program has {} instructions, there is room for {}",
-                                                  policy.file, program.size(), std::size(room))});
+/// Each policy is where the listener has its instruction, and there is one for each.
+tl::expected<void, Failure> expect_place(const policy::Policy& policy, std::string_view wanted) {
+    if (policy.at_name() == wanted) {
+        return {};
     }
-    return {};
+    return tl::unexpected(failure(policy.error_at(
+        policy.at_where, wanted.empty() ? "a cell's policy holds everywhere else: it has no 'at'"
+                                        : fmt::format("cloisterd enforces this policy at ${}", wanted))));
 }
 
 } // namespace
 
-tl::expected<Policies, Failure> load_policies(const std::filesystem::path& dir) {
-    auto listener = policy::load(dir / "listener.policy");
-    if (!listener) {
-        return tl::unexpected(failure(listener.error()));
+StringMap Policies::hashes() const {
+    StringMap hashes;
+    for (const auto* policy : policy::all_of(joined)) {
+        hashes.emplace_back(policy->name, policy->sha256);
     }
-    auto connection = policy::load(dir / "connection.policy");
-    if (!connection) {
-        return tl::unexpected(failure(connection.error()));
-    }
-    if (auto checked = policy::check(*listener, nullptr); !checked) {
-        return tl::unexpected(failure(checked.error()));
-    }
-    if (auto checked = policy::check(*connection, &*listener); !checked) {
-        return tl::unexpected(failure(checked.error()));
-    }
-    return Policies{std::move(*connection), std::move(*listener)};
+    return hashes;
 }
 
-tl::expected<Programs, Failure> compile_and_prove(const Policies& policies, std::uint64_t layout) {
-    const std::uint64_t arena = layout + offsetof(cell::Layout, arena);
+tl::expected<Policies, Failure> load_policies(const std::filesystem::path& dir) {
+    std::vector<policy::Policy> all;
+    for (const auto& [name, place] : policy_files) {
+        auto policy = policy::load(dir / fmt::format("{}.policy", name));
+        if (!policy) {
+            return tl::unexpected(failure(policy.error()));
+        }
+        if (auto placed = expect_place(*policy, place); !placed) {
+            return tl::unexpected(placed.error());
+        }
+        if (auto checked = policy::check(*policy, nullptr); !checked) {
+            return tl::unexpected(failure(checked.error()));
+        }
+        all.push_back(std::move(*policy));
+    }
+    auto joined = policy::join(std::move(all));
+    if (!joined) {
+        return tl::unexpected(failure(joined.error()));
+    }
+    return Policies{std::move(*joined)};
+}
+
+tl::expected<policy::Program, Failure> compile_and_prove(const Policies& policies, const Places& places) {
+    const auto behind = [](const std::uint8_t* instruction) {
+        return address(instruction + sys::system_call_size);
+    };
+    const auto& at = places.instructions;
+    const auto arena = address(places.layout) + offsetof(cell::Layout, arena);
     const policy::Bindings bindings{
         {"buffer", arena + offsetof(cell::Arena, buffer)},
         {"stack", arena + offsetof(cell::Arena, stack) + cell::stack_size},
+        {"gate_return", behind(at.gate)},
+        {"door_return", behind(at.door)},
+        {"ladder_return", behind(at.ladder)},
+        {"ladder", behind(at.ladder) - cell::page_size},
     };
-    auto connection = make(policies.connection, bindings);
-    if (!connection) {
-        return tl::unexpected(connection.error());
+    const auto program = policy::compile(policies.joined, policy::native_arch, bindings);
+    if (!program) {
+        return tl::unexpected(failure(program.error()));
     }
-    auto listener = make(policies.listener, bindings);
-    if (!listener) {
-        return tl::unexpected(listener.error());
+    if (const auto proved = policy::prove(policies.joined, policy::native_arch, bindings, *program);
+        !proved) {
+        return tl::unexpected(failure(proved.error()));
     }
-    const auto fits = check_fits(policies.connection, *connection, cell::Orders{}.filter).and_then([&] {
-        return check_fits(policies.listener, *listener, plan::Plan{}.filter);
-    });
-    if (!fits) {
-        return tl::unexpected(fits.error());
+    constexpr auto room = std::size(plan::Plan{}.filter);
+    if (program->size() > room) {
+        return tl::unexpected(
+            Failure{ExitCode::BadPolicy,
+                    fmt::format("the policies' program has {} instructions, there is room for {}",
+                                program->size(), room)});
     }
-    return Programs{std::move(*connection), std::move(*listener)};
+    return *program;
+}
+
+Places sample_places() {
+    constexpr std::uintptr_t code = 0x5555'5555'6000;
+    const auto at = [](std::uintptr_t address) {
+        return reinterpret_cast<const std::uint8_t*>(address); // NOLINT(performance-no-int-to-ptr)
+    };
+    return {reinterpret_cast<const cell::Layout*>(at(0x5555'5540'0000)),
+            {at(code), at(code + 2 * cell::page_size - 2), at(code + 3 * cell::page_size - 2)}};
 }
 
 } // namespace cloister::supervisor

@@ -1,37 +1,48 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "policy/compile.h"
-#include "policy/policy.h"
+#include "cell/cell.h"
+#include "policy/join.h"
+#include "supervisor/log.h"
 #include "supervisor/sockets.h"
 
-#include <cstdint>
 #include <filesystem>
 #include <tl/expected.hpp>
 
 namespace cloister::supervisor {
 
-/// The policies that cloisterd enforces, parsed and checked: the test lines hold, the cell's is under the
-/// listener's.
+/// The policies that cloisterd enforces, parsed, their test lines proved, and joined: one program for the
+/// listener and all its cells.
 struct Policies {
-    policy::Policy connection;
-    policy::Policy listener;
+    policy::Joined joined;
+    [[nodiscard]] StringMap hashes() const; ///< SHA-256 of each file's text, by name
 };
 
-/// Reads `dir`/connection.policy and `dir`/listener.policy. Failure: NoInput or BadPolicy.
+/// Reads policy_files in `dir`. Failure: NoInput or
+/// BadPolicy.
 [[nodiscard]] tl::expected<Policies, Failure> load_policies(const std::filesystem::path& dir);
 
-struct Programs {
-    policy::Program connection;
-    policy::Program listener;
+/// The files of a policy directory that are read: their names before ".policy", and the parameter of their
+/// 'at'.
+struct PolicyFile {
+    const char* name;
+    const char* place; ///< empty: it has no 'at'
+};
+inline constexpr PolicyFile policy_files[] = {
+    {"connection", ""}, {"listener", "gate_return"}, {"door", "door_return"}, {"birth", "ladder_return"}};
+
+/// Where a listener has what the policies speak of.
+struct Places {
+    const cell::Layout* layout;
+    cell::Instructions instructions;
 };
 
-/// Compiles both for cells whose memory lies at `layout`, and proves bytes = text. Failure: BadPolicy, with a
+/// Compiles the policies for these places, joins them, and proves bytes = text. Failure: BadPolicy, with a
 /// witness.
-[[nodiscard]] tl::expected<Programs, Failure> compile_and_prove(const Policies& policies,
-                                                                std::uint64_t layout);
+[[nodiscard]] tl::expected<policy::Program, Failure> compile_and_prove(const Policies& policies,
+                                                                       const Places& places);
 
-/// An address like any layout has, to prove with before there is a listener.
-inline constexpr std::uint64_t sample_layout = 0x5555'5540'0000;
+/// Like any listener's, to prove with before there is one.
+[[nodiscard]] Places sample_places();
 
 } // namespace cloister::supervisor

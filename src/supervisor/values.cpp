@@ -122,10 +122,8 @@ Verdict read_max_connections(const std::string& text, unsigned& into) {
     const bool too_large = count ? *count > max_max_connections
                                  : text.size() > 3 && text.find_first_not_of("0123456789") == text.npos;
     if (too_large) {
-        return usage(fmt::format(
-            "more than {} is refused: each cell loads its own filter, and on Linux 6.18 thousands "
-            "of such processes that end at once can wedge seccomp for the whole host; give 1 to {}",
-            max_max_connections, max_max_connections));
+        return usage(
+            fmt::format("more connections than any machine carries; give 1 to {}", max_max_connections));
     }
     if (!count || *count == 0) {
         return usage(fmt::format("not a number of connections; give 1 to {}", max_max_connections));

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "policy/compile.h"
-#include "policy/evaluate.h"
+#include "policy/join.h"
 #include "sys/raw.h"
 
 #include <array>
@@ -15,10 +14,11 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/// Calls made for real, each in a process of its own that has a deadline, under the filters of production.
+/// Calls made for real, each in a process of its own that has a deadline, under the filter of production.
 namespace cloister::live {
 
 struct Attempt {
@@ -35,40 +35,78 @@ struct Outcome {
     [[nodiscard]] bool exited() const { return WIFEXITED(status); }
 };
 
-/// `ia32`: by int $0x80, the system call instruction of 32-bit programs.
-inline long make(const Attempt& attempt, bool ia32) {
+/// Where a call is made from: stands for the instruction that the listener and its cells have for it.
+enum class Site { gate, door, ladder, elsewhere, ia32 };
+
+extern "C" {
+[[gnu::visibility("hidden")]] extern const std::uint8_t site_gate[], site_door[], site_ladder[],
+    site_elsewhere[], site_ia32[];
+}
+// int $0x80 is the system call instruction of 32-bit programs.
+asm(R"(
+    .pushsection .text
+site_gate: .globl site_gate
+    syscall
+    ret
+site_door: .globl site_door
+    syscall
+    ret
+site_ladder: .globl site_ladder
+    syscall
+    ret
+site_elsewhere: .globl site_elsewhere
+    syscall
+    ret
+site_ia32: .globl site_ia32
+    int $0x80
+    ret
+    .popsection
+)");
+
+inline const std::uint8_t* instruction_of(Site site) {
+    const std::uint8_t* const sites[] = {site_gate, site_door, site_ladder, site_elsewhere, site_ia32};
+    return sites[static_cast<std::size_t>(site)];
+}
+inline std::uint64_t return_address(Site site) {
+    constexpr std::uint64_t instruction_size = 2;
+    return reinterpret_cast<std::uint64_t>(instruction_of(site)) + instruction_size;
+}
+
+inline long make(const Attempt& attempt, Site site) {
     const auto argument = [&](std::size_t i) { return static_cast<long>(attempt.arguments[i]); };
-    if (ia32) {
-        long result = attempt.number;
-        asm volatile("int $0x80"
-                     : "+a"(result)
-                     : "b"(0L), "c"(0L), "d"(0L), "S"(0L), "D"(0L)
-                     : "memory", "r8", "r9", "r10", "r11");
-        return result;
-    }
-    return sys::raw(attempt.number, argument(0), argument(1), argument(2), argument(3), argument(4),
-                    argument(5));
+    register long r10 asm("r10") = argument(3);
+    register long r8 asm("r8") = argument(4);
+    register long r9 asm("r9") = argument(5);
+    long result = attempt.number;
+    asm volatile("lea -128(%%rsp), %%rsp\n call *%[at]\n lea 128(%%rsp), %%rsp"
+                 : "+a"(result), "+r"(r10), "+r"(r8), "+r"(r9)
+                 : [at] "b"(instruction_of(site)), "D"(argument(0)), "S"(argument(1)), "d"(argument(2))
+                 : "rcx", "r11", "memory");
+    return result;
 }
 
 /// Forks; the child has a connection at descriptor 0 whose client is done, `prepare`s itself, makes the call
 /// and leaves with 0 if it comes back.
 template <typename Prepare>
-Outcome in_child(const Attempt& attempt, bool ia32, Prepare prepare) {
-    constexpr unsigned deadline_s = 5;
+Outcome in_child(const Attempt& attempt, Site site, Prepare prepare) {
+    constexpr time_t deadline_s = 5;
+    constexpr suseconds_t short_deadline_us = 50'000;
     const pid_t pid = fork();
     if (pid < 0) {
         throw std::runtime_error{"fork"};
     }
     if (pid == 0) {
         int ends[2];
-        alarm(deadline_s); // SIGALRM by default ends it
+        // SIGALRM by default ends it. ppoll without a descriptor and a timeout waits for that.
+        const itimerval deadline{{}, {attempt.number == SYS_ppoll ? 0 : deadline_s, short_deadline_us}};
+        (void)setitimer(ITIMER_REAL, &deadline, nullptr);
         if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0 || dup2(ends[0], 0) != 0 ||
             shutdown(ends[1], SHUT_WR) != 0) {
             _exit(111);
         }
         prepare();
-        (void)make(attempt, ia32);
-        sys::raw(SYS_exit_group, 0);
+        (void)make(attempt, site);
+        sys::directly(SYS_exit_group, 0);
     }
     Outcome outcome{};
     if (waitpid(pid, &outcome.status, 0) != pid) {
@@ -85,8 +123,9 @@ inline void install(const policy::Program& program) {
     }
 }
 
-inline seccomp_data as_data(const Attempt& attempt) {
+inline seccomp_data as_data(const Attempt& attempt, Site site) {
     seccomp_data data{};
+    data.instruction_pointer = return_address(site);
     data.nr = static_cast<int>(attempt.number);
     data.arch = policy::audit_arch(policy::Abi::x86_64);
     for (std::size_t i = 0; i < attempt.arguments.size(); ++i) {

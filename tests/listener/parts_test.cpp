@@ -67,7 +67,7 @@ TEST(Ends, HaveTheirDocumentedReasons) {
         {exited(Exit::CpuLimit), false, "setup-cpu-limit"},
         {exited(Exit::Lifetime), false, "setup-lifetime"},
         {exited(Exit::Capabilities), false, "setup-capabilities"},
-        {exited(Exit::Filter), false, "setup-filter"},
+        {exited(Exit::Ladder), false, "setup-ladder"},
         {exited(Exit::Unconfined), false, "unconfined"},
         {14 << 8, false, "unknown"},
         {255 << 8, true, "unknown"},

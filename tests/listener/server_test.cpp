@@ -273,7 +273,7 @@ TEST(Listener, LogsACanaryThatFailed) {
     ListenerWorld world;
     world.then([&] { world.announce_canary(40000); });
     world.then([&] { world.connect(); });
-    world.then([&] { world.end_cell(1000, exited(cell::Exit::Filter)); });
+    world.then([&] { world.end_cell(1000, exited(cell::Exit::Ladder)); });
     EXPECT_EQ(world.serve(), left_in_order);
     EXPECT_EQ(world.records("connection").size(), 1U);
 }
@@ -282,11 +282,11 @@ TEST(Listener, DiesWhenCellsCannotBeConfined) {
     ListenerWorld world;
     for (int i = 0; i < 40; ++i) {
         world.then([&] { world.connect(); });
-        world.then([&] { world.end_cell(world.born().back(), exited(cell::Exit::Filter)); });
+        world.then([&] { world.end_cell(world.born().back(), exited(cell::Exit::Ladder)); });
     }
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
     EXPECT_EQ(world.born().size(), 32U);
-    EXPECT_NE(world.log().find("setup-filter"), std::string::npos);
+    EXPECT_NE(world.log().find("setup-ladder"), std::string::npos);
 }
 
 TEST(Listener, CarriesOnWhenOnlySomeCellsCannotBeConfined) {

@@ -210,11 +210,13 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"Fork", SYS_clone, -1, 0, EAGAIN, 71, "fork"},
         Fault{"DescriptorsOfTheListener", SYS_close_range, 0, plan_first_closed, EPERM, 71, "close_range"},
         Fault{"Filter", SYS_seccomp, 0, SECCOMP_SET_MODE_FILTER, EPERM, 77, "seccomp filter.*must allow"},
-        Fault{"FilterFaked", SYS_seccomp, 0, SECCOMP_SET_MODE_FILTER, faked, 70, "SIGSYS.*unconfined"},
+        Fault{"FilterFaked", SYS_seccomp, 0, SECCOMP_SET_MODE_FILTER, faked, 70, "signal 31.*unconfined"},
         Fault{"DescriptorsOfACell", SYS_close_range, 0, 1, EPERM, 70, "setup-descriptors"},
         Fault{"ParentOfACell", SYS_getppid, -1, 0, EPERM, 70, "setup-orphan"},
         Fault{"CpuLimitOfACell", SYS_prlimit64, 1, RLIMIT_CPU, EPERM, 70, "setup-cpu-limit"},
         Fault{"LifetimeOfACell", SYS_setitimer, -1, 0, EINVAL, 70, "setup-lifetime"},
+        Fault{"LadderOfACell", SYS_munmap, 1, 4096, EINVAL, 70, "setup-ladder"},
+        Fault{"LadderOfACellFaked", SYS_munmap, 1, 4096, faked, 70, "jumped to the ladder.*unconfined"},
         Fault{"Accept", SYS_accept4, -1, 0, EBADF, 71, "cannot accept"}),
     [](const auto& instance) { return instance.param.name; });
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -12,6 +11,7 @@ namespace cloister::scripted {
 namespace {
 
 constexpr pid_t listener_pid = 4711;
+std::uint8_t ladder_page[cell::page_size]; // stands for the page that ends with the ladder
 
 long address(const void* pointer) {
     return reinterpret_cast<long>(pointer);
@@ -26,7 +26,7 @@ constexpr Step steps[] = {
     {SYS_close_range, cell::Exit::Descriptors}, {SYS_prctl, cell::Exit::DeathSignal},
     {SYS_getppid, cell::Exit::Orphan},          {SYS_prlimit64, cell::Exit::CpuLimit},
     {SYS_setitimer, cell::Exit::Lifetime},      {SYS_capset, cell::Exit::Capabilities},
-    {SYS_seccomp, cell::Exit::Filter},
+    {SYS_munmap, cell::Exit::Ladder},
 };
 
 } // namespace
@@ -34,7 +34,7 @@ constexpr Step steps[] = {
 ConnectionKernel::ConnectionKernel(Script& script)
     : script_{script}, layout_{std::make_unique<cell::Layout>()} {
     layout_->orders.listener = listener_pid;
-    layout_->orders.filter_length = 3;
+    layout_->orders.instructions = {nullptr, nullptr, &ladder_page[cell::page_size - 2]};
 }
 
 cell::Exit ConnectionKernel::live(cell::Duty duty) {
@@ -58,6 +58,7 @@ void ConnectionKernel::expect(bool holds, const char* what) const {
 long ConnectionKernel::answer(const Call& call) {
     calls_.push_back(call.number);
     const auto& a = call.arguments;
+    expect(next_ == Next::Birth || call.way == sys::Way::Direct, "not directly: the ladder is gone");
     if (call.number == SYS_exit_group) {
         expect(next_ == Next::Exit, "left too early");
         expect(a[0] == static_cast<long>(end_), "left with another code than is documented");
@@ -89,13 +90,14 @@ long ConnectionKernel::birth(const Call& call) {
     const auto& a = call.arguments;
     const cell::Orders& orders = layout_->orders;
     if (birth_step_ == std::size(steps)) { // a violator, confined
-        expect(duty_ == cell::Duty::Violate && call.number == SYS_getppid, "not the violation");
+        expect(duty_ == cell::Duty::Call && call.number == SYS_getppid && call.way == sys::Way::Direct,
+               "not the violation");
         must_exit(cell::Exit::Unconfined);
         return listener_pid;
     }
     const Step& step = steps[birth_step_++];
     expect(call.number == step.number, "a step of birth is missing, or out of order");
-    const auto sock_filters = [&] { return reinterpret_cast<const sock_fprog*>(a[2]); };
+    expect(call.way == sys::Way::Ladder, "a step of birth that is not the ladder's");
     switch (call.number) {
     case SYS_close_range:
         expect(a[0] == 1 && a[1] == 0xffffffff && a[2] == 0, "not all descriptors but the connection");
@@ -115,10 +117,9 @@ long ConnectionKernel::birth(const Call& call) {
         expect(a[0] == address(&orders.capability_header) && a[1] == address(orders.capabilities),
                "not all capabilities");
         break;
-    case SYS_seccomp:
-        expect(a[0] == SECCOMP_SET_MODE_FILTER && a[1] == 0 && sock_filters()->filter == orders.filter &&
-                   sock_filters()->len == orders.filter_length,
-               "not the filter");
+    case SYS_munmap:
+        expect(a[0] == address(ladder_page) && a[1] == static_cast<long>(cell::page_size),
+               "not the ladder's page");
         break;
     default:
         break;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "sys/raw.h"
+
 #include <array>
 
 /// The scripted twin of the kernel: the same sources as in the daemon, every system call answered by a test.
@@ -9,6 +11,7 @@ namespace cloister::scripted {
 struct Call {
     long number;
     std::array<long, 6> arguments;
+    sys::Way way; ///< whose instruction makes it
 };
 
 /// Thrown by a kernel at exit_group: the process under test has ended.
@@ -25,7 +28,7 @@ class Kernel {
     virtual long answer(const Call& call) = 0;
 };
 
-/// While it lives, `kernel` answers every call of sys::raw. Not nested.
+/// While it lives, `kernel` answers every system call of the sources under test. Not nested.
 class Running {
   public:
     explicit Running(Kernel& kernel);

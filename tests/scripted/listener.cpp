@@ -27,13 +27,15 @@ T* pointer(long address) {
 
 ListenerWorld::ListenerWorld(unsigned max_connections, std::uint16_t family)
     : layout_{std::make_unique<cell::Layout>()},
-      policy_{policy::load(CLOISTER_POLICIES "/listener.policy").value()} {
+      gate_{policy::load(CLOISTER_POLICIES "/listener.policy").value()},
+      door_{policy::load(CLOISTER_POLICIES "/door.policy").value()} {
     plan_.max_connections = max_connections;
     plan_.listener_count = 1;
     plan_.listeners[0].family = family;
     std::strcpy(plan_.listeners[0].name, "the-listener");
     bindings_ = {
-        {"buffer", reinterpret_cast<std::uint64_t>(layout_->arena.buffer)},
+        {"gate_return", 1}, // where a call comes from is known here by its way
+        {"door_return", 2},
         {"stack", reinterpret_cast<std::uint64_t>(layout_->arena.stack + sizeof layout_->arena.stack)}};
 }
 
@@ -102,9 +104,13 @@ void ListenerWorld::expect_allowed(const Call& call) const {
     for (std::size_t i = 0; i < call.arguments.size(); ++i) {
         data.args[i] = static_cast<std::uint64_t>(call.arguments[i]);
     }
-    if (policy::evaluate(policy_, policy::native_arch, bindings_, data).action.kind !=
-        policy::Action::Kind::allow) {
-        throw Broken{"policy/listener.policy does not allow call " + std::to_string(call.number)};
+    const bool at_door = call.way == sys::Way::Door;
+    data.instruction_pointer = bindings_.at(at_door ? "door_return" : "gate_return");
+    const auto& policy = at_door ? door_ : gate_;
+    if ((call.way != sys::Way::Gate && !at_door) ||
+        policy::evaluate(policy, policy::native_arch, bindings_, data).action.kind !=
+            policy::Action::Kind::allow) {
+        throw Broken{policy.file + " does not allow call " + std::to_string(call.number)};
     }
 }
 
@@ -307,5 +313,6 @@ long ListenerWorld::read(const Call& call) {
 // In the daemon this is the birth of a cell (src/cell/cell.cpp); here only its system call is made.
 extern "C" long cloister::cell::cloister_clone_cell(const Layout*, const void* stack_top, unsigned long flags,
                                                     Duty) {
-    return sys::raw(SYS_clone, static_cast<long>(flags), sys::address(stack_top));
+    return sys::answer(sys::Way::Door, SYS_clone, static_cast<long>(flags), sys::address(stack_top), 0, 0, 0,
+                       0);
 }

@@ -19,7 +19,7 @@ namespace cloister::scripted {
 
 /// The listener's kernel, and the world around it. A test says what happens while the listener waits, one
 /// thing at a time; after the last one the supervisor orders the end. Every call is held against
-/// policy/listener.policy: one that the filter would not allow throws Broken.
+/// policy/listener.policy, or policy/door.policy: one that the filter would not allow throws Broken.
 class ListenerWorld final : public Kernel {
   public:
     struct Broken {
@@ -75,7 +75,8 @@ class ListenerWorld final : public Kernel {
   private:
     plan::Plan plan_{};
     std::unique_ptr<cell::Layout> layout_;
-    policy::Policy policy_;
+    policy::Policy gate_;
+    policy::Policy door_;
     policy::Bindings bindings_;
     std::deque<std::function<void()>> happenings_;
     std::deque<long> accept_errors_;

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+#include "listener/ends.h"
+#include "listener/server.h"
+#include "sys/calls.h"
+#include "sys/die.h"
+
+#include <csignal>
+#include <sys/wait.h>
+
+namespace cloister::listener {
+namespace {
+
+struct Violation {
+    cell::Duty duty;
+    const char* what;
+    int signal;
+};
+constexpr Violation violations[] = {
+    {cell::Duty::Call, "made a call that its policy forbids", SIGSYS},
+    {cell::Duty::JumpToLadder, "jumped to the ladder, which it has unmapped,", SIGSEGV},
+    {cell::Duty::JumpToDoor, "jumped to the door, which it must not have,", SIGSEGV},
+    {cell::Duty::JumpToGate, "jumped to the gate, which it must not have,", SIGSEGV},
+};
+
+void expect_to_die(const cell::Layout* layout, const Violation& violation) {
+    const void* const stack_top = layout->arena.stack + sizeof layout->arena.stack;
+    const auto pid =
+        static_cast<pid_t>(cell::cloister_clone_cell(layout, stack_top, cell::clone_flags, violation.duty));
+    if (pid < 0) {
+        die(ExitCode::SystemCall, "cannot fork a cell: clone: %s", error_text(pid));
+    }
+    const std::uint64_t exit_signal = std::uint64_t{1} << (cell::exit_signal - 1);
+    const timespec deadline{10, 0};
+    siginfo_t info{};
+    int status = 0;
+    rusage usage{};
+    (void)sys::sigtimedwait(&exit_signal, &info, &deadline); // a hint: wait4 decides
+    const long reaped = sys::wait4(pid, &status, WNOHANG | __WALL, &usage);
+    if (reaped != pid) {
+        sys::tgkill(pid, pid, SIGKILL);
+        die(ExitCode::SelfTest,
+            "a cell that %s should have died of signal %d; process %d still lives after 10 s", violation.what,
+            violation.signal, pid);
+    }
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != violation.signal) {
+        die(ExitCode::SelfTest, "a cell that %s should have died of signal %d; it %s %d (%s)", violation.what,
+            violation.signal, WIFEXITED(status) ? "exited with" : "died of signal",
+            WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status), end_of(status, false).reason.data());
+    }
+}
+
+} // namespace
+
+void expect_violators_to_die(const cell::Layout* layout) {
+    for (const Violation& violation : violations) {
+        expect_to_die(layout, violation);
+    }
+}
+
+} // namespace cloister::listener
