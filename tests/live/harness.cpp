@@ -112,7 +112,7 @@ Outcome run_cloisterd(std::vector<std::string> options) {
 
 Daemon::Daemon(Setup setup) {
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
-    std::vector<std::string> words{program_path("cloisterd")};
+    std::vector<std::string> words{program_path(setup.program)};
     for (const std::string& word : user_options()) {
         words.push_back(word);
     }

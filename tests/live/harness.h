@@ -19,6 +19,7 @@ using Json = nlohmann::json;
 
 /// How a daemon is started.
 struct Setup {
+    std::string program = "cloisterd"; ///< of the build, from where the test lies
     std::vector<std::string> listen{"127.0.0.1:0"};
     std::vector<std::string> options{}; ///< further ones
     std::vector<int> passed{};          ///< listening sockets, LISTEN_FDS; then no --listen unless given

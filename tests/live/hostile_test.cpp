@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+// What an attacker can do who runs any code in a cell once it is born (tests/hostile), and what not.
+#include "client.h"
+#include "harness.h"
+#include "hostile/monitor.h"
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+namespace cloister::live {
+namespace {
+
+using hostile::Deed;
+using hostile::Order;
+
+constexpr std::uint64_t page = 4096;
+
+Setup hostile_setup(std::vector<std::string> options = {}) {
+    options.insert(options.begin(), "--policy-dir=" CLOISTER_POLICY_SOURCE);
+    return {.program = "../tests/hostile/bin/cloisterd", .options = std::move(options)};
+}
+
+/// A cell in the attacker's hands.
+class Taken {
+  public:
+    explicit Taken(const Daemon& daemon) : daemon_{daemon}, client_{daemon.address()} {}
+
+    void order(Deed deed, std::vector<std::uint64_t> arguments = {}, std::uint64_t target = 0) const {
+        Order order{hostile::magic, deed, {}, target};
+        std::copy(arguments.begin(), arguments.end(), order.arguments);
+        std::string bytes(sizeof order, '\0');
+        std::memcpy(bytes.data(), &order, sizeof order);
+        client_.send(bytes);
+    }
+    /// What the deed gives, if the cell survives it.
+    [[nodiscard]] std::uint64_t does(Deed deed, std::vector<std::uint64_t> arguments = {},
+                                     std::uint64_t target = 0) const {
+        order(deed, std::move(arguments), target);
+        const std::string bytes = client_.receive(sizeof(hostile::Reply));
+        hostile::Reply reply = 0;
+        std::memcpy(&reply, bytes.data(), sizeof reply);
+        return reply;
+    }
+    /// The log's account of its end.
+    [[nodiscard]] Json end() const { return daemon_.end_of(client_.name()); }
+    [[nodiscard]] const Client& client() const { return client_; }
+
+    [[nodiscard]] std::uint64_t layout() const { return does(Deed::Where); }
+    [[nodiscard]] std::uint64_t ladder_page() const { return does(Deed::Ladder) + 2 - page; }
+
+  private:
+    const Daemon& daemon_;
+    Client client_;
+};
+
+class HostileCell : public testing::Test {
+  protected:
+    Daemon daemon_{hostile_setup()};
+
+    void expect_death(Deed deed, const std::vector<std::uint64_t>& arguments, int signal,
+                      std::uint64_t target = 0) const {
+        const Taken cell{daemon_};
+        cell.order(deed, arguments, target);
+        const Json end = cell.end();
+        EXPECT_EQ(end.at("signal"), signal) << end;
+        EXPECT_EQ(end.at("reason"), signal == SIGSYS ? "violation" : "crashed") << end;
+    }
+};
+
+TEST_F(HostileCell, ControlReadsAndWritesItsOwnBufferAndStack) {
+    const Taken cell{daemon_};
+    const std::uint64_t buffer = cell.layout() + page + page + 512;
+    EXPECT_EQ(cell.does(Deed::Poke, {buffer + 4096, 4711}), 0U);
+    EXPECT_EQ(cell.does(Deed::Peek, {buffer + 4096}), 4711U);
+    EXPECT_TRUE(cell.client().echoes("it serves as well"));
+}
+
+TEST_F(HostileCell, HasNoGateNoDoorAndNoLadder) {
+    const std::uint64_t ladder = Taken{daemon_}.ladder_page();
+    const std::uint64_t pages[] = {ladder - 2 * page, ladder - page, ladder};
+    for (const std::uint64_t start : pages) {
+        expect_death(Deed::Peek, {start}, SIGSEGV);
+        expect_death(Deed::Peek, {start + page - 8}, SIGSEGV);
+    }
+    const std::uint64_t instructions[] = {ladder - 2 * page, ladder - 2, ladder + page - 2};
+    for (const std::uint64_t instruction : instructions) {
+        expect_death(Deed::Jump, {SYS_getppid}, SIGSEGV, instruction);
+        expect_death(Deed::Jump, {SYS_mmap, 0, page, 7, 0x22, ~0ULL, 0}, SIGSEGV, instruction);
+    }
+}
+
+TEST_F(HostileCell, CannotBringThemBack) {
+    const std::uint64_t ladder = Taken{daemon_}.ladder_page();
+    for (const std::uint64_t where : {ladder - 2 * page, ladder - page, ladder}) {
+        expect_death(Deed::Call, {SYS_mmap, where, page, 7, 0x32, ~0ULL, 0}, SIGSYS);
+        expect_death(Deed::Call, {SYS_mremap, ladder + page, page, page, 3, where}, SIGSYS);
+    }
+    expect_death(Deed::Call, {SYS_munmap, ladder + page, page}, SIGSYS);
+    expect_death(Deed::Call, {SYS_mprotect, ladder + page, page, 7}, SIGSYS);
+    expect_death(Deed::Call, {SYS_brk, 0}, SIGSYS);
+}
+
+TEST_F(HostileCell, CannotWriteItsCodeOrItsOrders) {
+    const Taken cell{daemon_};
+    const std::uint64_t layout = cell.layout();
+    const std::uint64_t code = cell.ladder_page() + page;
+    expect_death(Deed::Poke, {code + 8, 0}, SIGSEGV);
+    expect_death(Deed::Poke, {layout + 64, 0}, SIGSEGV);
+}
+
+/// Wherever it jumps to in its own code, aligned or not, no instruction makes a call that is not its own.
+TEST(HostileCells, FindNoOtherSystemCallInTheirCode) {
+    const Daemon daemon{hostile_setup({"--lifetime=500ms"})}; // some places loop for ever
+    const std::uint64_t code = Taken{daemon}.ladder_page() + page;
+    const auto parent = static_cast<std::uint64_t>(daemon.listener());
+    std::string written(page, '\0');
+    for (std::uint64_t offset = 0; offset < page; offset += sizeof(std::uint64_t)) {
+        const Taken reader{daemon};
+        const std::uint64_t bytes = reader.does(Deed::Peek, {code + offset});
+        std::memcpy(&written[offset], &bytes, sizeof bytes);
+    }
+    const std::size_t used = written.find_last_not_of('\xcc') + 1;
+    ASSERT_GT(used, 200U);
+    for (std::uint64_t offset = 0; offset < used; ++offset) {
+        const Taken cell{daemon};
+        cell.order(Deed::Jump, {SYS_getppid}, code + offset);
+        cell.client().half_close();
+        std::string reply;
+        try {
+            reply = cell.client().receive_to_end(5s);
+        } catch (const std::exception&) { // a reset: it died with something unread
+        }
+        EXPECT_EQ(reply.find(std::string{reinterpret_cast<const char*>(&parent), sizeof parent}),
+                  std::string::npos)
+            << "offset " << offset;
+    }
+}
+
+TEST_F(HostileCell, HasNothingOfTheListenersMemory) {
+    if (!am_root()) {
+        GTEST_SKIP() << "only root may see where the listener's memory lies";
+    }
+    unsigned tried = 0;
+    const std::uint64_t layout = Taken{daemon_}.layout();
+    const std::uint64_t code = Taken{daemon_}.ladder_page() + page;
+    for (const Mapping& mapping : mappings_of(daemon_.listener())) {
+        const bool kept =
+            mapping.start == layout || mapping.start == layout + page || mapping.start == code - page;
+        if (!kept && mapping.name != "[vsyscall]") {
+            expect_death(Deed::Peek, {mapping.start}, SIGSEGV);
+            ++tried;
+        }
+    }
+    EXPECT_GT(tried, 10U);
+}
+
+TEST_F(HostileCell, ReachesNoOtherProcess) {
+    const Client other{daemon_.address()};
+    ASSERT_TRUE(other.echoes("before"));
+    const auto sibling = static_cast<std::uint64_t>(daemon_.cells().front());
+    const auto listener = static_cast<std::uint64_t>(daemon_.listener());
+    const auto supervisor = static_cast<std::uint64_t>(daemon_.pid());
+    for (const std::uint64_t pid : {sibling, listener, supervisor}) {
+        expect_death(Deed::Call, {SYS_kill, pid, SIGKILL}, SIGSYS);
+        expect_death(Deed::Call, {SYS_tgkill, pid, pid, SIGKILL}, SIGSYS);
+        expect_death(Deed::Call, {SYS_ptrace, 16, pid}, SIGSYS);
+        expect_death(Deed::Call, {SYS_process_vm_readv, pid}, SIGSYS);
+        expect_death(Deed::Call, {SYS_pidfd_open, pid}, SIGSYS);
+        expect_death(Deed::Call, {SYS_prlimit64, pid, 0, 0, 0}, SIGSYS);
+    }
+    EXPECT_TRUE(other.echoes("after"));
+}
+
+TEST_F(HostileCell, GetsNoProcessNoFileNoSocketNoPrivilege) {
+    for (const long number :
+         {SYS_clone,       SYS_fork,         SYS_vfork,        SYS_clone3,         SYS_execve,
+          SYS_execveat,    SYS_open,         SYS_openat,       SYS_openat2,        SYS_socket,
+          SYS_connect,     SYS_accept4,      SYS_recvmsg,      SYS_read,           SYS_write,
+          SYS_dup,         SYS_setuid,       SYS_capset,       SYS_prctl,          SYS_seccomp,
+          SYS_unshare,     SYS_setns,        SYS_bpf,          SYS_io_uring_setup, SYS_perf_event_open,
+          SYS_userfaultfd, SYS_rt_sigaction, SYS_rt_sigreturn, SYS_setitimer,      SYS_mount,
+          SYS_chdir,       SYS_getpid}) {
+        expect_death(Deed::Call, {static_cast<std::uint64_t>(number)}, SIGSYS);
+    }
+}
+
+TEST_F(HostileCell, ReachesNoOtherDescriptorAndNoOtherBuffer) {
+    const Taken cell{daemon_};
+    const std::uint64_t buffer = cell.layout() + page + page + 512;
+    for (const std::uint64_t fd : {1ULL, 2ULL, 3ULL, 4ULL, 68ULL, ~0ULL}) {
+        expect_death(Deed::Call, {SYS_recvfrom, fd, buffer, 8, 0, 0, 0}, SIGSYS);
+        expect_death(Deed::Call, {SYS_sendto, fd, buffer, 8, MSG_NOSIGNAL, 0, 0}, SIGSYS);
+        expect_death(Deed::Call, {SYS_close, fd}, SIGSYS);
+    }
+    expect_death(Deed::Call, {SYS_recvfrom, 0, buffer + 1, 8, 0, 0, 0}, SIGSYS);
+    expect_death(Deed::Call, {SYS_recvfrom, 0, buffer, 65537, 0, 0, 0}, SIGSYS);
+    expect_death(Deed::Call, {SYS_sendto, 0, cell.layout(), 8, MSG_NOSIGNAL, 0, 0}, SIGSYS);
+}
+
+TEST_F(HostileCell, MayClaimAnyOfSixteenExitCodesAndNoOther) {
+    for (std::uint64_t code = 0; code <= 5; ++code) { // from 6 on they tell of births that failed
+        const Taken cell{daemon_};
+        cell.order(Deed::Call, {SYS_exit_group, code});
+        EXPECT_EQ(cell.end().at("exit"), code);
+    }
+    expect_death(Deed::Call, {SYS_exit_group, 16}, SIGSYS);
+}
+
+TEST(HostileCells, UseCpuUpToTheirLimit) {
+    const Daemon daemon{hostile_setup({"--cpu-limit=1s"})};
+    const Taken cell{daemon};
+    cell.order(Deed::Spin);
+    EXPECT_TRUE(Client{daemon.address()}.echoes("others are served"));
+    EXPECT_EQ(daemon.end_of(cell.client().name(), 30s).at("reason"), "cpu");
+}
+
+TEST(HostileCells, LiveUpToTheirLifetime) {
+    const Daemon daemon{hostile_setup({"--lifetime=1s"})};
+    const Taken cell{daemon};
+    cell.order(Deed::Spin);
+    EXPECT_EQ(daemon.end_of(cell.client().name(), 30s).at("reason"), "lifetime");
+}
+
+} // namespace
+} // namespace cloister::live
