@@ -27,6 +27,11 @@ struct Loaded {
                                                                   const std::vector<std::string>& others);
 [[nodiscard]] tl::expected<void, policy::Error> check(const Loaded& loaded);
 
+[[nodiscard]] bool is_directory(const std::string& file);
+/// The *.policy files of a directory, in the order of their names; none is an error.
+[[nodiscard]] tl::expected<std::vector<std::string>, policy::Error>
+policy_files(const std::string& directory);
+
 /// A raw array of sock_filter.
 [[nodiscard]] tl::expected<policy::Program, policy::Error> load_program(const std::string& file);
 [[nodiscard]] std::string bytes_of(const policy::Program& program);

@@ -10,7 +10,10 @@ namespace {
 using namespace cloister;
 
 void add_file(CLI::App& command, tool::Question& question) {
-    command.add_option("FILE", question.file, "a policy file")->required();
+    command
+        .add_option("FILE", question.file,
+                    "a policy file, or a directory: its *.policy files, joined into one filter")
+        ->required();
 }
 
 void add_json(CLI::App& command, bool& json) {
@@ -42,7 +45,7 @@ int run(int argc, char** argv) {
 
     auto& check = *policy.add_subcommand(
         "check", "parse, prove the tests, prove that it is within the policy it is under");
-    check.add_option("FILE", files, "policy files")->required();
+    check.add_option("FILE", files, "policy files, or directories of such as are one filter")->required();
     add_json(check, json);
     check.callback([&] { code = tool::policy_check(files, json); });
 
@@ -75,6 +78,8 @@ int run(int argc, char** argv) {
         "ask", "what becomes of a call, such as 'sendto fd=0 flags=0'; exit 1 unless allowed");
     add_file(ask, question);
     ask.add_option("CALL", extra, "the call; arguments left out stand for all values")->required();
+    ask.add_option("--at", question.at,
+                   "of a directory: where the call comes from, such as gate_return or elsewhere");
     add_target(ask, question, true);
     ask.callback([&] { code = tool::policy_ask(question, extra); });
 

@@ -5,95 +5,62 @@
 #include "policy/evaluate.h"
 #include "policy/prove.h"
 #include "policy/sha256.h"
+#include "tool/answer.h"
 #include "tool/bpf_listing.h"
 #include "tool/files.h"
+#include "tool/joined_commands.h"
 #include "tool/policy_report.h"
 
 #include <algorithm>
-#include <charconv>
 #include <fmt/format.h>
 
 namespace cloister::tool {
-namespace {
-
 using nlohmann::json;
 
-/// Thrown to end a subcommand; what to say has been said.
-struct Exit {
-    int code;
-};
+namespace {
 
-[[noreturn]] void usage(const std::string& what) {
-    fmt::print(stderr, "cloister policy: {}\n", what);
-    throw Exit{static_cast<int>(ExitCode::Usage)};
+// Adds what is said of that file to the answers. Gives the exit code.
+int check_file(const std::string& file, const std::vector<std::string>& others, json& answers, bool silent) {
+    const auto loaded = load_with_under(file, others);
+    const auto checked = loaded ? check(*loaded) : tl::unexpected{loaded.error()};
+    if (!checked) {
+        answers.push_back({{"file", file}, {"ok", false}, {"error", as_json(checked.error())}});
+        return static_cast<int>(report(checked.error()));
+    }
+    const auto& policy = loaded->policy;
+    json warned = json::array();
+    for (const auto& warning : policy::warnings(policy)) {
+        fmt::print(stderr, "{}\n", warning.text("warning"));
+        warned.push_back(as_json(warning));
+    }
+    answers.push_back({{"file", file},
+                       {"ok", true},
+                       {"name", policy.name},
+                       {"version", policy.version},
+                       {"sha256", policy.sha256},
+                       {"under", policy.under},
+                       {"at", policy.at_name()},
+                       {"tests", policy.tests.size()},
+                       {"warnings", warned}});
+    if (!silent) {
+        fmt::print("{}: {} {}: {} rules, {} tests proved{}\n", file, policy.name, policy.version,
+                   policy.rules.size(), policy.tests.size(),
+                   policy.under.empty() ? "" : fmt::format(", no wider than {}", policy.under));
+    }
+    return 0;
 }
 
-template <class T>
-T or_exit(tl::expected<T, policy::Error> result, bool as_json_too) {
-    if (!result) {
-        if (as_json_too) {
-            fmt::print("{}\n", json{{"error", as_json(result.error())}}.dump(2));
-        }
-        throw Exit{static_cast<int>(report(result.error()))};
+int check_directory(const std::string& directory, json& answers, bool silent) {
+    const auto files = policy_files(directory);
+    if (!files) {
+        answers.push_back({{"file", directory}, {"ok", false}, {"error", as_json(files.error())}});
+        return static_cast<int>(report(files.error()));
     }
-    if constexpr (!std::is_void_v<T>) {
-        return std::move(*result);
+    int worst = 0;
+    for (const auto& file : *files) {
+        worst = std::max(worst, check_file(file, *files, answers, silent));
     }
-}
-
-policy::Arch arch_for(const policy::Policy& policy, const std::string& wanted) {
-    const auto listed = [&](policy::Arch arch) {
-        return std::find(policy.archs.begin(), policy.archs.end(), arch) != policy.archs.end();
-    };
-    if (wanted.empty()) {
-        return listed(policy::native_arch) ? policy::native_arch : policy.archs.front();
-    }
-    const auto arch = policy::arch_named(wanted);
-    if (!arch || !listed(*arch)) {
-        usage(fmt::format("--arch {}: {} does not list it", wanted, policy.file));
-    }
-    return *arch;
-}
-
-// Every parameter gets a value: the one given, or one of its own that is said aloud.
-policy::Bindings bindings_for(const policy::Policy& policy, const std::vector<std::string>& given) {
-    policy::Bindings bindings;
-    for (const auto& text : given) {
-        const auto equals = std::min(text.find('='), text.size());
-        const auto name = text.substr(text.front() == '$' ? 1 : 0, equals - (text.front() == '$' ? 1 : 0));
-        const auto number = text.substr(std::min(equals + 1, text.size()));
-        const bool hex = number.rfind("0x", 0) == 0;
-        std::uint64_t value = 0;
-        const auto* end = number.data() + number.size();
-        const auto result = std::from_chars(number.data() + (hex ? 2 : 0), end, value, hex ? 16 : 10);
-        if (result.ec != std::errc{} || result.ptr != end || value == 0) {
-            usage(fmt::format("--bind {}: write NAME=ADDRESS, the address in decimal or 0x…, not 0", text));
-        }
-        if (std::none_of(policy.params.begin(), policy.params.end(),
-                         [&](const auto& p) { return p.name == name; })) {
-            usage(fmt::format("--bind {}: {} has no parameter ${}", text, policy.file, name));
-        }
-        if (!bindings.emplace(name, value).second) {
-            usage(fmt::format("--bind {}: ${} is bound twice", text, name));
-        }
-    }
-    std::uint64_t placeholder = 0x7f0000000000;
-    for (const auto& param : policy.params) {
-        if (bindings.emplace(param.name, placeholder).second) {
-            fmt::print(stderr, "note: ${} is not bound; 0x{:x} stands in for it\n", param.name, placeholder);
-        }
-        placeholder += 0x100000000;
-    }
-    return bindings;
-}
-
-template <class Body>
-int guarded(const Body& body) {
-    try {
-        return body();
-    } catch (const Exit& exit) {
-        return exit.code;
-    }
+    return worst != 0 ? worst : check_joined(directory, answers, silent);
 }
 
 } // namespace
@@ -102,33 +69,8 @@ int policy_check(const std::vector<std::string>& files, bool as_json_too) {
     int worst = 0;
     json answers = json::array();
     for (const auto& file : files) {
-        const auto loaded = load_with_under(file, files);
-        const auto checked = loaded ? check(*loaded) : tl::unexpected{loaded.error()};
-        if (!checked) {
-            const auto code = static_cast<int>(report(checked.error()));
-            worst = std::max(worst, code);
-            answers.push_back({{"file", file}, {"ok", false}, {"error", as_json(checked.error())}});
-            continue;
-        }
-        const auto& policy = loaded->policy;
-        json warned = json::array();
-        for (const auto& warning : policy::warnings(policy)) {
-            fmt::print(stderr, "{}\n", warning.text("warning"));
-            warned.push_back(as_json(warning));
-        }
-        answers.push_back({{"file", file},
-                           {"ok", true},
-                           {"name", policy.name},
-                           {"version", policy.version},
-                           {"sha256", policy.sha256},
-                           {"under", policy.under},
-                           {"tests", policy.tests.size()},
-                           {"warnings", warned}});
-        if (!as_json_too) {
-            fmt::print("{}: {} {}: {} rules, {} tests proved{}\n", file, policy.name, policy.version,
-                       policy.rules.size(), policy.tests.size(),
-                       policy.under.empty() ? "" : fmt::format(", no wider than {}", policy.under));
-        }
+        worst = std::max(worst, is_directory(file) ? check_directory(file, answers, as_json_too)
+                                                   : check_file(file, files, answers, as_json_too));
     }
     if (as_json_too) {
         fmt::print("{}\n", answers.dump(2));
@@ -138,10 +80,13 @@ int policy_check(const std::vector<std::string>& files, bool as_json_too) {
 
 int policy_prove(const Question& question, const std::string& bytes_file) {
     return guarded([&] {
+        if (is_directory(question.file)) {
+            return joined_prove(question, bytes_file);
+        }
         const auto loaded = or_exit(load_with_under(question.file, {}), question.json);
         or_exit(check(loaded), question.json);
-        const auto arch = arch_for(loaded.policy, question.arch);
-        const auto bindings = bindings_for(loaded.policy, question.bind);
+        const auto arch = arch_for({&loaded.policy}, question);
+        const auto bindings = bindings_for({&loaded.policy}, question);
         const auto program = or_exit(bytes_file.empty() ? policy::compile(loaded.policy, arch, bindings)
                                                         : load_program(bytes_file),
                                      question.json);
@@ -169,41 +114,25 @@ int policy_prove(const Question& question, const std::string& bytes_file) {
 
 int policy_bpf(const Question& question, Form form) {
     return guarded([&] {
+        if (is_directory(question.file)) {
+            return joined_bpf(question, form);
+        }
         const auto policy = or_exit(policy::load(question.file), question.json);
-        const auto arch = arch_for(policy, question.arch);
+        const auto arch = arch_for({&policy}, question);
         const auto program =
-            or_exit(policy::compile(policy, arch, bindings_for(policy, question.bind)), question.json);
-        const auto bytes = bytes_of(program);
-        std::string hex;
-        for (std::size_t i = 0; i < bytes.size(); ++i) {
-            hex += fmt::format("{:02x}", static_cast<unsigned char>(bytes[i]));
-            if (form == Form::hex && !question.json && i % sizeof(sock_filter) == sizeof(sock_filter) - 1) {
-                hex += '\n';
-            }
-        }
-        if (question.json) {
-            fmt::print("{}\n", json{{"arch", to_string(arch)},
-                                    {"instructions", program.size()},
-                                    {"sha256", policy.sha256},
-                                    {"program_sha256", policy::sha256_hex(bytes)},
-                                    {"bytes", hex}}
-                                   .dump(2));
-        } else if (form == Form::raw) {
-            if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size()) {
-                fmt::print(stderr, "cloister policy: cannot write the program\n");
-                return static_cast<int>(ExitCode::SystemCall);
-            }
-        } else {
-            fmt::print("{}", form == Form::hex ? hex : listing(program, arch));
-        }
-        return 0;
+            or_exit(policy::compile(policy, arch, bindings_for({&policy}, question)), question.json);
+        const json about = {{"sha256", policy.sha256}};
+        return print_program({program, {{&policy, 0, program.size()}}}, arch, question, form, about);
     });
 }
 
 int policy_show(const Question& question) {
     return guarded([&] {
+        if (is_directory(question.file)) {
+            return joined_show(question);
+        }
         const auto policy = or_exit(policy::load(question.file), question.json);
-        const auto arch = arch_for(policy, question.arch);
+        const auto arch = arch_for({&policy}, question);
         fmt::print("{}\n", question.json ? as_json(policy, arch).dump(2) : in_words(policy, arch));
         return 0;
     });
@@ -234,20 +163,34 @@ std::string because(const policy::Policy& policy, policy::Arch arch, const polic
     return text.empty() ? "no rule names this call: else\n" : text;
 }
 
+// The file's, or of a directory's that which speaks of the place.
+policy::Policy policy_asked(const Question& question) {
+    if (is_directory(question.file)) {
+        return joined_policy_at(question);
+    }
+    if (!question.at.empty()) {
+        usage(fmt::format("--at {}: {} is one policy; places are told apart where FILE is a directory",
+                          question.at, question.file));
+    }
+    return or_exit(policy::load(question.file), question.json);
+}
+
 } // namespace
 
 int policy_ask(const Question& question, const std::string& call) {
     return guarded([&] {
-        const auto policy = or_exit(policy::load(question.file), question.json);
+        const auto policy = policy_asked(question);
         const auto pattern = or_exit(policy::parse_pattern(policy, call), question.json);
-        auto arch = arch_for(policy, question.arch);
+        auto arch = arch_for({&policy}, question);
         if (question.arch.empty() && pattern.abi == policy::Abi::aarch64) {
-            arch = arch_for(policy, "aarch64");
+            auto asked = question;
+            asked.arch = "aarch64";
+            arch = arch_for({&policy}, asked);
         }
         if (!pattern.abi && !policy::number_of(policy::abi_of(arch), pattern.name)) {
             usage(fmt::format("{} has no call {}", to_string(arch), pattern.name));
         }
-        const auto bindings = bindings_for(policy, question.bind);
+        const auto bindings = bindings_for({&policy}, question);
         const auto found = or_exit(policy::examples(policy, pattern, arch, bindings), question.json);
         const bool allowed = found.allowed && !found.refused;
         const auto& decisive = allowed ? *found.allowed : *found.refused;

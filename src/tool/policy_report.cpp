@@ -81,6 +81,11 @@ std::string in_words(const policy::Policy& policy, policy::Arch arch) {
     if (!policy.under.empty()) {
         text += fmt::format("It stands on the policy {}: a call must pass both.\n", policy.under);
     }
+    text += policy.at
+                ? fmt::format("It speaks of calls from one instruction only, the one before ${} ({}).\n",
+                              policy.at_name(), policy.params.at(*policy.at).reason)
+                : "It speaks of calls from everywhere; joined with others, from everywhere but their "
+                  "places.\n";
     text += fmt::format(
         "Calls that are not listed, or not as listed, and every call of another ABI (i386, x32): {}. "
         "Such a call {}.\n",
@@ -127,9 +132,15 @@ nlohmann::json as_json(const policy::Policy& policy, policy::Arch arch) {
                          {"reason", rule.reason},
                          {"line", rule.where.line}});
     }
-    return {{"name", policy.name},     {"version", policy.version},   {"under", policy.under},
-            {"sha256", policy.sha256}, {"arch", to_string(arch)},     {"else", policy.otherwise.text()},
-            {"rules", rules},          {"tests", policy.tests.size()}};
+    return {{"name", policy.name},
+            {"version", policy.version},
+            {"under", policy.under},
+            {"at", policy.at_name()},
+            {"sha256", policy.sha256},
+            {"arch", to_string(arch)},
+            {"else", policy.otherwise.text()},
+            {"rules", rules},
+            {"tests", policy.tests.size()}};
 }
 
 nlohmann::json as_json(const policy::Error& error) {

@@ -14,6 +14,11 @@ namespace {
 
 const std::string connection = CLOISTER_POLICIES "/connection.policy";
 const std::string listener = CLOISTER_POLICIES "/listener.policy";
+const std::string together = CLOISTER_POLICIES;
+const std::string bind_all =
+    " --bind buffer=0x7f0000001000 --bind stack=0x7f0000009000 --bind gate_return=0x5500000017 "
+    "--bind door_return=0x550000005b --bind ladder=0x7f0000010000 "
+    "--bind ladder_return=0x7f0000010017";
 const std::string bind = " --bind buffer=0x7f0000001000";
 
 class PolicyTool : public testing::Test {
@@ -60,26 +65,65 @@ class PolicyTool : public testing::Test {
 
 TEST_F(PolicyTool, ChecksWhatIsShipped) {
     EXPECT_EQ(policy("check " + connection + " " + listener), 0) << err;
-    EXPECT_TRUE(says("connection 1: 5 rules, 15 tests proved, no wider than listener")) << out;
+    EXPECT_TRUE(says("connection 2: 5 rules, 12 tests proved\n")) << out;
 }
 
+TEST_F(PolicyTool, ChecksADirectoryAndThatItsPoliciesCanBeJoined) {
+    EXPECT_EQ(policy("check " + together), 0) << err;
+    EXPECT_TRUE(says("listener 2: 16 rules, 17 tests proved\n")) << out;
+    EXPECT_TRUE(says(together + ": one filter: birth at $ladder_return, door at $door_return, listener at "
+                                "$gate_return, connection elsewhere\n"))
+        << out;
+    EXPECT_EQ(policy("check --json " + together), 0) << err;
+    const auto answer = nlohmann::json::parse(out);
+    ASSERT_EQ(answer.size(), 5U);
+    EXPECT_EQ(answer.at(3).at("at"), "gate_return");
+    EXPECT_EQ(answer.at(4).at("joined").at(3).at("name"), "connection");
+}
+
+TEST_F(PolicyTool, CheckRefusesADirectoryThatIsNoFilter) {
+    EXPECT_EQ(policy("check " + scratch), 66);
+    EXPECT_TRUE(says(scratch + ": error: no *.policy files are in this directory")) << err;
+    std::filesystem::copy(listener, scratch + "/listener.policy");
+    EXPECT_EQ(policy("check " + scratch), 65);
+    EXPECT_TRUE(says("listener.policy:5:12: error: each of the policies has an 'at'")) << err;
+    std::filesystem::copy(connection, scratch + "/connection.policy");
+    EXPECT_EQ(policy("check " + scratch), 0) << err;
+    const auto other = write("other.policy", "policy other 1\nsyntax 1\narch x86_64\nelse kill-process\n");
+    EXPECT_EQ(policy("check " + scratch), 65);
+    EXPECT_TRUE(says("other.policy: error: it has no 'at', and neither has 'connection'")) << err;
+    EXPECT_EQ(policy("prove " + scratch), 65);
+    EXPECT_EQ(policy("check --json " + scratch), 65);
+    EXPECT_EQ(nlohmann::json::parse(out).at(3).at("ok"), false);
+    write("other.policy", "policy other 1\nsyntax 1\nat $x\narch x86_64\nelse kill-process\n");
+    EXPECT_EQ(policy("check " + scratch), 65);
+    EXPECT_TRUE(says("other.policy:3:4: error: unknown parameter '$x'\nat $x\n   ^\n")) << err;
+}
+
+constexpr const char* parent_text =
+    "policy parent 1\nsyntax 1\narch x86_64\nelse kill-process\nallow getpid : x\n";
+constexpr const char* child_text =
+    "policy child 1\nsyntax 1\nunder parent\narch x86_64\nelse kill-process\nallow getpid : x\n";
+
 TEST_F(PolicyTool, CheckFindsTheParentBesideTheFile) {
-    EXPECT_EQ(policy("check " + connection), 0) << err;
+    write("parent.policy", parent_text);
+    EXPECT_EQ(policy("check " + write("child.policy", child_text)), 0) << err;
+    EXPECT_TRUE(says("1 rules, 0 tests proved, no wider than parent\n")) << out;
 }
 
 TEST_F(PolicyTool, CheckTakesTheParentFromTheCommandLine) {
-    std::filesystem::copy(connection, scratch + "/c.policy");
-    EXPECT_EQ(policy("check " + scratch + "/c.policy"), 66);
-    EXPECT_TRUE(says("listener.policy: error: cannot open"));
-    EXPECT_EQ(policy("check " + scratch + "/c.policy " + listener), 0) << err;
+    const auto parent = write("p", parent_text);
+    const auto child = write("child.policy", child_text);
+    EXPECT_EQ(policy("check " + child), 66);
+    EXPECT_TRUE(says("parent.policy: error: cannot open"));
+    EXPECT_EQ(policy("check " + child + " " + parent), 0) << err;
 }
 
 TEST_F(PolicyTool, CheckRefusesAWiderCell) {
-    std::filesystem::copy(listener, scratch + "/listener.policy");
-    std::filesystem::copy(connection, scratch + "/connection.policy");
-    std::ofstream{scratch + "/connection.policy", std::ios::app} << "allow getpid : more than the parent\n";
-    EXPECT_EQ(policy("check " + scratch + "/connection.policy"), 65);
-    EXPECT_TRUE(says("'connection' is wider than 'listener': it says allow for getpid() on x86_64")) << err;
+    write("parent.policy", parent_text);
+    EXPECT_EQ(policy("check " + write("child.policy", std::string{child_text} + "allow getuid : more\n")),
+              65);
+    EXPECT_TRUE(says("'child' is wider than 'parent': it says allow for getuid() on x86_64")) << err;
 }
 
 TEST_F(PolicyTool, CheckTellsBadFromMissing) {
@@ -92,7 +136,7 @@ TEST_F(PolicyTool, CheckAnswersInJson) {
     EXPECT_EQ(policy("check --json " + connection + " " + write("p", "policy p\n")), 65);
     const auto answer = nlohmann::json::parse(out);
     EXPECT_EQ(answer.at(0).at("ok"), true);
-    EXPECT_EQ(answer.at(0).at("tests"), 15);
+    EXPECT_EQ(answer.at(0).at("tests"), 12);
     EXPECT_EQ(answer.at(1).at("error").at("line"), 1);
     EXPECT_EQ(answer.at(1).at("error").at("message"), "expected a version");
 }
@@ -140,18 +184,87 @@ TEST_F(PolicyTool, SaysWhichAddressStandsInForAnUnboundParameter) {
 
 TEST_F(PolicyTool, ListsTheProgram) {
     EXPECT_EQ(policy("bpf " + connection + bind), 0);
-    EXPECT_EQ(out.substr(0, out.find('\n')),
-              "   0  load [16]                                     ; argument 1, low half");
-    EXPECT_TRUE(says("; recvfrom"));
+    EXPECT_EQ(out.substr(0, out.find('\n')), "   0  load [4]                                      ; ABI");
+    EXPECT_TRUE(says("; recvfrom\n"));
+    EXPECT_TRUE(says("; argument 3, low half  connection.policy:10\n"));
     EXPECT_EQ(policy("bpf --hex " + connection + bind), 0);
-    EXPECT_EQ(out.substr(0, 17), "2000000010000000\n");
+    EXPECT_EQ(out.substr(0, 17), "2000000004000000\n");
     EXPECT_EQ(policy("bpf --hex --raw " + connection), 64);
+}
+
+TEST_F(PolicyTool, ListsTheJoinedProgramWithTheLineBesideEachInstruction) {
+    EXPECT_EQ(policy("bpf " + together + bind_all), 0);
+    EXPECT_EQ(err, "");
+    EXPECT_EQ(out.rfind("# the ABI, and where the call comes from\n   0  load [4] ", 0), 0U) << out;
+    EXPECT_TRUE(says("   8  load [8]                                      ; instruction pointer, low half\n"
+                     "   9  if == 0x5b go to 10 else 13\n"
+                     "  10  load [12]                                     ; instruction pointer, high half\n"
+                     "  11  if == 0x55 go to 12 else 13\n"))
+        << out;
+    EXPECT_TRUE(says("; door\n"));
+    EXPECT_TRUE(says("\n# connection: calls from elsewhere\n"));
+    EXPECT_TRUE(says("\n# listener: calls from $gate_return\n"));
+    EXPECT_TRUE(says("; argument 5, low half  listener.policy:20-22\n")) << "three rules for setsockopt";
+    EXPECT_TRUE(says("; argument 2, low half  birth.policy:16\n")) << "munmap";
+    EXPECT_EQ(policy("bpf --json " + together + bind_all), 0);
+    EXPECT_EQ(nlohmann::json::parse(out).at("joined").at(2).at("at"), "gate_return");
+}
+
+TEST_F(PolicyTool, ProvesTheJoinedProgramAndFindsTheByteThatIsWrong) {
+    for (const auto* arch : {" --arch x86_64", " --arch aarch64"}) {
+        EXPECT_EQ(policy("prove " + together + arch), 0) << err;
+        EXPECT_TRUE(says(" say what the policies in ")) << out;
+    }
+    EXPECT_TRUE(says("note: $ladder is not bound; 0x7f")) << err;
+    ASSERT_EQ(policy("bpf --raw " + together + bind_all), 0) << err;
+    auto bytes = out;
+    const auto good = write("good", bytes);
+    EXPECT_EQ(policy("prove " + together + " " + good + bind_all), 0) << err;
+    EXPECT_EQ(policy("prove --json " + together + " " + good + bind_all), 0) << err;
+    EXPECT_EQ(nlohmann::json::parse(out).at("equal"), true);
+    bytes.at(8 * 9 + 3) = 0; // whatever the low word, it counts as the door's
+    EXPECT_EQ(policy("prove " + together + " " + write("bad", bytes) + bind_all), 1);
+    EXPECT_TRUE(says(" elsewhere (0x5500000000) the program says kill-process, the policy allow")) << err;
+    EXPECT_EQ(policy("prove " + together + " " + good + bind), 64);
+    EXPECT_TRUE(says("$ladder_return is not bound: give --bind ladder_return=ADDRESS")) << err;
+    EXPECT_EQ(policy("prove " + together + " --bind gate_return=1 --bind door_return=1"), 65);
+    EXPECT_TRUE(says("are both bound to 0x1")) << err;
+    EXPECT_EQ(policy("prove " + together + " --bind roof=1"), 64);
+    EXPECT_TRUE(says("has no parameter $roof")) << err;
+}
+
+TEST_F(PolicyTool, ShowsWhereAPolicyHolds) {
+    EXPECT_EQ(policy("show " + listener), 0);
+    EXPECT_TRUE(says("It speaks of calls from one instruction only, the one before $gate_return (the address "
+                     "after that instruction).\n"))
+        << out;
+    EXPECT_EQ(policy("show " + connection), 0);
+    EXPECT_TRUE(
+        says("It speaks of calls from everywhere; joined with others, from everywhere but their places.\n"));
+    EXPECT_EQ(policy("show " + together), 0);
+    EXPECT_TRUE(says("birth, version 1, on x86_64\n")) << out;
+    EXPECT_TRUE(says("connection, version 2, on x86_64\n")) << out;
+    EXPECT_EQ(policy("show --json " + together), 0);
+    EXPECT_EQ(nlohmann::json::parse(out).at(1).at("at"), "door_return");
+}
+
+TEST_F(PolicyTool, AnswersWhatBecomesOfACallFromAPlace) {
+    EXPECT_EQ(policy("ask " + together + " --at gate_return 'accept4 fd=4 flags=0'"), 0) << err;
+    EXPECT_EQ(policy("ask " + together + " --at '$gate_return' clone"), 1) << err;
+    EXPECT_EQ(policy("ask " + together + " --at elsewhere accept4"), 1) << err;
+    EXPECT_EQ(out, "kill-process\nno rule names this call: else\n");
+    EXPECT_EQ(policy("ask " + together + " accept4"), 64);
+    EXPECT_EQ(policy("ask " + together + " --at roof accept4"), 64);
+    EXPECT_TRUE(
+        says("--at roof: say where the call comes from: ladder_return, door_return, gate_return, elsewhere"))
+        << err;
+    EXPECT_EQ(policy("ask " + connection + " --at elsewhere close"), 64);
 }
 
 TEST_F(PolicyTool, ShowsAPolicyInPlainWords) {
     EXPECT_EQ(policy("show " + connection), 0);
     EXPECT_TRUE(
-        says("recvfrom, call number 45\n  allow, line 11: recv(): read what the client sent\n    fd is 0\n"));
+        says("recvfrom, call number 45\n  allow, line 10: recv(): read what the client sent\n    fd is 0\n"));
     EXPECT_TRUE(says("uretprobe (335) and uprobe (336)"));
     EXPECT_EQ(policy("show --arch aarch64 " + connection), 0);
     EXPECT_TRUE(says("recvfrom, call number 207"));
@@ -161,9 +274,9 @@ TEST_F(PolicyTool, ShowsAPolicyInPlainWords) {
 
 TEST_F(PolicyTool, AnswersWhatBecomesOfACall) {
     EXPECT_EQ(policy("ask " + connection + bind + " 'close fd=0'"), 0);
-    EXPECT_EQ(out, "allow\nline 14: release the socket\n");
+    EXPECT_EQ(out, "allow\nline 13: release the socket\n");
     EXPECT_EQ(policy("ask " + connection + bind + " 'close fd=1'"), 1);
-    EXPECT_EQ(out, "kill-process\nline 14 asks for 'fd == 0', and fd is 0x1\n");
+    EXPECT_EQ(out, "kill-process\nline 13 asks for 'fd == 0', and fd is 0x1\n");
     EXPECT_EQ(policy("ask " + connection + bind + " openat"), 1);
     EXPECT_EQ(out, "kill-process\nno rule names this call: else\n");
     EXPECT_EQ(policy("ask " + connection + bind + " x32:recvfrom"), 1);
