@@ -3,14 +3,15 @@
 // The input becomes a policy, which becomes a program. The proof must accept it, and the two interpreters, of
 // bytes and of text, must agree at the boundaries of every constant: three opinions that share no code.
 //
-// Byte 0: bit 0 the ABI, bits 1 and 2 the else action, bits 3 and 4 the kind. Then rules, until it is used
-// up:
+// Byte 0: bit 0 the ABI, bits 1 and 2 the else action, bits 3 and 4 the kind, bit 5: two policies, the second
+// at a place of its own, joined into one program. Then rules (of the first at most 16), until it is used up:
 //   call    7 bits: which call of those that both ABIs have; the highest bit: the same as before
 //   action  modulo 8
 //   for each argument: 3 bits operator, 5 bits value (the table below; above it that many bytes follow)
 #include "harness.h"
 #include "policy/compile.h"
 #include "policy/evaluate.h"
+#include "policy/join.h"
 #include "policy/prove.h"
 
 #include <algorithm>
@@ -22,6 +23,7 @@ namespace {
 
 constexpr std::size_t most_rules = 16; // libseccomp makes a tree from 13 on
 const Bindings addresses = {{"buffer", 0x7f1234561000}};
+const Bindings places = {{"buffer", 0x7f1234561000}, {"here", 0x7f1255555002}};
 
 // clang-format off
 constexpr std::uint64_t values[] = {
@@ -92,7 +94,7 @@ std::string conditions(fuzz::Input& input, const Prototype& prototype, Kind kind
 }
 
 /// Rules for one call stand together, and none is there twice.
-std::string policy_text(fuzz::Input& input, Kind kind, unsigned otherwise) {
+std::string policy_text(fuzz::Input& input, Kind kind, unsigned otherwise, bool at_a_place) {
     constexpr std::array<std::string_view, 4> others = {"kill-process", "kill-process", "errno EPERM",
                                                         "errno ENOSYS"};
     constexpr std::array<std::string_view, 8> actions = {"allow", "allow", "allow",       "allow",
@@ -108,9 +110,10 @@ std::string policy_text(fuzz::Input& input, Kind kind, unsigned otherwise) {
             variants.try_emplace(conditions(input, *prototype, kind, variants.size()), action);
         }
     }
-    auto text = fmt::format("policy random 1\nsyntax 1\narch x86_64 aarch64\nelse {}\n"
-                            "param $buffer addr : somewhere\n",
-                            others.at(otherwise));
+    auto text = fmt::format("policy {}\nsyntax 1\n{}arch x86_64 aarch64\nelse {}\n"
+                            "param $buffer addr : somewhere\n{}",
+                            at_a_place ? "place 1" : "random 1", at_a_place ? "at $here\n" : "",
+                            others.at(otherwise), at_a_place ? "param $here addr : a place\n" : "");
     for (const auto& [name, variants] : rules) {
         for (const auto& [conditions, action] : variants) {
             text += fmt::format("{} {}{} : random\n", action, name, conditions);
@@ -203,11 +206,92 @@ class Boundaries {
     const Program& program_;
 };
 
+/// The proof may take no more than a fixed number of steps; a policy that needs more is refused.
+struct GaveUp {};
+
+template <class Text>
+Prover prover_of(const Text& policy, Arch arch, const Bindings& bindings, const std::string& text) {
+    auto prover = Prover::make(policy, arch, bindings);
+    if (!prover && prover.error().message.rfind("cannot be proved: ", 0) == 0) {
+        throw GaveUp{};
+    }
+    if (!prover) {
+        fuzz::broken(prover.error().text() + '\n' + text);
+    }
+    return std::move(*prover);
+}
+
 std::optional<Call> difference(Prover& prover, const Program& program, const std::string& text) {
     try {
         return prover.difference(program);
+    } catch (const Diagram::TooLarge&) {
+        throw GaveUp{};
     } catch (const std::exception& error) {
         fuzz::broken(fmt::format("cannot be proved: {}\n{}", error.what(), text));
+    }
+}
+
+Policy parsed(const std::string& text) {
+    auto policy = parse(text, "random");
+    if (!policy) {
+        fuzz::broken("a valid policy is refused: " + policy.error().text());
+    }
+    return std::move(*policy);
+}
+
+/// Rules that overlap and differ: no daemon compiles these.
+bool contradicts_itself(const Policy& policy) {
+    return has_mixed_actions(policy) && !check(policy, nullptr);
+}
+
+void alone(const Policy& policy, Arch arch, Kind kind) {
+    const auto program = compile(policy, arch, addresses);
+    if (!program) {
+        fuzz::broken("a valid policy does not compile: " + program.error().text() + '\n' + policy.text);
+    }
+    auto prover = prover_of(policy, arch, addresses, policy.text);
+    if (const auto witness = difference(prover, *program, policy.text)) {
+        const bool real =
+            run(*program, witness->data) != evaluate(policy, arch, addresses, witness->data).action.value();
+        if (!real || kind == Kind::Single) {
+            fuzz::broken(fmt::format("text and program differ{}: {}\n{}",
+                                     real ? "" : ", says the proof alone", describe(witness->data),
+                                     policy.text));
+        }
+        return; // the daemon does not start with it
+    }
+    Boundaries{policy, arch, *program}.compare();
+}
+
+void together(const Policy& elsewhere, const Policy& place, Arch arch, Kind kind) {
+    const auto text = elsewhere.text + place.text;
+    const auto joined = join({place, elsewhere});
+    const auto program = joined ? compile(*joined, arch, places) : tl::unexpected{joined.error()};
+    if (!program) {
+        fuzz::broken("valid policies do not join: " + program.error().text() + '\n' + text);
+    }
+    auto prover = prover_of(*joined, arch, places, text);
+    const auto differ = [&](const seccomp_data& call) {
+        return run(*program, call) != evaluate(*joined, arch, places, call).action.value();
+    };
+    const auto witness = difference(prover, *program, text);
+    if (witness && (!differ(witness->data) || kind == Kind::Single)) {
+        fuzz::broken(
+            fmt::format("texts and program differ: {}\n{}", describe(*joined, places, witness->data), text));
+    }
+    const auto here = places.at("here");
+    for (const auto* policy : all_of(*joined)) {
+        for (const auto& rule : policy->rules) {
+            auto call = call_at(*policy, rule, arch);
+            for (const auto from :
+                 {here, here - 1, here + 1, here ^ 1UL << 32U, here & 0xffffffff, 0UL, ~0UL}) {
+                call.instruction_pointer = from;
+                if (!witness && differ(call)) {
+                    fuzz::broken(fmt::format("{}: the proof saw no difference:\n{}",
+                                             describe(*joined, places, call), text));
+                }
+            }
+        }
     }
 }
 
@@ -221,31 +305,20 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const unsigned head = input.byte();
     const auto arch = (head & 1U) == 0 ? Arch::x86_64 : Arch::aarch64;
     const auto kind = kinds[head >> 3U & 3U];
-    const auto text = policy_text(input, kind, head >> 1U & 3U);
-    const auto policy = parse(text, "random");
-    if (!policy) {
-        fuzz::broken("a valid policy is refused: " + policy.error().text());
+    const auto otherwise = head >> 1U & 3U;
+    const auto policy = parsed(policy_text(input, kind, otherwise, false));
+    if (contradicts_itself(policy)) {
+        return 0;
     }
-    if (has_mixed_actions(*policy) && !check(*policy, nullptr)) {
-        return 0; // rules that overlap and differ: no daemon compiles these
-    }
-    const auto program = compile(*policy, arch, addresses);
-    if (!program) {
-        fuzz::broken("a valid policy does not compile: " + program.error().text() + '\n' + text);
-    }
-    auto prover = Prover::make(*policy, arch, addresses);
-    if (!prover) {
-        fuzz::broken(prover.error().text() + '\n' + text);
-    }
-    if (const auto witness = difference(*prover, *program, text)) {
-        const bool real =
-            run(*program, witness->data) != evaluate(*policy, arch, addresses, witness->data).action.value();
-        if (!real || kind == Kind::Single) {
-            fuzz::broken(fmt::format("text and program differ{}: {}\n{}",
-                                     real ? "" : ", says the proof alone", describe(witness->data), text));
+    try {
+        if ((head & 0x20U) == 0) {
+            alone(policy, arch, kind);
+        } else if (const auto place = parsed(policy_text(input, kind, otherwise, true));
+                   !contradicts_itself(place)) {
+            together(policy, place, arch, kind);
         }
-        return 0; // the daemon does not start with it
+    } catch (const GaveUp&) {
+        return 0;
     }
-    Boundaries{*policy, arch, *program}.compare();
     return 0;
 }

@@ -44,9 +44,9 @@ bool same(const Test& a, const Test& b) {
            a.pattern.prototype == b.pattern.prototype && same(a.pattern.arguments, b.pattern.arguments);
 }
 bool same(const Policy& a, const Policy& b) {
-    return a.name == b.name && a.version == b.version && a.under == b.under && a.archs == b.archs &&
-           a.otherwise == b.otherwise && same(a.params, b.params) && same(a.consts, b.consts) &&
-           same(a.rules, b.rules) && same(a.tests, b.tests);
+    return a.name == b.name && a.version == b.version && a.under == b.under && a.at == b.at &&
+           a.archs == b.archs && a.otherwise == b.otherwise && same(a.params, b.params) &&
+           same(a.consts, b.consts) && same(a.rules, b.rules) && same(a.tests, b.tests);
 }
 
 std::size_t longest_piece(std::string_view text, std::string_view separators) {
