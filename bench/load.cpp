@@ -26,7 +26,8 @@ The result is one JSON object on stdout; exit code 0, or 1 if any connection fai
 
 modes
   rate        many short connections: connect, send, get it back, close, next
-  idle        open connections and hold them until stdin ends (or --duration); prints a line when all are up
+  idle        open connections and hold them until stdin ends (or --duration); prints a line when all are up.
+              More than one process may have descriptors for are spread over several
   stream      as many bytes as go through
   pingpong    round trips, one after the other, on one connection
 
@@ -37,7 +38,9 @@ options (sizes 64 4K 1M 2G, durations 500ms 10s 2m)
   --duration T      (rate, stream, pingpong 5s; idle: no end)
   --warm-up T       checked but not counted, before the duration (0)
   --timeout T       a connection without progress has failed (10s)
-  --close HOW       rate: half (shut down, await the end, close), plain (close), reset (close with a RST)
+  --close HOW       rate: half (all back, shut down, await the end, close), early (shut down with the last byte,
+                    all back, await the end, close: cheapest), plain (all back, close), reset (close with a RST)
+  --close-rate R    idle: how many are closed in a second (5000), or 'all' at the same moment
   --echo            idle: each connection first has one message echoed
   --sources N       addresses of 127.0.1.0/24 that clients of a 127/8 target come from (64; 1: the kernel's choice)
   --help
@@ -96,6 +99,9 @@ unsigned count(std::string_view option, std::string_view text, std::uint64_t mos
 }
 
 Close close_mode(std::string_view text) {
+    if (text == "early") {
+        return Close::Early;
+    }
     if (text == "half") {
         return Close::Half;
     }
@@ -105,7 +111,7 @@ Close close_mode(std::string_view text) {
     if (text == "reset") {
         return Close::Reset;
     }
-    wrong(fmt::format("--close: '{}' is neither half, plain nor reset", text));
+    wrong(fmt::format("--close: '{}' is neither early, half, plain nor reset", text));
 }
 
 struct Mode {
@@ -119,13 +125,14 @@ constexpr std::array modes{Mode{"rate", run_rate, 16, 64, 5s}, Mode{"idle", run_
                            Mode{"stream", run_stream, 1, 0, 5s}, Mode{"pingpong", run_pingpong, 1, 64, 5s}};
 
 Options parse_options(int argc, char** argv, const Mode*& mode) {
-    constexpr std::array<option, 11> known{{{"connections", required_argument, nullptr, 'c'},
+    constexpr std::array<option, 12> known{{{"connections", required_argument, nullptr, 'c'},
                                             {"total", required_argument, nullptr, 't'},
                                             {"bytes", required_argument, nullptr, 'b'},
                                             {"duration", required_argument, nullptr, 'd'},
                                             {"warm-up", required_argument, nullptr, 'w'},
                                             {"timeout", required_argument, nullptr, 'o'},
                                             {"close", required_argument, nullptr, 'l'},
+                                            {"close-rate", required_argument, nullptr, 'r'},
                                             {"echo", no_argument, nullptr, 'e'},
                                             {"sources", required_argument, nullptr, 's'},
                                             {"help", no_argument, nullptr, 'h'},
@@ -133,12 +140,13 @@ Options parse_options(int argc, char** argv, const Mode*& mode) {
     Options options;
     options.timeout = 10s;
     options.sources = 64;
+    options.close_rate = 5000;
     std::uint64_t bytes = 0;
     std::chrono::milliseconds asked_duration{0};
     for (int c = 0; (c = getopt_long(argc, argv, "", known.data(), nullptr)) != -1;) {
         switch (c) {
         case 'c':
-            options.connections = count("connections", optarg, 100000);
+            options.connections = count("connections", optarg, 1000000);
             break;
         case 't':
             options.total = quantity("total", optarg, no_units);
@@ -157,6 +165,9 @@ Options parse_options(int argc, char** argv, const Mode*& mode) {
             break;
         case 'l':
             options.close = close_mode(optarg);
+            break;
+        case 'r':
+            options.close_rate = optarg == std::string_view{"all"} ? 0 : count("close-rate", optarg, 1000000);
             break;
         case 'e':
             options.echo = true;

@@ -7,6 +7,7 @@
 namespace cloister::bench {
 
 enum class Close {
+    Early, ///< shutdown(SHUT_WR) with the last byte sent, read to the end, close: the fewest packets
     Half,  ///< shutdown(SHUT_WR), read to the end, close: the server closes second, its end is seen
     Plain, ///< close as soon as the bytes are back
     Reset, ///< close with SO_LINGER 0: a RST
@@ -23,6 +24,7 @@ struct Options {
     unsigned sources = 0;
     Close close = Close::Half;
     bool echo = false;
+    unsigned close_rate = 0; ///< idle: connections per second; 0: all at the same moment
 };
 
 // Each checks every byte, prints its JSON, and returns the exit code: 0, or 1 if anything failed.

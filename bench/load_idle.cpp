@@ -1,108 +1,160 @@
 // SPDX-License-Identifier: MIT
-// Many connections that stay. They come up a few at a time, so that no backlog overflows, and go in batches:
-// many confined processes that end at once are a hazard on some kernels.
+// Many connections that stay, held by as many processes as the limit on descriptors makes necessary. They
+// come up a few at a time, so that no backlog overflows, and go at a rate: many confined processes that end
+// at once are a hazard on some kernels.
+#include "idle_holder.h"
 #include "load.h"
-#include "pattern.h"
 
 #include <algorithm>
 #include <cstring>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <memory>
+#include <new>
 #include <poll.h>
-#include <thread>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <system_error>
 #include <unistd.h>
+#include <vector>
 
 namespace cloister::bench {
 
 namespace {
 
 using namespace std::chrono_literals;
-constexpr std::size_t at_a_time = 16;
-constexpr std::size_t batch = 100;
+constexpr std::uint64_t other_descriptors = 32; // standard streams, pipes, what the caller left open
+constexpr auto progress_interval = 1s;
 
-class IdleLoad {
+/// A holder in a process of its own. It goes on from phase to phase by a byte from us each, and ends if we
+/// do.
+struct Worker {
+    pid_t pid = -1;
+    Fd orders;  ///< our end
+    Fd answers; ///< a byte when the phase is done
+};
+
+/// Memory that the holders share with us: each writes its own tally.
+class Tallies {
   public:
-    explicit IdleLoad(const Options& options) : options_{options} {}
+    explicit Tallies(std::size_t count) : count_{count} {
+        void* const memory =
+            ::mmap(nullptr, count * sizeof(Tally), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED) {
+            throw std::bad_alloc{};
+        }
+        tallies_ = static_cast<Tally*>(memory);
+        std::uninitialized_default_construct_n(tallies_, count);
+    }
+    Tallies(const Tallies&) = delete;
+    Tallies& operator=(const Tallies&) = delete;
+    ~Tallies() { ::munmap(tallies_, count_ * sizeof(Tally)); }
 
-    int run() {
-        while (up_.size() < options_.connections && failures_.total() == 0) {
-            bring_up(std::min(at_a_time, options_.connections - up_.size()));
-        }
-        print_line(
-            fmt::format("{{\"mode\":\"idle\",\"target\":\"{}\",\"up\":{},\"echoed\":{},\"errors\":{}}}",
-                        options_.target.text, up_.size(), options_.echo, failures_.json()));
-        if (failures_.total() == 0) {
-            hold();
-            print_line(
-                fmt::format("{{\"mode\":\"idle\",\"held\":{},\"lost\":{}}}", up_.size() - lost(), lost()));
-        }
-        const bool good = failures_.total() == 0 && lost() == 0;
-        close_in_batches();
-        return good ? 0 : 1;
+    Tally& operator[](std::size_t i) { return tallies_[i]; }
+    [[nodiscard]] std::uint64_t sum(std::atomic<std::uint64_t> Tally::*what) const {
+        std::uint64_t total = 0;
+        std::for_each_n(tallies_, count_, [&](const Tally& one) { total += (one.*what).load(); });
+        return total;
+    }
+    [[nodiscard]] Failures failures() const {
+        Failures all;
+        std::for_each_n(tallies_, count_, [&](const Tally& one) { all.add(one.failures); });
+        return all;
     }
 
   private:
-    /// Waits for one event of one connection; false and a failure if it does not come.
-    bool await(const Fd& fd, short events, std::string_view what) {
-        pollfd waiting{fd.get(), events, 0};
-        if (::poll(&waiting, 1, static_cast<int>(options_.timeout.count())) == 1) {
-            return true;
+    std::size_t count_;
+    Tally* tallies_;
+};
+
+std::uint64_t connections_per_process() {
+    rlimit files{};
+    ::getrlimit(RLIMIT_NOFILE, &files);
+    return std::max<std::uint64_t>(files.rlim_cur, 2 * other_descriptors) - other_descriptors;
+}
+
+class IdleLoad {
+  public:
+    explicit IdleLoad(const Options& options)
+        : options_{options},
+          workers_((options.connections + connections_per_process() - 1) / connections_per_process()),
+          tallies_{workers_.size()} {}
+
+    int run() {
+        for (std::size_t i = 0; i < workers_.size(); ++i) {
+            fork_holder(i);
         }
-        failures_.add(Failure::Timeout, fmt::format("connection {}: no {}", up_.size(), what));
-        return false;
+        const bool all_up = each("up", &Tally::up) && tallies_.failures().total() == 0;
+        print_line(fmt::format(
+            "{{\"mode\":\"idle\",\"target\":\"{}\",\"up\":{},\"processes\":{},\"echoed\":{},\"errors\":{}}}",
+            options_.target.text, tallies_.sum(&Tally::up), workers_.size(), options_.echo,
+            tallies_.failures().json()));
+        if (all_up) {
+            hold();
+        }
+        const bool looked = each("there", &Tally::up);
+        const std::uint64_t lost = tallies_.sum(&Tally::lost);
+        if (all_up) {
+            print_line(fmt::format("{{\"mode\":\"idle\",\"held\":{},\"lost\":{}}}",
+                                   tallies_.sum(&Tally::up) - lost, lost));
+        }
+        const bool closed = each("closed", &Tally::closed);
+        while (::waitpid(-1, nullptr, 0) > 0) {
+        }
+        return all_up && looked && closed && lost == 0 ? 0 : 1;
     }
 
-    bool echoes(const Fd& fd, std::uint64_t position) {
-        std::vector<char> back(options_.bytes);
-        if (::send(fd.get(), pattern_.at(position), back.size(), MSG_NOSIGNAL) !=
-            static_cast<ssize_t>(back.size())) {
-            failures_.add(failures_.of_errno(errno), fmt::format("send: {}", std::strerror(errno)));
-            return false;
+  private:
+    void fork_holder(std::size_t i) {
+        int orders[2];
+        int answers[2];
+        if (::pipe2(orders, O_CLOEXEC) != 0 || ::pipe2(answers, O_CLOEXEC) != 0) {
+            throw std::system_error{errno, std::generic_category(), "pipe"};
         }
-        for (std::size_t got = 0; got < back.size();) {
-            if (!await(fd, POLLIN, "echo")) {
-                return false;
+        const pid_t parent = ::getpid();
+        const pid_t pid = ::fork();
+        if (pid == 0) {
+            ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+            if (::getppid() != parent) {
+                ::_exit(1);
             }
-            const ssize_t n = ::recv(fd.get(), back.data() + got, back.size() - got, 0);
-            if (n <= 0) {
-                failures_.add(n == 0 ? Failure::Short : failures_.of_errno(errno),
-                              "before the echo was back");
-                return false;
-            }
-            got += static_cast<std::size_t>(n);
+            ::close(orders[1]);
+            ::close(answers[0]);
+            const std::size_t holders = workers_.size();
+            workers_.clear(); // the pipes to the holders before us
+            const Share share{i, holders, Fd{orders[0]}, Fd{answers[1]}};
+            ::_exit(hold_idle(options_, share, tallies_[i]));
         }
-        if (!pattern_.matches(position, back.data(), back.size())) {
-            failures_.add(Failure::Mismatch, fmt::format("connection {}", up_.size()));
-            return false;
+        ::close(orders[0]);
+        ::close(answers[1]);
+        workers_[i] = Worker{pid, Fd{orders[1]}, Fd{answers[0]}};
+        if (pid < 0) {
+            throw std::system_error{errno, std::generic_category(), "fork"};
         }
-        return true;
     }
 
-    void bring_up(std::size_t count) {
-        std::vector<Fd> coming;
-        for (std::size_t i = 0; i < count; ++i) {
-            auto fd = start_connect(options_.target, up_.size() + i, options_.sources, options_.timeout);
-            if (!fd) {
-                failures_.add(Failure::Connect, std::strerror(fd.error()));
-                return;
-            }
-            coming.push_back(std::move(*fd));
+    /// One phase in every holder, with a line on stderr now and then; false if a holder died.
+    bool each(std::string_view what, std::atomic<std::uint64_t> Tally::*count) {
+        for (const Worker& worker : workers_) {
+            (void)!::write(worker.orders.get(), "", 1);
         }
-        for (Fd& fd : coming) {
-            int error = 0;
-            socklen_t length = sizeof error;
-            if (!await(fd, POLLOUT, "connection")) {
-                return;
+        auto last_progress = Clock::now();
+        bool alive = true;
+        for (const Worker& worker : workers_) {
+            pollfd answer{worker.answers.get(), POLLIN, 0};
+            while (::poll(&answer, 1, 100) == 0) {
+                if (Clock::now() - last_progress > progress_interval) {
+                    last_progress = Clock::now();
+                    fmt::print(stderr, "cloister-load: {} of {} {}\n", tallies_.sum(count),
+                               options_.connections, what);
+                }
             }
-            ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &length);
-            if (error != 0) {
-                failures_.add(failures_.of_errno(error), std::strerror(error));
-                return;
-            }
-            if (options_.echo && !echoes(fd, up_.size() * 7919)) {
-                return;
-            }
-            up_.push_back(std::move(fd));
+            char done = 0;
+            alive = ::read(worker.answers.get(), &done, 1) == 1 && alive;
         }
+        return alive;
     }
 
     /// Until stdin ends or the duration is over.
@@ -124,25 +176,9 @@ class IdleLoad {
         }
     }
 
-    /// Connections that the server has ended, or that said something nobody asked for.
-    [[nodiscard]] std::size_t lost() const {
-        return static_cast<std::size_t>(std::count_if(up_.begin(), up_.end(), [](const Fd& fd) {
-            char byte = 0;
-            return ::recv(fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
-        }));
-    }
-
-    void close_in_batches() {
-        while (!up_.empty()) {
-            up_.resize(up_.size() - std::min(batch, up_.size()));
-            std::this_thread::sleep_for(20ms);
-        }
-    }
-
     const Options& options_;
-    const Pattern pattern_;
-    std::vector<Fd> up_;
-    Failures failures_;
+    std::vector<Worker> workers_;
+    Tallies tallies_;
 };
 
 } // namespace

@@ -28,7 +28,7 @@ int report(const Options& options, Clock::duration spent, Latencies& latencies, 
 
 /// Blocking, with a deadline in the kernel: a poll for each trip would be measured too.
 tl::expected<Fd, int> connect_and_block(const Options& options) {
-    auto fd = start_connect(options.target, 0, options.sources, options.timeout);
+    auto fd = start_connect(options.target, 0, options.sources, options.timeout, Traffic::Any);
     if (!fd) {
         return fd;
     }

@@ -54,7 +54,7 @@ class StreamLoad {
 void StreamLoad::start(Stream& stream, std::uint64_t number) {
     stream.number = number;
     stream.progress = Clock::now();
-    auto fd = start_connect(options_.target, number, options_.sources, options_.timeout);
+    auto fd = start_connect(options_.target, number, options_.sources, options_.timeout, Traffic::Any);
     if (!fd) {
         failures_.add(Failure::Connect, std::strerror(fd.error()));
         return;

@@ -5,8 +5,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <fmt/format.h>
-#include <limits>
+#include <functional>
 #include <numeric>
+#include <sys/resource.h>
 
 namespace cloister::bench {
 
@@ -15,6 +16,10 @@ void Failures::add(Failure failure, std::string_view detail) {
     if (counts_[kind]++ == 0) {
         fmt::print(stderr, "cloister-load: {}: {}\n", failure_names[kind], detail);
     }
+}
+
+void Failures::add(const Failures& others) {
+    std::transform(counts_.begin(), counts_.end(), others.counts_.begin(), counts_.begin(), std::plus{});
 }
 
 Failure Failures::of_errno(int error) const {
@@ -47,20 +52,29 @@ std::string Failures::json() const {
 }
 
 void Latencies::add(Clock::duration duration) {
-    const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(duration).count();
-    micros_.push_back(static_cast<std::uint32_t>(
-        std::clamp<std::int64_t>(micros, 0, std::numeric_limits<std::uint32_t>::max())));
+    nanos_.push_back(std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count());
 }
 
 std::string Latencies::json() {
-    if (micros_.empty()) {
+    if (nanos_.empty()) {
         return "null";
     }
-    std::sort(micros_.begin(), micros_.end());
+    std::sort(nanos_.begin(), nanos_.end());
     const auto at = [this](double share) {
-        return micros_[static_cast<std::size_t>(static_cast<double>(micros_.size() - 1) * share)];
+        return static_cast<double>(
+                   nanos_[static_cast<std::size_t>(static_cast<double>(nanos_.size() - 1) * share)]) /
+               1000;
     };
-    return fmt::format("{{\"p50\":{},\"p99\":{},\"max\":{}}}", at(0.5), at(0.99), micros_.back());
+    return fmt::format("{{\"p50\":{:.2f},\"p99\":{:.2f},\"max\":{:.2f}}}", at(0.5), at(0.99), at(1));
+}
+
+double cpu_seconds() {
+    rusage used{};
+    ::getrusage(RUSAGE_SELF, &used);
+    const auto of = [](const timeval& time) {
+        return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+    };
+    return of(used.ru_utime) + of(used.ru_stime);
 }
 
 void print_line(std::string_view json) {

@@ -33,6 +33,7 @@ class Failures {
   public:
     /// Counts; the first of each kind is also told on stderr, where a JSON number says too little.
     void add(Failure failure, std::string_view detail);
+    void add(const Failures& others);
     [[nodiscard]] Failure of_errno(int error) const;
     [[nodiscard]] std::uint64_t total() const;
     [[nodiscard]] std::string json() const;
@@ -41,16 +42,20 @@ class Failures {
     std::array<std::uint64_t, failure_names.size()> counts_{};
 };
 
-/// Durations in microseconds. All are kept: a run has a few million at most.
+/// Durations. All are kept: a run has a few million at most.
 class Latencies {
   public:
     void add(Clock::duration duration);
-    [[nodiscard]] std::size_t count() const { return micros_.size(); }
-    [[nodiscard]] std::string json();
+    [[nodiscard]] std::size_t count() const { return nanos_.size(); }
+    [[nodiscard]] std::string json(); ///< in microseconds
 
   private:
-    std::vector<std::uint32_t> micros_;
+    std::vector<std::int64_t> nanos_;
 };
+
+/// What this process has used of the processors so far: what the clients take from the server on the same
+/// machine.
+[[nodiscard]] double cpu_seconds();
 
 /// One JSON object on one line of stdout, flushed: bench/run reads it through a pipe.
 void print_line(std::string_view json);

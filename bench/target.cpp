@@ -82,7 +82,7 @@ tl::expected<Target, std::string> parse_target(std::string_view text) {
 }
 
 tl::expected<Fd, int> start_connect(const Target& target, std::uint64_t number, unsigned sources,
-                                    std::chrono::milliseconds timeout) {
+                                    std::chrono::milliseconds timeout, Traffic traffic) {
     // A unix socket connects at once or not at all: a non-blocking one would fail whenever the backlog is
     // full, so it waits there, for so long at most.
     const bool local = target.family() == AF_UNIX;
@@ -94,6 +94,9 @@ tl::expected<Fd, int> start_connect(const Target& target, std::uint64_t number, 
     if (local) {
         const timeval limit{timeout.count() / 1000, static_cast<suseconds_t>(timeout.count() % 1000 * 1000)};
         ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    } else if (traffic == Traffic::OneMessage) {
+        const int off = 0;
+        ::setsockopt(fd.get(), IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off);
     } else {
         ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     }
