@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: MIT
+"""What is measured. A measure gives, for one round, a dictionary of named figures; its rows say which of them, or
+which two of them as a ratio, belong into the table, and what the goal is."""
+import contextlib
+import json
+import re
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import BenchError, say
+from .load import Load
+from .servers import PEERS, Servers, most_connections
+from .system import Group, cpu_of, processes_to_have, settled_memory
+
+BUFFER = "0x100000000"  # where cloister-birth has the cell's buffer
+SPARE = 100             # connections that come and go beside the idle ones
+
+
+@dataclass
+class Row:
+    key: str
+    title: str
+    unit: str
+    ours: str
+    theirs: str = ""  # nothing: the figure itself counts, not a ratio
+    better: str = "more"
+    goal: float = 0
+
+
+def in_turn(names, turn):
+    return list(names) if turn % 2 == 0 else list(reversed(names))
+
+
+def fitting(steps, room):
+    """Those of the steps that there is room for; where one does not fit, the room itself takes its place."""
+    kept = [step for step in steps if step <= room]
+    if len(kept) < len(steps) and room >= 100 and (not kept or room >= 1.5 * kept[-1]):
+        kept.append(room // 100 * 100)
+    return kept
+
+
+class Context:
+    """What all measures share."""
+
+    def __init__(self, source, binaries, quick):
+        self.source = source
+        self.binaries = binaries
+        self.quick = quick
+        self.servers = Servers(binaries)
+        self.load = Load(binaries)
+        self.skipped = []
+        self.connections = most_connections(binaries)
+        self.processes = processes_to_have()
+
+    def skip(self, what, why):
+        self.skipped.append({"what": what, "why": why})
+        say(f"skipped: {what}: {why}")
+
+    def room(self, steps):
+        """Which of these numbers of cells there can be, saying what binds."""
+        most = self.connections - SPARE
+        if max(steps) > most:
+            self.skip(f"{max(steps)} cells", f"limit: cloisterd takes at most {self.connections} connections")
+        if max(steps) > self.processes:
+            self.skip(f"{max(steps)} cells", f"limit: about {self.processes} more processes may run here; "
+                      "as root: sysctl kernel.pid_max=200000")
+        return fitting(steps, min(most, self.processes))
+
+
+class Rate:
+    """Connections per second and the latency of one, with 1, 16 and 128 at a time."""
+    name, title, rounds, seconds = "rate", "connections per second", 7, 14
+    servers = ("cloisterd", "reference-fork", "reference-epoll")
+    # By count, not by time: each leaves a zombie under reference-fork, and pid_max is often 32768 for everybody.
+    totals = {1: 2000, 16: 8000, 128: 8000}
+
+    def __init__(self, context):
+        self.context = context
+
+    def sample(self, turn):
+        out = {}
+        for concurrent, total in self.totals.items():
+            for name in in_turn(self.servers, turn):
+                with self.context.servers.start(name) as server:
+                    self.context.load.rate(server.address, concurrent, 200)
+                    result = self.context.load.rate(server.address, concurrent, total // (4 if self.context.quick else 1))
+                out[f"{name} {concurrent}"] = result["per_second"]
+                out[f"{name} {concurrent} p50"] = result["latency_us"]["p50"]
+                out[f"{name} {concurrent} p99"] = result["latency_us"]["p99"]
+                out[f"{name} {concurrent} client cpu"] = result["client_cpu_us"]
+        return out
+
+    def rows(self):
+        def row(concurrent, goal=0):
+            return Row(f"rate.{concurrent}", f"connections/s, {concurrent} at a time, to fork", "/s",
+                       f"cloisterd {concurrent}", f"reference-fork {concurrent}", goal=goal)
+        return [row(1), row(16, 1.9), row(128),
+                Row("rate.16.epoll", "the same at 16, of epoll to ours", "/s", "reference-epoll 16", "cloisterd 16",
+                    "less", 2.3),
+                Row("latency.16.p50", "latency of a connection p50, 16 at a time, to fork", "us", "cloisterd 16 p50",
+                    "reference-fork 16 p50", "less"),
+                Row("latency.16.p99", "latency of a connection p99, 16 at a time, to fork", "us", "cloisterd 16 p99",
+                    "reference-fork 16 p99", "less")]
+
+
+class Peers:
+    """Connections per second of other servers, 16 at a time."""
+    name, title, rounds, seconds = "peers", "other servers", 5, 9
+    total = 2000
+
+    def __init__(self, context):
+        self.context = context
+        self.names = ["cloisterd", "reference-fork"]
+        for name, peer in PEERS.items():
+            missing = peer.missing()
+            if missing:
+                context.skip(peer.title, missing)
+            else:
+                self.names.append(name)
+
+    def sample(self, turn):
+        out = {}
+        for name in in_turn(self.names, turn):
+            with self.context.servers.start(name) as server:
+                self.context.load.rate(server.address, 16, 100)
+                total = self.total // (4 if self.context.quick else 1)
+                out[name] = self.context.load.rate(server.address, 16, total)["per_second"]
+        return out
+
+    def rows(self):
+        return [Row(f"peers.{name}", f"connections/s, 16 at a time, to {PEERS[name].title}", "/s", "cloisterd", name)
+                for name in self.names[2:]]
+
+
+class Idle:
+    """The same daemon's rate and latency with more and more idle cells beside, or fewer and fewer."""
+    name, title, rounds, seconds = "idle", "connections per second beside idle cells", 5, 25
+    total = 8000
+
+    def __init__(self, context):
+        self.context = context
+        self.steps = context.room([1000] if context.quick else [1000, 10000, 30000])
+
+    def sample(self, turn):
+        out = {}
+        load = self.context.load
+        most = max(self.steps, default=0)
+        with self.context.servers.start("cloisterd", connections=most + SPARE) as server, contextlib.ExitStack() as all_idle:
+            def measure(beside):
+                result = load.rate(server.address, 16, self.total // (4 if self.context.quick else 1))
+                out[f"{beside}"] = result["per_second"]
+                out[f"{beside} p50"], out[f"{beside} p99"] = result["latency_us"]["p50"], result["latency_us"]["p99"]
+            load.rate(server.address, 16, 500)
+            batches = [step - before for before, step in zip([0, *self.steps], self.steps)]
+            if turn % 2 == 0:
+                measure(0)
+                for step, batch in zip(self.steps, batches):
+                    all_idle.enter_context(load.idle(server.address, batch))
+                    measure(step)
+            else:
+                held = []
+                for batch in batches:
+                    held.append(all_idle.enter_context(contextlib.ExitStack()))
+                    held[-1].enter_context(load.idle(server.address, batch))
+                for step in reversed(self.steps):
+                    measure(step)
+                    held.pop().close()
+                    time.sleep(0.5)  # the last of their cells end
+                measure(0)
+        return out
+
+    def rows(self):
+        return [row for step in self.steps for row in (
+            Row(f"idle.{step}", f"connections/s beside {step} idle cells, to none", "/s", f"{step}", "0", goal=0.9),
+            Row(f"idle.{step}.p99", f"p99 of a connection beside {step} idle cells, to none", "us", f"{step} p99",
+                "0 p99", "less", 1.25))]
+
+
+class PingPong:
+    """Round trips of 64 bytes, one after the other, on one connection."""
+    name, title, rounds, seconds = "pingpong", "round trips on one connection", 7, 6
+    servers = ("cloisterd", "reference-fork", "reference-epoll")
+
+    def __init__(self, context):
+        self.context = context
+
+    def sample(self, turn):
+        out = {}
+        for name in in_turn(self.servers, turn):
+            with self.context.servers.start(name) as server:
+                result = self.context.load.measure("pingpong", server.address, warm_up="100ms",
+                                                   duration="300ms" if self.context.quick else "1s")
+                out[f"{name} p50"], out[f"{name} p99"] = result["latency_us"]["p50"], result["latency_us"]["p99"]
+        return out
+
+    def rows(self):
+        return [Row("pingpong.p50", "round trip p50, to epoll", "us", "cloisterd p50", "reference-epoll p50", "less", 1.1),
+                Row("pingpong.p99", "round trip p99, to epoll", "us", "cloisterd p99", "reference-epoll p99", "less")]
+
+
+class Throughput:
+    """Mebibytes per second of one connection and of eight; both servers have a buffer of 64 KiB."""
+    name, title, rounds, seconds = "throughput", "throughput", 5, 16
+
+    def __init__(self, context):
+        self.context = context
+        self.servers = ["cloisterd", "reference-epoll"]
+        if not PEERS["socat"].missing():
+            self.servers.append("socat")
+
+    def sample(self, turn):
+        out = {}
+        for streams in (1, 8):
+            for name in in_turn(self.servers, turn):
+                with self.context.servers.start(name) as server:
+                    result = self.context.load.measure("stream", server.address, connections=streams, warm_up="200ms",
+                                                       duration="500ms" if self.context.quick else "2s")
+                    out[f"{name} {streams}"] = result["mib_per_second"]
+        return out
+
+    def rows(self):
+        rows = [Row("throughput.1", "throughput of one connection, to epoll", "MiB/s", "cloisterd 1",
+                    "reference-epoll 1", goal=0.95),
+                Row("throughput.8", "throughput of eight, to epoll", "MiB/s", "cloisterd 8", "reference-epoll 8")]
+        if "socat" in self.servers:
+            rows += [Row("throughput.1.socat", "throughput of one connection, to socat fork PIPE", "MiB/s",
+                         "cloisterd 1", "socat 1", goal=2)]
+        return rows
+
+
+class Memory:
+    """What an idle connection costs, both ends of its socket included, and what of it is whose."""
+    name, title, rounds, seconds = "memory", "memory of an idle connection", 3, 60
+
+    def __init__(self, context):
+        self.context = context
+        self.steps = context.room([1000] if context.quick else [1000, 10000, 60000])
+        self.fork_steps = [step for step in self.steps if step <= 10000]
+
+    def sample(self, turn):
+        out = {}
+        for name in in_turn(("cloisterd", "reference-fork"), turn):
+            steps = self.steps if name == "cloisterd" else self.fork_steps
+            with Group("memory") as group:
+                out |= self.sample_server(name, steps, group)
+        return out
+
+    def sample_server(self, name, steps, group):
+        out = {}
+        load = self.context.load
+        with self.context.servers.start(name, group, max(steps, default=0) + SPARE) as server:
+            with load.idle(server.address, 100, group):  # what is allocated once is allocated now
+                pass
+            time.sleep(1)
+            before, charged = settled_memory(), group.read()
+            with contextlib.ExitStack() as all_idle:
+                up = 0
+                for step in steps:
+                    all_idle.enter_context(load.idle(server.address, step - up, group))
+                    up = step
+                    now = settled_memory()
+                    for part in now:
+                        out[f"{name} {step} {part}"] = (now[part] - before[part]) / step
+                    if charged is not None:
+                        out[f"{name} {step} group"] = (group.read() - charged) / 1024 / step
+        return out
+
+    def rows(self):
+        rows = [Row(f"memory.{step}", f"an idle connection, {step} of them", "KiB", f"cloisterd {step} sum",
+                    better="less", goal=105) for step in self.steps]
+        for step in self.steps[-1:]:
+            rows += [Row(f"memory.{step}.machine", "the same, as all that is not free or cache", "KiB",
+                         f"cloisterd {step} machine", better="less"),
+                     Row(f"memory.{step}.group", "the same, as a memory cgroup counts", "KiB",
+                         f"cloisterd {step} group", better="less")]
+        for step in self.fork_steps[-1:]:
+            rows += [Row(f"memory.{step}.fork", f"an idle connection, {step} of them, to fork", "KiB",
+                         f"cloisterd {step} sum", f"reference-fork {step} sum", "less")]
+        return rows
+
+
+class Cpu:
+    """Processor seconds that 10 000 connections cost, of the process that accepts and of the others apart."""
+    name, title, rounds, seconds = "cpu", "processor time", 5, 8
+    servers = ("cloisterd", "reference-fork", "reference-epoll")
+    total = 10000
+
+    def __init__(self, context):
+        self.context = context
+
+    def sample(self, turn):
+        total = self.total // (4 if self.context.quick else 1)
+        out = {}
+        for name in in_turn(self.servers, turn):
+            with Group("cpuacct") as group, self.context.servers.start(name, group) as server:
+                self.context.load.rate(server.address, 16, 200)
+                before = self.used(group, server.pid)
+                self.context.load.rate(server.address, 16, total)
+                after = self.used(group, server.pid)
+            for part, first, last in zip(("parent", "cells"), before, after):
+                out[f"{name} {part}"] = (last - first) * 10000 / total
+            out[f"{name} all"] = out[f"{name} parent"] + out[f"{name} cells"]
+        return out
+
+    @staticmethod
+    def used(group, pid):
+        """Without a group only the children count that their parent has reaped: not those of reference-fork."""
+        time.sleep(0.3)  # the last children end
+        own, reaped = cpu_of(pid)
+        everything = group.read()
+        return own, reaped if everything is None else everything - own
+
+    def rows(self):
+        return [Row("cpu", "processor time of 10 000 connections, to fork", "s", "cloisterd all", "reference-fork all", "less"),
+                Row("cpu.parent", "of it the listener", "s", "cloisterd parent", better="less"),
+                Row("cpu.cells", "of it the cells", "s", "cloisterd cells", better="less")]
+
+
+class Birth:
+    """Microseconds of each step of a birth, nanoseconds of each call, by Google Benchmark."""
+    name, title, rounds, seconds = "birth", "cost of a birth's steps and of filtered calls", 3, 4
+
+    def __init__(self, context):
+        self.context = context
+        self.program = context.binaries / "cloister-birth"
+        if not self.program.exists():
+            context.skip("birth", "cloister-birth was not built: it needs Google Benchmark; apt-get install libbenchmark-dev")
+
+    def filter(self):
+        """The program of a cell's policy, with the buffer where cloister-birth has it."""
+        done = subprocess.run([self.context.binaries / "cloister", "policy", "bpf",
+                               self.context.source / "policy/connection.policy", f"--bind=buffer={BUFFER}", "--raw"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        if done.returncode != 0:
+            raise BenchError(f"cloister policy bpf: {done.stderr.decode().strip()}")
+        return done.stdout
+
+    def sample(self, _turn):
+        if not self.program.exists():
+            return {}
+        with tempfile.NamedTemporaryFile(prefix="cloister-bench-", suffix=".bpf") as file:
+            Path(file.name).write_bytes(self.filter())
+            done = subprocess.run([self.program, file.name, "--benchmark_format=json"], stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL, check=False)
+        if done.returncode != 0:
+            raise BenchError(f"cloister-birth ended with {done.returncode}")
+        out = {}
+        for one in json.loads(done.stdout)["benchmarks"]:
+            if one.get("error_occurred"):
+                continue  # a call that the program does not allow has no cost
+            kind, step, *how = re.sub("/(iterations:[0-9]+|manual_time)", "", one["name"]).split("/")
+            nanoseconds = one.get("p50_ns", one["real_time"])
+            out[" ".join([kind, step, *how])] = nanoseconds / 1000 if kind == "birth" else nanoseconds
+        return out
+
+    def rows(self):
+        if not self.program.exists():
+            return []
+        return [Row("birth.fork", "fork, exit and wait of a small process", "us", "birth fork_and_reap", better="less"),
+                Row("call.recvfrom", "recvfrom with the filter, to without", "ns", "call recvfrom filtered",
+                    "call recvfrom free", "less"),
+                Row("call.sendto", "sendto with the filter, to without", "ns", "call sendto filtered",
+                    "call sendto free", "less")]
+
+
+MEASURES = {one.name: one for one in (Rate, Peers, Idle, PingPong, Throughput, Memory, Cpu, Birth)}
