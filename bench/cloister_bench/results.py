@@ -10,11 +10,12 @@ FORMAT = 1
 
 
 def summary(row, rounds):
-    """What the table and the file say of a row; None where a round lacks its figures."""
-    ours = [figures[row.ours] for figures in rounds if row.ours in figures]
-    theirs = [figures[row.theirs] for figures in rounds if row.theirs in figures] if row.theirs else [1] * len(ours)
-    if not ours or len(ours) != len(theirs):
+    """What the table and the file say of a row; None where no round has its figures."""
+    pairs = [(figures[row.ours], figures[row.theirs] if row.theirs else 1) for figures in rounds
+             if row.ours in figures and (not row.theirs or row.theirs in figures)]
+    if not pairs:
         return None
+    ours, theirs = zip(*pairs)
     values = [a / b if b else float("nan") for a, b in zip(ours, theirs)]
     result = {"key": row.key, "title": row.title, "unit": row.unit, "better": row.better,
               "kind": "ratio" if row.theirs else "value", "ours": statistics.median(ours), "rounds": values,

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: MIT
+"""A page of plots from the figures of a run. What was not measured has no plot."""
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen first)
+
+OURS, FORK, EPOLL, OTHER = "#0b6e6e", "#b0b7bf", "#d9a441", "#8d99a6"
+COLOURS = {"cloisterd": OURS, "reference-fork": FORK, "reference-epoll": EPOLL}
+NAMES = {"cloisterd": "cloister", "reference-fork": "plain fork", "reference-epoll": "epoll, no isolation",
+         "inetd": "openbsd-inetd", "systemd": "systemd-socket-\nactivate cat", "tcpserver": "tcpserver cat", "socat": "socat fork"}
+SERVERS = ("cloisterd", "reference-fork", "reference-epoll")
+PARTS = {"pages": ("own pages", OURS), "page_tables": ("page tables", "#4aa3a3"), "kernel_stacks": ("kernel stacks", "#d9a441"),
+         "other_slab": ("other kernel objects", "#b0b7bf"), "sockets": ("sockets, both ends", "#7f6aa8"),
+         "vmalloc": ("filters (vmalloc)", "#c4594b"), "per_cpu": ("per CPU", "#5b6570")}
+
+
+def name_of(server):
+    return NAMES.get(server, server)
+
+
+def spread_of(measure, key):
+    """Distances from the median to the smallest and the largest of the rounds."""
+    values = [figures[key] for figures in measure["rounds"] if key in figures]
+    median = measure["median"][key]
+    return [[median - min(values)], [max(values) - median]]
+
+
+def grouped_bars(axes, measure, groups, series, key, label):
+    """One group for each of `groups`, one bar in it for each of `series`; the spread on top."""
+    width = 0.8 / len(series)
+    for i, one in enumerate(series):
+        for x, group in enumerate(groups):
+            name = key(one, group)
+            if name in measure["median"]:
+                axes.bar(x + (i - (len(series) - 1) / 2) * width, measure["median"][name], width * 0.92,
+                         color=COLOURS.get(one, OTHER), label=name_of(one) if x == 0 else None,
+                         yerr=spread_of(measure, name), ecolor="#444", error_kw={"linewidth": 0.8})
+    axes.set_xticks(range(len(groups)), [label(group) for group in groups])
+    axes.legend(frameon=False, fontsize=7)
+
+
+def rate(axes, measure):
+    axes.set_title("Connections per second")
+    grouped_bars(axes, measure, (1, 16, 128), SERVERS, lambda s, n: f"{s} {n}", lambda n: f"{n} at a time")
+
+
+def latency(axes, measure):
+    axes.set_title("Latency of a connection, 16 at a time (µs)")
+    grouped_bars(axes, measure, ("p50", "p99"), SERVERS, lambda s, p: f"{s} 16 {p}", str)
+
+
+def peers(axes, measure):
+    axes.set_title("Connections per second, 16 at a time")
+    ranked = sorted(measure["median"], key=measure["median"].get)
+    axes.barh([name_of(s) for s in ranked], [measure["median"][s] for s in ranked],
+              color=[COLOURS.get(s, OTHER) for s in ranked])
+
+
+def idle(axes, measure):
+    axes.set_title("Beside idle cells")
+    steps = sorted(int(key) for key in measure["median"] if key.isdigit())
+    base, base99 = measure["median"]["0"], measure["median"]["0 p99"]
+    axes.plot(range(len(steps)), [measure["median"][f"{n}"] / base for n in steps], "o-", color=OURS,
+              label="connections per second")
+    axes.plot(range(len(steps)), [measure["median"][f"{n} p99"] / base99 for n in steps], "s--", color=EPOLL,
+              label="p99 of a connection")
+    axes.axhline(1, color="#888", linewidth=0.6)
+    axes.set_xticks(range(len(steps)), [f"{n:,}" for n in steps])
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("to none idle")
+    axes.legend(frameon=False, fontsize=7)
+
+
+def pingpong(axes, measure):
+    axes.set_title("Round trip of 64 bytes (µs)")
+    grouped_bars(axes, measure, ("p50", "p99"), SERVERS, lambda s, p: f"{s} {p}", str)
+
+
+def throughput(axes, measure):
+    axes.set_title("Throughput (MiB/s)")
+    grouped_bars(axes, measure, (1, 8), ("cloisterd", "reference-epoll", "socat"), lambda s, n: f"{s} {n}",
+                 lambda n: "one connection" if n == 1 else f"{n} connections")
+
+
+def memory(axes, measure):
+    axes.set_title("Memory of an idle connection (KiB)")
+    columns = sorted({tuple(key.split()[:2]) for key in measure["median"]}, key=lambda c: (c[0], int(c[1])))
+    bottoms = [0.0] * len(columns)
+    for part, (label, colour) in PARTS.items():
+        heights = [max(measure["median"].get(f"{server} {step} {part}", 0), 0) for server, step in columns]
+        axes.bar(range(len(columns)), heights, 0.7, bottom=bottoms, color=colour, label=label)
+        bottoms = [bottom + height for bottom, height in zip(bottoms, heights)]
+    axes.set_xticks(range(len(columns)), [f"{name_of(server)}\n{int(step):,}" for server, step in columns])
+    axes.set_ylim(top=max(bottoms) * 1.45)
+    axes.legend(frameon=False, fontsize=6.5, ncols=2, loc="upper left")
+
+
+def cpu(axes, measure):
+    axes.set_title("Processor seconds of 10 000 connections")
+    names = [name_of(server) for server in SERVERS]
+    parent = [measure["median"][f"{server} parent"] for server in SERVERS]
+    cells = [measure["median"][f"{server} cells"] for server in SERVERS]
+    axes.bar(names, parent, 0.6, color="#5b6570", label="the process that accepts")
+    axes.bar(names, cells, 0.6, bottom=parent, color=OURS, label="one process per connection")
+    axes.legend(frameon=False, fontsize=7)
+
+
+def birth(axes, measure):
+    axes.set_title("Steps of a birth (µs)")
+    steps = {key.split()[1]: value for key, value in measure["median"].items()
+             if key.startswith("birth ") and key not in ("birth fork_and_reap", "birth nothing")}
+    axes.barh(list(reversed(steps)), list(reversed(steps.values())), color=OURS)
+    free_and_filtered = [f"{key.split()[1]} {measure['median'][key.replace('filtered', 'free')]:.0f} → {value:.0f} ns"
+                         for key, value in measure["median"].items() if key.endswith("filtered")]
+    axes.text(0.97, 0.05, "with the filter:\n" + "\n".join(free_and_filtered), transform=axes.transAxes, fontsize=7,
+              ha="right", va="bottom")
+
+
+PLOTS = (("rate", rate), ("rate", latency), ("idle", idle), ("peers", peers), ("pingpong", pingpong),
+         ("throughput", throughput), ("memory", memory), ("cpu", cpu), ("birth", birth))
+
+
+def headline(data):
+    machine = data["machine"]
+    goals = [row for row in data["rows"] if "goal" in row]
+    met = f"{sum(row['met'] for row in goals)} of {len(goals)} goals met" if goals else ""
+    quick = "a quick look, not a measurement" if data["quick"] else ""
+    return " · ".join(part for part in (
+        f"{machine['processors']} × {machine['processor']}", f"Linux {machine['kernel']}", data["when"][:10],
+        data["commit"], met, quick) if part)
+
+
+def draw(data, page):
+    plots = [(data["measures"][name], plot) for name, plot in PLOTS
+             if name in data["measures"] and data["measures"][name]["median"]]
+    if not plots:
+        raise ValueError("the results have nothing to draw")
+    columns = min(len(plots), 3)
+    lines = (len(plots) + columns - 1) // columns
+    plt.rcParams.update({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9.5,
+                         "axes.titlelocation": "left", "axes.titleweight": "bold", "svg.hashsalt": "cloister"})
+    figure, grid = plt.subplots(lines, columns, figsize=(4.4 * columns, 3.1 * lines + 0.7), squeeze=False)
+    for axes, (measure, plot) in zip(grid.flat, plots):
+        plot(axes, measure)
+    for axes in grid.flat[len(plots):]:
+        axes.axis("off")
+    figure.suptitle("cloister: every connection in its own cell", x=0.012, y=0.995, ha="left", fontsize=13, weight="bold")
+    figure.text(0.012, 1 - 0.42 / figure.get_figheight(), headline(data), fontsize=8, va="top", color="#555")
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.6 / figure.get_figheight()))
+    figure.savefig(page, dpi=130)
