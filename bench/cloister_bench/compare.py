@@ -3,7 +3,7 @@
 from . import say
 
 LEAST_NOISE = 0.02  # of the old median: less than this is never a finding
-FEW_ROUNDS = 5
+FEW_ROUNDS = 3
 
 
 def noise(old, new):
@@ -37,7 +37,7 @@ def cautions(old, new):
     for name, data in (("the old", old), ("the new", new)):
         few = [row["key"] for row in data["rows"] if len(row["rounds"]) < FEW_ROUNDS and comparable(row)]
         if few:
-            yield f"{name} run has fewer than {FEW_ROUNDS} rounds of {', '.join(few)}: its spread says little"
+            yield f"{name} run has fewer than {FEW_ROUNDS} rounds of {few[0]} and {len(few) - 1} others: their spread says little"
         if data["busy_before"] > 0.05:
             yield f"{name} run was on a busy machine"
     lost = {row["key"] for row in old["rows"]} - {row["key"] for row in new["rows"]}

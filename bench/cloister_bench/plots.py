@@ -37,7 +37,13 @@ def grouped_bars(axes, measure, groups, series, key, label):
                          color=COLOURS.get(one, OTHER), label=name_of(one) if x == 0 else None,
                          yerr=spread_of(measure, name), ecolor="#444", error_kw={"linewidth": 0.8})
     axes.set_xticks(range(len(groups)), [label(group) for group in groups])
-    axes.legend(frameon=False, fontsize=7)
+    leave_room_for(axes, axes.legend(frameon=False, fontsize=7, loc="upper left"))
+
+
+def leave_room_for(axes, legend, columns=1):
+    """Above all bars: legends are read, too."""
+    lines = -(-len(legend.get_texts()) // columns)
+    axes.set_ylim(top=axes.get_ylim()[1] * (1 + 0.09 * lines))
 
 
 def rate(axes, measure):
@@ -67,7 +73,7 @@ def idle(axes, measure):
               label="p99 of a connection")
     axes.axhline(1, color="#888", linewidth=0.6)
     axes.set_xticks(range(len(steps)), [f"{n:,}" for n in steps])
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.1)
     axes.set_ylabel("to none idle")
     axes.legend(frameon=False, fontsize=7)
 
@@ -85,15 +91,17 @@ def throughput(axes, measure):
 
 def memory(axes, measure):
     axes.set_title("Memory of an idle connection (KiB)")
-    columns = sorted({tuple(key.split()[:2]) for key in measure["median"]}, key=lambda c: (c[0], int(c[1])))
+    columns = sorted({tuple(key.split()[:2]) for key in measure["median"] if key.endswith(" sum")}, key=lambda c: (c[0], int(c[1])))
+    if not columns:
+        axes.text(0.5, 0.5, "disturbed by other programs", ha="center")
+        return
     bottoms = [0.0] * len(columns)
     for part, (label, colour) in PARTS.items():
         heights = [max(measure["median"].get(f"{server} {step} {part}", 0), 0) for server, step in columns]
         axes.bar(range(len(columns)), heights, 0.7, bottom=bottoms, color=colour, label=label)
         bottoms = [bottom + height for bottom, height in zip(bottoms, heights)]
     axes.set_xticks(range(len(columns)), [f"{name_of(server)}\n{int(step):,}" for server, step in columns])
-    axes.set_ylim(top=max(bottoms) * 1.45)
-    axes.legend(frameon=False, fontsize=6.5, ncols=2, loc="upper left")
+    leave_room_for(axes, axes.legend(frameon=False, fontsize=6.5, ncols=2, loc="upper left"), 2)
 
 
 def cpu(axes, measure):
@@ -103,7 +111,7 @@ def cpu(axes, measure):
     cells = [measure["median"][f"{server} cells"] for server in SERVERS]
     axes.bar(names, parent, 0.6, color="#5b6570", label="the process that accepts")
     axes.bar(names, cells, 0.6, bottom=parent, color=OURS, label="one process per connection")
-    axes.legend(frameon=False, fontsize=7)
+    leave_room_for(axes, axes.legend(frameon=False, fontsize=7, loc="upper right"))
 
 
 def birth(axes, measure):
@@ -113,8 +121,8 @@ def birth(axes, measure):
     axes.barh(list(reversed(steps)), list(reversed(steps.values())), color=OURS)
     free_and_filtered = [f"{key.split()[1]} {measure['median'][key.replace('filtered', 'free')]:.0f} → {value:.0f} ns"
                          for key, value in measure["median"].items() if key.endswith("filtered")]
-    axes.text(0.97, 0.05, "with the filter:\n" + "\n".join(free_and_filtered), transform=axes.transAxes, fontsize=7,
-              ha="right", va="bottom")
+    axes.text(0.97, 0.97, "a call, without → with the filter:\n" + "\n".join(free_and_filtered),
+              transform=axes.transAxes, fontsize=7, ha="right", va="top")
 
 
 PLOTS = (("rate", rate), ("rate", latency), ("idle", idle), ("peers", peers), ("pingpong", pingpong),
@@ -147,5 +155,5 @@ def draw(data, page):
         axes.axis("off")
     figure.suptitle("cloister: every connection in its own cell", x=0.012, y=0.995, ha="left", fontsize=13, weight="bold")
     figure.text(0.012, 1 - 0.42 / figure.get_figheight(), headline(data), fontsize=8, va="top", color="#555")
-    figure.tight_layout(rect=(0, 0, 1, 1 - 0.6 / figure.get_figheight()))
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.5 / figure.get_figheight()))
     figure.savefig(page, dpi=130)
