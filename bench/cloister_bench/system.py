@@ -30,6 +30,17 @@ def busy_share():
     return 1 - (idle2 - idle) / max(total2 - total, 1)
 
 
+@contextlib.contextmanager
+def on_one_processor():
+    """All that is started meanwhile stays on one processor."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
 def processes_to_have():
     """How many more processes there may be, with some left for others."""
     pid_max = int(Path("/proc/sys/kernel/pid_max").read_text())

@@ -18,7 +18,7 @@ namespace {
 
 enum class Fault { None, ChangedByte, LostByte, DoubledByte, Reset, Silence };
 
-/// An echo server for one client at a time that spoils what it returns after the first 1000 bytes.
+/// An echo server for one client at a time that spoils what it returns after the first 300 bytes.
 class WrongServer {
   public:
     explicit WrongServer(Fault fault)
@@ -62,7 +62,7 @@ class WrongServer {
                 return;
             }
             std::string back{buffer, static_cast<std::size_t>(n)};
-            const bool spoil = total < 1000 && total + back.size() >= 1000;
+            const bool spoil = total < 300 && total + back.size() >= 300;
             total += back.size();
             if (spoil && fault_ == Fault::ChangedByte) {
                 back.front() = static_cast<char>(back.front() ^ 1);
@@ -101,12 +101,15 @@ Outcome load(const WrongServer& server, std::vector<std::string> options) {
 }
 
 const std::vector<std::string> rate{"rate", "--connections=1", "--total=3", "--bytes=4K"};
+const std::vector<std::string> one_message{"rate", "--connections=1", "--total=3", "--bytes=400",
+                                           "--close=early"};
+const std::vector<std::string> early{"rate", "--connections=1", "--total=3", "--bytes=4K", "--close=early"};
 const std::vector<std::string> stream{"stream", "--bytes=4K"};
 const std::vector<std::string> pingpong{"pingpong", "--bytes=200", "--total=20"};
 
 TEST(LoadGenerator, ReportsNothingOfAServerThatIsRight) {
     const WrongServer server{Fault::None};
-    for (const auto& mode : {rate, stream, pingpong}) {
+    for (const auto& mode : {rate, one_message, early, stream, pingpong}) {
         const Outcome outcome = load(server, mode);
         EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
         EXPECT_EQ(errors_of(outcome).at("total"), 0) << outcome.out;
@@ -117,7 +120,7 @@ class Notices : public ::testing::TestWithParam<std::pair<Fault, const char*>> {
 
 TEST_P(Notices, InEveryMode) {
     const WrongServer server{GetParam().first};
-    for (const auto& mode : {rate, stream, pingpong}) {
+    for (const auto& mode : {rate, one_message, early, stream, pingpong}) {
         const Outcome outcome = load(server, mode);
         EXPECT_EQ(outcome.exit_code, 1) << mode.front() << outcome.out << outcome.err;
         const auto errors = errors_of(outcome);
