@@ -98,7 +98,7 @@ void Cage::expect_by_policy(const Attempt& attempt, Site site) const {
 
 class LiveFilterAt : public testing::TestWithParam<Site> {
   protected:
-    const Cage cage_;
+    Cage cage_;
 };
 
 TEST_P(LiveFilterAt, EveryNumberWithoutArgumentsEndsByThePolicyOfThatPlace) {

@@ -2,7 +2,6 @@
 // One filter for all: what may be joined, and that the proof sees each way to join wrongly.
 #include "fixture.h"
 
-
 namespace cloister::policy {
 namespace {
 
