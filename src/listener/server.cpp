@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::int64_t second_ns = 1'000'000'000;
 constexpr std::int64_t retry_log_ns = second_ns / 10;
+constexpr int last_words_tries = 10;
 constexpr std::size_t kill_batch = 200;  // a machine that serves others shall not stand still meanwhile
 constexpr std::size_t sweep_ticks = 60;  // in which the sweep has seen the whole table
 constexpr std::size_t sweep_least = 128; // places of the table per tick
@@ -68,6 +69,19 @@ void Server::serve() {
         if (phase_ == Phase::ending) {
             kill_a_batch();
         }
+        log_.flush(now_ns_ + realtime_offset_ns_);
+    }
+    say_last_words();
+}
+
+/// A reader of the log that is merely slow shall have all of it; one that does not read keeps us for a
+/// second.
+void Server::say_last_words() {
+    for (int tries = 0; log_.pending() && tries < last_words_tries; ++tries) {
+        pollfd log{plan::log_fd, POLLOUT, 0};
+        timespec timeout = timespec_of(retry_log_ns);
+        (void)sys::ppoll(&log, 1, &timeout);
+        read_clock();
         log_.flush(now_ns_ + realtime_offset_ns_);
     }
 }

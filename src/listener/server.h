@@ -66,6 +66,7 @@ class Server {
     void say_full();
     void stop_accepting();
     void kill_a_batch();
+    void say_last_words();
 
     void accept_from(std::uint32_t listener);
     void pause(std::string_view call, long error, std::string_view peer = {});

@@ -22,6 +22,6 @@ struct Bound {
 [[nodiscard]] std::vector<Bound> bounds(unsigned max_connections, const std::filesystem::path& root = "/");
 
 /// What an idle connection costs the machine, both socket ends on it (bench/run --only memory): bytes.
-constexpr std::uint64_t connection_cost = 105 * 1024;
+constexpr std::uint64_t connection_cost = std::uint64_t{105} * 1024;
 
 } // namespace cloister::supervisor

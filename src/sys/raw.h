@@ -29,6 +29,7 @@ long answer(Way way, long number, long a1, long a2, long a3, long a4, long a5, l
 // A call in inline assembly must not write into the red zone (System V ABI, x86-64, 3.2.2).
 #define CLOISTER_CALL_STUB(stub) "lea -128(%%rsp), %%rsp\n call " stub "\n lea 128(%%rsp), %%rsp"
 
+// NOLINTBEGIN(bugprone-macro-parentheses): the text of an instruction takes none
 #define CLOISTER_WAY(name, way, instruction)                                                                 \
     [[gnu::always_inline]] inline long name(long number, long a1 = 0, long a2 = 0, long a3 = 0, long a4 = 0, \
                                             long a5 = 0, long a6 = 0) {                                      \
@@ -42,6 +43,7 @@ long answer(Way way, long number, long a1, long a2, long a3, long a4, long a5, l
                      : "rcx", "r11", "memory");                                                              \
         return result;                                                                                       \
     }
+// NOLINTEND(bugprone-macro-parentheses)
 
 #endif
 

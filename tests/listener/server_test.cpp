@@ -398,5 +398,22 @@ TEST(Listener, WritesLogfmtWithPriorities) {
     EXPECT_EQ(world.log().find("signal="), std::string::npos);
 }
 
+TEST(Listener, LeavesItsLastRecordsToAReaderThatIsSlow) {
+    ListenerWorld world;
+    world.write_error = -EAGAIN;
+    world.then([&] { world.connect(3); });
+    world.at_log_poll = [&] { world.write_error = 0; }; // polled only when there is nothing else to do
+    EXPECT_EQ(world.serve(), -1);
+    EXPECT_EQ(world.records("connection").size(), 3U);
+}
+
+TEST(Listener, DoesNotWaitForAReaderThatDoesNotRead) {
+    ListenerWorld world;
+    world.write_error = -EAGAIN;
+    world.then([&] { world.connect(3); });
+    EXPECT_EQ(world.serve(), -1);
+    EXPECT_EQ(world.log(), "");
+}
+
 } // namespace
 } // namespace cloister::scripted

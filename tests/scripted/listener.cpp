@@ -158,6 +158,7 @@ long ListenerWorld::wait(const Call& call) {
     const auto& a = call.arguments;
     auto* const fds = pointer<pollfd>(a[0]);
     if (a[1] == 1 && fds[0].fd == plan::log_fd) {
+        at_log_poll();
         fds[0].revents = log_takes ? POLLOUT : 0;
         return log_takes ? 1 : 0;
     }

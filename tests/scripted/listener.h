@@ -53,6 +53,7 @@ class ListenerWorld final : public Kernel {
     long ppoll_error = 0;
     std::uint32_t scope = 0; ///< of IPv6 clients
     bool log_takes = true;   ///< what poll says of the log
+    std::function<void()> at_log_poll = [] {};
 
     /// Runs a listener until it leaves. Its exit code, -1 if it returned from serve() as it should.
     int serve();
