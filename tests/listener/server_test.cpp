@@ -415,5 +415,36 @@ TEST(Listener, DoesNotWaitForAReaderThatDoesNotRead) {
     EXPECT_EQ(world.log(), "");
 }
 
+/// Violators are cells like all others, but that their end is awaited at once.
+TEST(Violators, MustDieOfTheSignalThatTheirDeedDeserves) {
+    for (const int right : {0, 1, 2, 3, 4}) { // so many die as they must
+        ListenerWorld world;
+        world.at_clone = [&, born = 0](pid_t pid) mutable {
+            const bool first = born == 0;
+            world.end_cell(pid, born++ < right ? (first ? SIGSYS : SIGSEGV) : SIGKILL);
+        };
+        EXPECT_EQ(world.send_violators(), right == 4 ? left_in_order : static_cast<int>(ExitCode::SelfTest));
+        EXPECT_EQ(world.born().size(), right == 4 ? 4U : static_cast<unsigned>(right) + 1);
+    }
+}
+
+TEST(Violators, MustNotLeaveByThemselvesOrLive) {
+    ListenerWorld leaves;
+    leaves.at_clone = [&](pid_t pid) { leaves.end_cell(pid, exited(cell::Exit::Unconfined)); };
+    EXPECT_EQ(leaves.send_violators(), static_cast<int>(ExitCode::SelfTest));
+    EXPECT_NE(leaves.log().find("unconfined"), std::string::npos) << leaves.log();
+    ListenerWorld lives;
+    EXPECT_EQ(lives.send_violators(), static_cast<int>(ExitCode::SelfTest));
+    EXPECT_NE(lives.log().find("still lives"), std::string::npos) << lives.log();
+    EXPECT_TRUE(lives.live().empty()) << "it was killed";
+}
+
+TEST(Violators, AreNeededToServe) {
+    ListenerWorld world;
+    world.clone_error = -EAGAIN;
+    world.clone_errors = 1;
+    EXPECT_EQ(world.send_violators(), static_cast<int>(ExitCode::SystemCall));
+}
+
 } // namespace
 } // namespace cloister::scripted

@@ -85,6 +85,17 @@ int ListenerWorld::serve() {
     }
 }
 
+int ListenerWorld::send_violators() {
+    const Running running{*this};
+    connection_open_ = true; // violators have none, and do not care
+    try {
+        listener::expect_violators_to_die(layout_.get());
+        return -1;
+    } catch (const Exited& exited) {
+        return exited.code;
+    }
+}
+
 std::vector<nlohmann::json> ListenerWorld::records(const std::string& event) const {
     std::vector<nlohmann::json> found;
     std::istringstream lines{log_};
@@ -231,6 +242,7 @@ long ListenerWorld::clone() {
     const pid_t pid = first_pid + static_cast<pid_t>(born_.size());
     born_.push_back(pid);
     live_.insert(pid);
+    at_clone(pid);
     if (live_.size() > plan_.max_connections) {
         throw Broken{"more cells than the limit"};
     }

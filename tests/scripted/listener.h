@@ -54,9 +54,12 @@ class ListenerWorld final : public Kernel {
     std::uint32_t scope = 0; ///< of IPv6 clients
     bool log_takes = true;   ///< what poll says of the log
     std::function<void()> at_log_poll = [] {};
+    std::function<void(pid_t)> at_clone = [](pid_t) {};
 
     /// Runs a listener until it leaves. Its exit code, -1 if it returned from serve() as it should.
     int serve();
+    /// Has the violators sent out instead. As above.
+    int send_violators();
 
     [[nodiscard]] const std::set<pid_t>& live() const { return live_; }
     [[nodiscard]] const std::vector<pid_t>& born() const { return born_; }
