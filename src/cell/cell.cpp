@@ -90,6 +90,20 @@ BIRTH_CODE Exit be_born(const Orders& orders) {
     leave(Exit::Unconfined);
 }
 
+/// Returns in a cell that is confined and shall serve, and in no other.
+[[gnu::always_inline]] inline void confine(const Layout* layout, Duty duty) {
+    const Orders& orders = layout->orders;
+    if (const Exit failed = be_born(orders); failed != Exit::Done) {
+        leave(failed);
+    }
+    if (pull_up_ladder(orders.instructions) != 0) {
+        leave(Exit::Ladder);
+    }
+    if (duty != Duty::Serve) {
+        violate(orders.instructions, duty);
+    }
+}
+
 /// Sends all of what is in the buffer. The filter allows one address only, its start: what is left moves
 /// there.
 [[gnu::always_inline]] inline void send_all(std::uint8_t* buffer, long size) {
@@ -139,16 +153,7 @@ BIRTH_CODE Exit be_born(const Orders& orders) {
 } // namespace
 
 extern "C" CELL_CODE void cloister_cell_main(const Layout* layout, Duty duty) {
-    const Orders& orders = layout->orders;
-    if (const Exit failed = be_born(orders); failed != Exit::Done) {
-        leave(failed);
-    }
-    if (pull_up_ladder(orders.instructions) != 0) {
-        leave(Exit::Ladder);
-    }
-    if (duty != Duty::Serve) {
-        violate(orders.instructions, duty);
-    }
+    confine(layout, duty);
     echo(const_cast<std::uint8_t*>(layout->arena.buffer));
 }
 

@@ -62,16 +62,7 @@ using hostile::Order;
 } // namespace
 
 extern "C" CELL_CODE void cloister_cell_main(const Layout* layout, Duty duty) {
-    const Orders& orders = layout->orders;
-    if (const Exit failed = be_born(orders); failed != Exit::Done) {
-        leave(failed);
-    }
-    if (pull_up_ladder(orders.instructions) != 0) {
-        leave(Exit::Ladder);
-    }
-    if (duty != Duty::Serve) {
-        violate(orders.instructions, duty);
-    }
+    confine(layout, duty);
     auto* const buffer = const_cast<std::uint8_t*>(layout->arena.buffer);
     auto* const order = reinterpret_cast<Order*>(buffer);
     for (;;) {

@@ -94,6 +94,16 @@ TEST_F(HostileCell, HasNoGateNoDoorAndNoLadder) {
     }
 }
 
+TEST_F(HostileCell, GetsNothingFromTheKernelsOwnPage) {
+    constexpr std::uint64_t vsyscalls[] = {0xffffffffff600000, 0xffffffffff600400, 0xffffffffff600800};
+    for (const std::uint64_t entry : vsyscalls) { // gettimeofday, time, getcpu; a fault where vsyscall=none
+        const Taken cell{daemon_};
+        cell.order(Deed::Jump, {}, entry);
+        const Json end = cell.end();
+        EXPECT_TRUE(end.at("signal") == SIGSYS || end.at("signal") == SIGSEGV) << end;
+    }
+}
+
 TEST_F(HostileCell, CannotBringThemBack) {
     const std::uint64_t ladder = Taken{daemon_}.ladder_page();
     for (const std::uint64_t where : {ladder - 2 * page, ladder - page, ladder}) {
