@@ -6,17 +6,17 @@
 #include <span>
 #include <sys/types.h>
 
-/// The steps that take a process's power away. Each one is irreversible, does its work, reads it back from
-/// the kernel, and dies with what was asked, what is, and the cure when they differ. Order matters where a
-/// comment says so.
+/// The steps that take a process's power away. Each is irreversible, does its work, reads it back from the
+/// kernel, and dies with what was asked, what is, and the cure when they differ. Where the order matters, it
+/// says so.
 namespace cloister::confine {
 
 /// All signals get their default action, whatever was inherited (exec keeps what is ignored: signal(7)), and
 /// exactly `blocked` (bit n-1 = signal n) is blocked. There is no signal handler anywhere in cloister.
 void reset_signals(std::uint64_t blocked);
 
-/// Empties the capability bounding set. False without CAP_SETPCAP: it stays as it is, which no_new_privs
-/// makes inert. Before become(), which gives that capability up.
+/// Empties the capability bounding set. False if it is not empty, for want of CAP_SETPCAP: no_new_privs makes
+/// it inert. Before become(), which gives that capability up.
 [[nodiscard]] bool empty_bounding_set();
 
 /// Real, effective and saved ids become `uid`, never 0, and `gid`; supplementary groups none, where
@@ -49,13 +49,13 @@ void limit_resources(unsigned descriptors);
 /// Installs `program` for this process and all its descendants (seccomp(2)). After forbid_new_privileges().
 void install_filter(std::span<const sock_filter> program);
 
-/// What /proc/self/status must say.
+/// What /proc/self/status must say. False of the last three: no demand.
 struct Expected {
     uid_t uid;
     gid_t gid;
-    bool bounding_empty; ///< false: no demand
-    bool groups_empty;   ///< false: no demand
-    bool filtered;       ///< a filter is installed; false: no demand
+    bool bounding_empty;
+    bool groups_empty;
+    bool filtered;
 };
 
 /// Reads `status_fd` (/proc/self/status, opened before) from its start, and dies at the first difference.

@@ -124,6 +124,7 @@ int run(int argc) {
     confine::forbid_new_privileges();
     armed.landlock_abi = confine::deny_by_landlock();
     expect_no_rseq();
+    unmap_vdso(smaps);
     hide_from_cells(layout, smaps);
     verify_hidden(layout, smaps);
     close_the_rest(plan);

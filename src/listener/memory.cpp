@@ -24,6 +24,7 @@ struct Range {
 
 struct Mapping {
     Range range;
+    bool vdso;
     bool hidden;
 };
 
@@ -72,6 +73,7 @@ class Smaps {
                 }
             } else if (!seen) {
                 seen = read_range(line.data(), mapping.range);
+                mapping.vdso = line.ends_with("[vdso]") || line.find("[vvar") != std::string_view::npos;
             }
         }
     }
@@ -165,6 +167,17 @@ void expect_no_rseq() {
     }
     if (syscall(SYS_rseq, area, sizeof area, unregister, signature) != 0) {
         die(ExitCode::SystemCall, "cannot unregister rseq: %s", error_text(errno));
+    }
+}
+
+void unmap_vdso(int smaps_fd) {
+    Smaps smaps{smaps_fd};
+    for (Mapping mapping{}; smaps.next(mapping);) {
+        if (mapping.vdso) {
+            void* const start =
+                reinterpret_cast<void*>(mapping.range.start); // NOLINT(performance-no-int-to-ptr)
+            (void)munmap(start, mapping.range.end - mapping.range.start);
+        }
     }
 }
 

@@ -17,6 +17,11 @@ namespace cloister::listener {
 /// register it.
 void expect_no_rseq();
 
+/// Unmaps what the kernel gave us to ask for the time without a call, vdso(7): nothing of ours uses it, and
+/// each mapping costs every fork. Where the kernel has sealed it (CONFIG_MSEAL_SYSTEM_MAPPINGS), it stays, to
+/// be hidden like the rest.
+void unmap_vdso(int smaps_fd);
+
 /// Marks all other mappings MADV_DONTFORK. `smaps_fd` is /proc/self/smaps.
 void hide_from_cells(const cell::Layout* layout, int smaps_fd);
 

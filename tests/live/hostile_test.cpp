@@ -166,7 +166,7 @@ TEST_F(HostileCell, HasNothingOfTheListenersMemory) {
             ++tried;
         }
     }
-    EXPECT_GT(tried, 10U);
+    EXPECT_GE(tried, 8U);
 }
 
 TEST_F(HostileCell, ReachesNoOtherProcess) {

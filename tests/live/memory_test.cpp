@@ -129,6 +129,21 @@ TEST_F(CellMemory, IsOnePageOfCodeTheOrdersAndTheArena) {
     EXPECT_EQ(mappings.size(), 3U) << text;
 }
 
+TEST_F(CellMemory, CostsFewMappingsOfTheListenerAtEachFork) {
+    if (!am_root()) {
+        GTEST_SKIP() << "only root may see the listener's memory";
+    }
+    const Daemon daemon;
+    const auto mappings = own_mappings_of(daemon.listener());
+    const std::string text = text_of(mappings);
+    const auto left =
+        static_cast<std::size_t>(std::count_if(mappings.begin(), mappings.end(), [](const Mapping& mapping) {
+            return mapping.name.starts_with("[v"); // the vDSO's, where the kernel has sealed them
+        }));
+    EXPECT_TRUE(left == 0 || left == 3) << text;
+    EXPECT_LE(mappings.size() - left, 13U) << text;
+}
+
 TEST_F(CellMemory, DoesNotHoldWhatAnEarlierClientSent) {
     const Daemon daemon;
     const std::string secret = "a secret of the first client, which the second must never see";
