@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: MIT
 //
-// A cell's whole life. This file is freestanding: it runs in a process that has no libc, no thread-local
-// storage and no memory but this code, the orders and the arena. So: no calls out, no constants in .rodata,
-// no stack protector (src/cell/CMakeLists.txt has the flags, a test looks at the object).
+// A cell's whole life, freestanding: it has no libc, no thread-local storage and no memory but this code, the
+// orders and the arena. So: no calls out, no constants in .rodata, no stack protector (CMakeLists.txt).
 //
 // Three pages (cell.ld). The door ends with the one instruction that may clone; the listener has it, a cell
 // doesn't. It returns to the start of the next, the ladder: the code of birth, and at its end the one
 // instruction that may make the calls of birth. The last of these unmaps the ladder itself and returns to the
-// start of the third, where the loop is. From there on, no instruction is left from which the filter allows
-// more than five calls.
+// start of the third, the loop. From there on, no instruction is left from which the filter allows more than
+// five calls.
 #include "cell/cell.h"
-#include "cell/calls.h"
 
 #include <cerrno>
+#include <csignal>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 
 #define CELL_CODE [[gnu::section(".cell.loop"), gnu::used]]
 #define BIRTH_CODE [[gnu::section(".cell.birth"), gnu::noinline]]
+#define INLINE [[gnu::always_inline]] inline
 
 namespace cloister::cell {
 namespace {
@@ -23,52 +26,56 @@ namespace {
 constexpr int connection = 0; // the listener keeps descriptor 0 free, so that accept4 returns it
 constexpr int tries_of_empty_send = 16;
 
-/// One place to leave from: the fewer system call instructions a cell has, the fewer there are to jump to.
-CELL_CODE [[noreturn, gnu::noinline]] void leave(Exit code) {
-    call::exit_group(static_cast<int>(code));
+INLINE long address(const void* pointer) {
+    return reinterpret_cast<long>(pointer);
 }
 
-[[gnu::always_inline]] inline bool is_impossible(long error) {
-    constexpr long last_errno = 4095; // MAX_ERRNO, include/linux/err.h
-    return error < -last_errno || error == -EBADF || error == -EFAULT || error == -EINVAL ||
-           error == -ENOTSOCK || error == -EOPNOTSUPP;
+/// One place to leave from: the fewer system call instructions a cell has, the fewer there are to jump to.
+CELL_CODE [[noreturn, gnu::noinline]] void leave(Exit code) {
+    for (;;) {
+        sys::directly(SYS_exit_group, static_cast<long>(code));
+    }
 }
 
 /// The end that an error of recv or send means; `timeout` is what EAGAIN means.
-[[gnu::always_inline]] inline Exit end_of(long error, Exit timeout) {
+INLINE Exit end_of(long error, Exit timeout) {
+    constexpr long last_errno = 4095; // MAX_ERRNO, include/linux/err.h
     if (error == -EAGAIN) {
         return timeout; // SO_RCVTIMEO, SO_SNDTIMEO: socket(7)
     }
     if (error == -ENOMEM || error == -ENOBUFS) {
         return Exit::Resources;
     }
-    return is_impossible(error) ? Exit::Bug : Exit::Reset;
+    const bool impossible = error < -last_errno || error == -EBADF || error == -EFAULT || error == -EINVAL ||
+                            error == -ENOTSOCK || error == -EOPNOTSUPP;
+    return impossible ? Exit::Bug : Exit::Reset;
 }
 
 /// Moves `size` bytes to a lower, possibly overlapping address. An instruction of its own: a loop would
 /// become a call of memmove.
-[[gnu::always_inline]] inline void move_down(std::uint8_t* to, const std::uint8_t* from, long size) {
+INLINE void move_down(std::uint8_t* to, const std::uint8_t* from, long size) {
     asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
 }
 
-/// What must be true before the first byte; Done, or the step that failed.
+/// What must be true before the first byte (policy/birth.policy); Done, or the step that failed.
 BIRTH_CODE Exit be_born(const Orders& orders) {
-    if (call::close_range(1, ~0U) != 0) {
+    using sys::through_ladder;
+    if (through_ladder(SYS_close_range, 1, ~0U, 0) != 0) {
         return Exit::Descriptors;
     }
-    if (call::die_with_parent() != 0) {
+    if (through_ladder(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) {
         return Exit::DeathSignal;
     }
-    if (call::getppid() != orders.listener) { // it died before we asked to be told (prctl(2))
+    if (through_ladder(SYS_getppid) != orders.listener) { // it died before we asked to be told (prctl(2))
         return Exit::Orphan;
     }
-    if (call::limit_cpu(&orders.cpu) != 0) {
+    if (through_ladder(SYS_prlimit64, 0, RLIMIT_CPU, address(&orders.cpu), 0) != 0) {
         return Exit::CpuLimit;
     }
-    if (call::limit_lifetime(&orders.lifetime) != 0) {
+    if (through_ladder(SYS_setitimer, ITIMER_REAL, address(&orders.lifetime), 0) != 0) {
         return Exit::Lifetime;
     }
-    if (call::capset(&orders.capability_header, orders.capabilities) != 0) {
+    if (through_ladder(SYS_capset, address(&orders.capability_header), address(orders.capabilities)) != 0) {
         return Exit::Capabilities;
     }
     return Exit::Done;
@@ -76,22 +83,28 @@ BIRTH_CODE Exit be_born(const Orders& orders) {
 
 /// The page that ends with the ladder's instruction. It stands at the front of its mapping: the kernel trims
 /// that, which takes no memory.
-[[gnu::always_inline]] inline long pull_up_ladder(const Instructions& at) {
-    return call::munmap(at.ladder + sys::system_call_size - page_size, page_size);
+INLINE long pull_up_ladder(const Instructions& at) {
+    return sys::through_ladder(SYS_munmap, address(at.ladder + sys::system_call_size - page_size), page_size);
+}
+
+/// Runs the system call instruction at `instruction`, with a call that is harmless anywhere.
+INLINE void jump_to(const void* instruction) {
+    long number = SYS_getppid;
+    asm volatile("call *%1" : "+a"(number) : "r"(instruction) : "rcx", "r11", "memory");
 }
 
 /// Tries what only the filter, or a missing page, can stop.
-[[noreturn, gnu::always_inline]] inline void violate(const Instructions& at, Duty duty) {
+[[noreturn]] INLINE void violate(const Instructions& at, Duty duty) {
     if (duty == Duty::Call) {
         sys::directly(SYS_getppid);
     } else {
-        call::jump_to(duty == Duty::JumpToLadder ? at.ladder : duty == Duty::JumpToDoor ? at.door : at.gate);
+        jump_to(duty == Duty::JumpToLadder ? at.ladder : duty == Duty::JumpToDoor ? at.door : at.gate);
     }
     leave(Exit::Unconfined);
 }
 
 /// Returns in a cell that is confined and shall serve, and in no other.
-[[gnu::always_inline]] inline void confine(const Layout* layout, Duty duty) {
+INLINE void confine(const Layout* layout, Duty duty) {
     const Orders& orders = layout->orders;
     if (const Exit failed = be_born(orders); failed != Exit::Done) {
         leave(failed);
@@ -104,12 +117,11 @@ BIRTH_CODE Exit be_born(const Orders& orders) {
     }
 }
 
-/// Sends all of what is in the buffer. The filter allows one address only, its start: what is left moves
-/// there.
-[[gnu::always_inline]] inline void send_all(std::uint8_t* buffer, long size) {
+/// Sends what is in the buffer. The filter allows one address only, its start: what is left moves there.
+INLINE void send_all(std::uint8_t* buffer, long size) {
     int empty = 0;
     while (size > 0) {
-        const long sent = call::send(connection, buffer, size);
+        const long sent = sys::directly(SYS_sendto, connection, address(buffer), size, MSG_NOSIGNAL, 0, 0);
         if (sent == -EINTR) {
             continue;
         }
@@ -129,9 +141,9 @@ BIRTH_CODE Exit be_born(const Orders& orders) {
     }
 }
 
-[[noreturn, gnu::always_inline]] inline void echo(std::uint8_t* buffer) {
+[[noreturn]] INLINE void echo(std::uint8_t* buffer) {
     for (;;) {
-        const long received = call::recv(connection, buffer, buffer_size);
+        const long received = sys::directly(SYS_recvfrom, connection, address(buffer), buffer_size, 0, 0, 0);
         if (received == -EINTR) { // a stop and continue, even without a handler: signal(7)
             continue;
         }
@@ -142,8 +154,9 @@ BIRTH_CODE Exit be_born(const Orders& orders) {
             leave(Exit::Bug);
         }
         if (received == 0) {
-            call::shutdown(connection, SHUT_WR); // ENOTCONN: the client is gone, which is as good
-            call::close(connection);             // never repeated: close(2)
+            // ENOTCONN: the client is gone, which is as good. close(2) is never repeated.
+            sys::directly(SYS_shutdown, connection, SHUT_WR);
+            sys::directly(SYS_close, connection);
             leave(Exit::Done);
         }
         send_all(buffer, received);
@@ -158,10 +171,9 @@ extern "C" CELL_CODE void cloister_cell_main(const Layout* layout, Duty duty) {
 }
 
 #ifndef CLOISTER_SCRIPTED_KERNEL
-// The door: cloister_clone_cell(layout = rdi, stack_top = rsi, flags = rdx, duty = rcx). The child has
-// neither the caller's stack nor its thread pointer; what the caller left in its registers (a peer's address
-// was seen in xmm7) is cleared before anything else. Nothing but clone may return to where 0 means 'you are a
-// cell'.
+// The door: cloister_clone_cell(layout = rdi, stack_top = rsi, flags = rdx, duty = rcx). What the caller left
+// in the child's registers (a peer's address was seen in xmm7) is cleared before anything else. Nothing but
+// clone may return to where 0 means 'you are a cell'.
 asm(R"(
     .pushsection .cell.door, "ax", @progbits
     .globl cloister_clone_cell, cloister_door
@@ -181,7 +193,6 @@ cloister_clone_cell:
         .org  cloister_clone_cell + 4096 - 2, 0xcc
 cloister_door:
         syscall
-    .size cloister_clone_cell, . - cloister_clone_cell
     .popsection
 
     .pushsection .cell.newborn, "ax", @progbits
@@ -199,19 +210,9 @@ cloister_door:
     2:  fxrstor64 (%rbx)
     3:  mov   %rbx, %rdi
         mov   %rbp, %rsi
-        xor   %eax, %eax
-        xor   %ebx, %ebx
-        xor   %ecx, %ecx
-        xor   %edx, %edx
-        xor   %ebp, %ebp
-        xor   %r8d, %r8d
-        xor   %r9d, %r9d
-        xor   %r10d, %r10d
-        xor   %r11d, %r11d
-        xor   %r12d, %r12d
-        xor   %r13d, %r13d
-        xor   %r14d, %r14d
-        xor   %r15d, %r15d
+        xor   %eax, %eax;   xor %ebx, %ebx;   xor %ecx, %ecx;   xor %edx, %edx;   xor %ebp, %ebp
+        xor   %r8d, %r8d;   xor %r9d, %r9d;   xor %r10d, %r10d; xor %r11d, %r11d
+        xor   %r12d, %r12d; xor %r13d, %r13d; xor %r14d, %r14d; xor %r15d, %r15d
         cld
         call  cloister_cell_main
         ud2
@@ -223,7 +224,6 @@ cloister_door:
     .type cloister_ladder, @function
 cloister_ladder:
         syscall                     # the last two bytes of its page
-    .size cloister_ladder, . - cloister_ladder
     .popsection
 
     .pushsection .cell.top, "ax", @progbits

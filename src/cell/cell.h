@@ -17,8 +17,8 @@ inline constexpr std::size_t buffer_size = 65536; ///< SIZE in policy/connection
 /// The stack's top shares a page with the buffer's start: a short message costs a cell one page, not two.
 inline constexpr std::size_t stack_size = page_size + 512;
 inline constexpr int exit_signal = 40; ///< a real-time signal: they queue (signal(7))
-inline constexpr unsigned long clone_flags =
-    0x80000 | exit_signal; ///< CLONE_SETTLS: the thread pointer becomes 0
+/// CLONE_SETTLS: the thread pointer becomes 0.
+inline constexpr unsigned long clone_flags = 0x80000 | exit_signal;
 
 /// How a cell ends; the listener turns it into the `reason` of the log. It is a claim of a process that may
 /// have been taken over. At most 15 (policy/connection.policy).
@@ -39,18 +39,15 @@ enum class Exit : int {
     Unconfined = 13, ///< a violator survived what must kill it (never in a cell that serves)
 };
 
-/// Three instructions of the listener, each in a page of its own: only behind them does the filter allow more
-/// than a cell's five calls (sys/raw.h).
+/// The instructions behind which the filter allows more than a cell's five calls (sys/raw.h), each in a page
+/// of its own. A cell does not have the first two pages; it unmaps the third, at whose end the ladder lies.
 struct Instructions {
-    const std::uint8_t* gate;   ///< of the listener's calls; a cell doesn't have that page
-    const std::uint8_t* door;   ///< of clone; a cell doesn't have that page
-    const std::uint8_t* ladder; ///< of a newborn's calls; it unmaps that page, and lies at its end
+    const std::uint8_t *gate, *door, *ladder;
 };
 
 /// What a newborn is told: one page that nobody can write, not the listener, not a cell (a sealed memfd).
 struct alignas(page_size) Orders {
-    /// An XSAVE area whose header says 'everything in its initial state' (Intel SDM 1, 13.4); MXCSR at
-    /// byte 24.
+    /// An XSAVE area that says 'everything in its initial state' (Intel SDM 1, 13.4); MXCSR at byte 24.
     alignas(64) std::uint8_t processor_state[576];
     std::uint32_t has_xsave;
     pid_t listener; ///< whose child a cell must be
@@ -64,8 +61,7 @@ static_assert(sizeof(Orders) == page_size);
 
 /// The memory of a cell besides its code and its orders. Nothing else of the listener's is there.
 struct alignas(page_size) Arena {
-    std::uint8_t stack[stack_size]; ///< the orders lie below it and can't be written: a stack that grows too
-                                    ///< far faults
+    std::uint8_t stack[stack_size]; ///< below it lie the orders: a stack that grows too far faults
     std::uint8_t buffer[buffer_size];
 };
 
@@ -85,23 +81,18 @@ enum class Duty : long {
 };
 
 extern "C" {
-/// Forks a cell that has the connection at descriptor 0. Returns its process number, or a negated errno; it
-/// returns in the listener only. The child runs on `stack_top`, with every register cleared, and ends by one
-/// of Exit.
+/// Forks a cell that has the connection at descriptor 0. Returns its process number or a negated errno, in
+/// the listener only. The cell runs on `stack_top`, with every register cleared, and ends by one of Exit.
 [[nodiscard]] long cloister_clone_cell(const Layout* layout, const void* stack_top, unsigned long flags,
                                        Duty duty);
 
 /// What a newborn runs; for cloister_clone_cell and for tests.
 [[noreturn]] void cloister_cell_main(const Layout* layout, Duty duty);
 
-extern const std::uint8_t cloister_door[];   ///< the instruction
-extern const std::uint8_t cloister_ladder[]; ///< the instruction
-extern const std::uint8_t
-    cloister_cell_start[]; ///< of the two pages that a newborn has: ladder, loop (cell.ld)
-extern const std::uint8_t cloister_cell_end[];
+// Of this program: the two instructions, and the two pages that a newborn has, ladder and loop (cell.ld).
+extern const std::uint8_t cloister_door[], cloister_ladder[], cloister_cell_start[], cloister_cell_end[];
 }
 
-/// Of this program.
 inline Instructions instructions() {
     return {sys::cloister_gate, cloister_door, cloister_ladder};
 }

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: MIT
 #include "confine/confine.h"
 
+#include "sys/calls.h"
 #include "sys/die.h"
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/seccomp.h>
+#include <string_view>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <utility>
 
 namespace cloister::confine {
 namespace {
@@ -23,16 +27,15 @@ void permitted(bool yes, const char* step) {
     }
 }
 
-/// What must be so, by what the kernel itself says.
-void read_back(bool yes, const char* asked) {
+/// What must be so afterwards, by what the kernel itself says.
+void read_back(bool yes, const char* step) {
     if (!yes) {
-        die(ExitCode::SelfTest, "asked %s, the kernel did not do it: %s", asked, error_text(errno));
+        die(ExitCode::SelfTest, "asked to %s, the kernel did not do it: %s", step, error_text(errno));
     }
 }
 
-/// capset(2): the second of the two holds capabilities 32 to 63.
-struct CapabilitySets {
-    __user_cap_data_struct low, high;
+struct CapabilitySets {               // capset(2)
+    __user_cap_data_struct low, high; // capabilities 0 to 31, 32 to 63
 };
 
 CapabilitySets capabilities() {
@@ -53,33 +56,20 @@ void set_limit(__rlimit_resource resource, const char* step, rlim_t value) {
     read_back(getrlimit(resource, &is) == 0 && is.rlim_cur == value && is.rlim_max == value, step);
 }
 
-void raise_limit(__rlimit_resource resource, const char* step) {
-    rlimit is{};
-    permitted(getrlimit(resource, &is) == 0, step);
-    set_limit(resource, step, is.rlim_max);
+/// Dies unless `status` has the line `name:\tvalue` (proc_pid_status(5)).
+void expect(std::string_view status, const char* name, const char* value) {
+    char start[32];
+    const auto size = static_cast<std::size_t>(std::snprintf(start, sizeof start, "\n%s:\t", name));
+    const std::size_t at = status.find({start, size});
+    std::string_view is = at == std::string_view::npos ? "nothing" : status.substr(at + size);
+    is = is.substr(0, is.find('\n'));
+    if (is != value) {
+        die(ExitCode::SelfTest, "read back: %s must be '%s', the kernel says '%.*s'", name, value,
+            static_cast<int>(is.size()), is.data());
+    }
 }
 
 } // namespace
-
-void reset_signals(std::uint64_t blocked) {
-    // The kernel's own structure (linux/signal.h): libc hides 32 and 33, which posix_spawn(3) can leave
-    // ignored.
-    struct {
-        std::uint64_t handler, flags, restorer, mask;
-    } constexpr by_default{}, * const none = nullptr;
-    for (int number = 1; number < NSIG; ++number) {
-        auto is = by_default;
-        read_back(number == SIGKILL || number == SIGSTOP ||
-                      (syscall(SYS_rt_sigaction, number, &by_default, none, sizeof is.mask) == 0 &&
-                       syscall(SYS_rt_sigaction, number, none, &is, sizeof is.mask) == 0 && is.handler == 0),
-                  "to give each signal its default action");
-    }
-    std::uint64_t mask = ~blocked;
-    read_back(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, nullptr, sizeof blocked) == 0 &&
-                  syscall(SYS_rt_sigprocmask, SIG_SETMASK, nullptr, &mask, sizeof mask) == 0 &&
-                  mask == blocked,
-              "to block signals");
-}
 
 bool empty_bounding_set() {
     const bool ours = may(CAP_SETPCAP);
@@ -90,7 +80,7 @@ bool empty_bounding_set() {
         }
         empty = empty && prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 0;
     }
-    read_back(empty || !ours, "for an empty capability bounding set");
+    read_back(empty || !ours, "empty the capability bounding set");
     return empty;
 }
 
@@ -98,20 +88,15 @@ bool become(uid_t uid, gid_t gid) {
     if (uid == 0) {
         bug("asked to become root");
     }
+    uid_t u[3] = {};
+    gid_t g[3] = {};
     permitted(!may(CAP_SETGID) || setgroups(0, nullptr) == 0, "drop the supplementary groups: setgroups");
     permitted(setresgid(gid, gid, gid) == 0, "become that group (start as root, or as that user): setresgid");
     permitted(setresuid(uid, uid, uid) == 0, "become that user (start as root, or as that user): setresuid");
-    uid_t uids[3] = {};
-    gid_t gids[3] = {};
-    if (getresuid(&uids[0], &uids[1], &uids[2]) != 0 || getresgid(&gids[0], &gids[1], &gids[2]) != 0) {
-        die(ExitCode::SelfTest, "cannot read back who we are: %s", error_text(errno));
-    }
-    for (int i = 0; i < 3; ++i) {
-        if (uids[i] != uid || gids[i] != gid) {
-            die(ExitCode::SelfTest, "asked to become %u:%u, the kernel has %u:%u", uid, gid, uids[i],
-                gids[i]);
-        }
-    }
+    read_back(getresgid(&g[0], &g[1], &g[2]) == 0 && g[0] == gid && g[1] == gid && g[2] == gid,
+              "become that group");
+    read_back(getresuid(&u[0], &u[1], &u[2]) == 0 && u[0] == uid && u[1] == uid && u[2] == uid,
+              "become that user");
     return getgroups(0, nullptr) == 0;
 }
 
@@ -124,35 +109,33 @@ void drop_all_capabilities() {
     const auto [low, high] = capabilities();
     read_back((low.effective | low.permitted | low.inheritable | high.effective | high.permitted |
                high.inheritable) == 0,
-              "for no capability");
+              "drop our capabilities");
 }
 
 void forbid_new_privileges() {
     read_back(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1,
-              "for no_new_privs");
+              "set no_new_privs");
 }
 
 void forbid_dumping() {
     read_back(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 && prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0,
-              "not to be dumpable");
+              "make us not dumpable");
 }
 
 void die_with_parent(pid_t parent) {
     int signal = 0;
     read_back(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 &&
                   prctl(PR_GET_PDEATHSIG, &signal, 0, 0, 0) == 0 && signal == SIGKILL,
-              "to end with our parent");
+              "end with our parent");
     if (getppid() != parent) { // it ended before we asked
         die(ExitCode::SelfTest, "our parent, process %d, has ended", parent);
     }
 }
 
 void limit_resources(unsigned descriptors) {
-    raise_limit(RLIMIT_NPROC, "to raise RLIMIT_NPROC");
-    raise_limit(RLIMIT_SIGPENDING, "to raise RLIMIT_SIGPENDING");
-    set_limit(RLIMIT_CORE, "to set RLIMIT_CORE", 0);
-    set_limit(RLIMIT_MEMLOCK, "to set RLIMIT_MEMLOCK", 0);
-    set_limit(RLIMIT_NOFILE, "to set RLIMIT_NOFILE", descriptors);
+    set_limit(RLIMIT_CORE, "set RLIMIT_CORE", 0);
+    set_limit(RLIMIT_MEMLOCK, "set RLIMIT_MEMLOCK", 0);
+    set_limit(RLIMIT_NOFILE, "set RLIMIT_NOFILE", descriptors);
 }
 
 void install_filter(std::span<const sock_filter> program) {
@@ -162,6 +145,34 @@ void install_filter(std::span<const sock_filter> program) {
         syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) == 0,
         "install the seccomp filter (the kernel needs CONFIG_SECCOMP_FILTER, and a container or service "
         "manager must allow seccomp)");
+}
+
+void verify(const Expected& expected, int status_fd) {
+    char text[8192];
+    const long size = sys::pread(status_fd, text, sizeof text);
+    if (size <= 0) {
+        die(ExitCode::SystemCall, "cannot read /proc/self/status: %s", error_text(size));
+    }
+    const std::string_view status{text, static_cast<std::size_t>(size)};
+    for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapAmb", "SigCgt", "SigIgn"}) {
+        expect(status, set, "0000000000000000");
+    }
+    if (expected.bounding_empty) {
+        expect(status, "CapBnd", "0000000000000000");
+    }
+    for (const auto& [name, id] : {std::pair{"Uid", expected.uid}, std::pair{"Gid", expected.gid}}) {
+        char ids[64];
+        (void)std::snprintf(ids, sizeof ids, "%u\t%u\t%u\t%u", id, id, id, id);
+        expect(status, name, ids);
+    }
+    expect(status, "NoNewPrivs", "1");
+    expect(status, "Threads", "1");
+    if (expected.groups_empty) {
+        expect(status, "Groups", " ");
+    }
+    if (expected.filtered) {
+        expect(status, "Seccomp", "2");
+    }
 }
 
 } // namespace cloister::confine

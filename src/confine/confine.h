@@ -11,10 +11,6 @@
 /// says so.
 namespace cloister::confine {
 
-/// All signals get their default action, whatever was inherited (exec keeps what is ignored: signal(7)), and
-/// exactly `blocked` (bit n-1 = signal n) is blocked. There is no signal handler anywhere in cloister.
-void reset_signals(std::uint64_t blocked);
-
 /// Empties the capability bounding set. False if it is not empty, for want of CAP_SETPCAP: no_new_privs makes
 /// it inert. Before become(), which gives that capability up.
 [[nodiscard]] bool empty_bounding_set();
@@ -37,8 +33,7 @@ void forbid_dumping();
 /// has ended.
 void die_with_parent(pid_t parent);
 
-/// Soft limits are raised to the hard ones where cells need them (processes, pending signals), core dumps
-/// forbidden, descriptors from `descriptors` on impossible.
+/// No core dump, no locked memory, no descriptor from `descriptors` on.
 void limit_resources(unsigned descriptors);
 
 /// Landlock with no rule at all: no file can be opened, no TCP port bound or connected, no process outside

@@ -8,6 +8,7 @@
 #include "plan/plan.h"
 #include "sys/calls.h"
 #include "sys/die.h"
+#include "sys/signals.h"
 
 #include <cerrno>
 #include <csignal>
@@ -97,11 +98,23 @@ void close_the_rest(const plan::Plan& plan) {
     }
 }
 
+/// What cells are counted against: a soft limit is no decision of anybody.
+void raise_soft_limit(__rlimit_resource resource, const char* name) {
+    rlimit limit{};
+    if (getrlimit(resource, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(resource, &limit) == 0) {
+            return;
+        }
+    }
+    die(ExitCode::NotPermitted, "cannot raise %s to its hard limit: %s", name, error_text(errno));
+}
+
 alignas(Server) std::byte server_memory[sizeof(Server)];
 
 int run(int argc) {
     expect_started_by_cloisterd(argc);
-    confine::reset_signals(blocked_signals());
+    reset_signals(blocked_signals());
     prctl(PR_SET_NAME, "cloister-listen"); // the kernel keeps 15 characters
     if (chdir("/") != 0) {
         die(ExitCode::SystemCall, "chdir(/): %s", error_text(errno));
@@ -128,6 +141,8 @@ int run(int argc) {
     hide_from_cells(layout, smaps);
     verify_hidden(layout, smaps);
     close_the_rest(plan);
+    raise_soft_limit(RLIMIT_NPROC, "RLIMIT_NPROC");
+    raise_soft_limit(RLIMIT_SIGPENDING, "RLIMIT_SIGPENDING");
     confine::limit_resources(plan::status_fd + 1);
     confine::Expected expected{plan.uid, plan.gid, armed.bounding_empty != 0, plan.groups_empty, false};
     confine::verify(expected, plan::status_fd);

@@ -9,6 +9,7 @@
 #include "supervisor/programs.h"
 #include "supervisor/sockets.h"
 #include "sys/die.h"
+#include "sys/signals.h"
 
 #include <array>
 #include <cerrno>
@@ -313,7 +314,7 @@ class Supervisor {
 } // namespace
 
 ExitCode run(const Options& options) {
-    confine::reset_signals(blocked);
+    reset_signals(blocked);
     umask(077);
     const auto policies = load_policies(options.policy_dir);
     if (!policies) {

@@ -66,7 +66,7 @@ extern "C" CELL_CODE void cloister_cell_main(const Layout* layout, Duty duty) {
     auto* const buffer = const_cast<std::uint8_t*>(layout->arena.buffer);
     auto* const order = reinterpret_cast<Order*>(buffer);
     for (;;) {
-        const long received = call::recv(connection, buffer, buffer_size);
+        const long received = sys::directly(SYS_recvfrom, connection, address(buffer), buffer_size, 0, 0, 0);
         if (received <= 0) {
             leave(Exit::Done);
         }
