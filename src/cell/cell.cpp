@@ -81,8 +81,7 @@ BIRTH_CODE Exit be_born(const Orders& orders) {
     return Exit::Done;
 }
 
-/// The page that ends with the ladder's instruction. It stands at the front of its mapping: the kernel trims
-/// that, which takes no memory.
+/// The page that ends with the ladder's instruction. It stands at the front of its mapping, which is trimmed.
 INLINE long pull_up_ladder(const Instructions& at) {
     return sys::through_ladder(SYS_munmap, address(at.ladder + sys::system_call_size - page_size), page_size);
 }
