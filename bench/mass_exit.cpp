@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// cloister-mass-exit PROCESSES own|inherited: what it costs a kernel when many filtered processes end at the
-// same moment. Starts that many, each with a seccomp filter of its own or all with the one that their parent
-// installed; lets all end at once; and times how long a fresh process then takes to install a filter. Prints
-// one JSON object.
+// cloister-mass-exit PROCESSES own|inherited, cloister-mass-exit load: what it costs a kernel when many
+// filtered processes end at the same moment. Starts that many, each with a seccomp filter of its own or all
+// with the one that their parent installed; lets all end at once; and times how long a fresh process then
+// takes to install a filter. Prints one JSON object.
 //
 // With filters of their own this can wedge Linux 6.18 for good (docs/limits.md), so more than 1000 of these
 // are for a virtual machine: bench/mass-exit-vm.
@@ -113,8 +113,12 @@ double time_a_fresh_load() {
 int main(int argc, char** argv) {
     const long count = argc == 3 ? std::strtol(argv[1], nullptr, 10) : 0;
     const std::string whose = argc == 3 ? argv[2] : "";
+    if (argc == 2 && std::string{argv[1]} == "load") {
+        std::printf("{\"load_s\":%.4f}\n", time_a_fresh_load());
+        return 0;
+    }
     if (count < 1 || (whose != "own" && whose != "inherited")) {
-        std::fputs("usage: cloister-mass-exit PROCESSES own|inherited\n", stderr);
+        std::fputs("usage: cloister-mass-exit PROCESSES own|inherited, or cloister-mass-exit load\n", stderr);
         return 64;
     }
     if (whose == "own" && count > most_on_a_host && getppid() != 1) { // the child of a virtual machine's init

@@ -26,10 +26,10 @@ class Load:
         return self.measure("rate", address, connections=concurrent, bytes=64, total=total, close="early")
 
     @contextlib.contextmanager
-    def idle(self, address, connections, group=None):
-        """Connections that are there while the context is; they are closed at a moderate rate."""
+    def idle(self, address, connections, group=None, close_rate=CLOSED_PER_SECOND):
+        """Connections that are there while the context is; they are closed at a moderate rate, or 'all' at once."""
         command = [self.program, "idle", address, f"--connections={connections}", "--echo",
-                   f"--close-rate={CLOSED_PER_SECOND}"]
+                   f"--close-rate={close_rate}"]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                    start_new_session=True, preexec_fn=group.enter if group else None)
         try:

@@ -7,13 +7,14 @@ import re
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import BenchError, say
 from .load import Load
 from .servers import PEERS, Servers, most_connections
-from .system import Group, cpu_of, on_one_processor, processes_to_have, settled_memory
+from .system import Group, children_of, cpu_of, filters_of, on_one_processor, processes_to_have, settled_memory
 
 BUFFER = "0x100000000"  # where cloister-birth has the cell's buffer
 SPARE = 100             # connections that come and go beside the idle ones
@@ -318,6 +319,59 @@ class Memory:
         return rows
 
 
+class Vanish:
+    """All clients go at the same moment: how long until no cell is left, and the slowest load of a seccomp filter by
+    another program meanwhile. A kernel that frees a program for each process can come to a standstill there; so each
+    step follows only if a cell has no filter but the listener's, and the step before did no harm."""
+    name, title, rounds, seconds = "vanish", "all clients vanish at once", 1, 60
+    patience, harm = 60, 1
+
+    def __init__(self, context):
+        self.context = context
+        self.program = context.binaries / "cloister-mass-exit"
+        self.steps = context.room([1000] if context.quick else [1000, 5000, 60000])
+
+    def sample(self, _turn):
+        out = {}
+        for step in self.steps:
+            with self.context.servers.start("cloisterd", connections=step + SPARE) as server, \
+                    ThreadPoolExecutor(1) as pool:
+                with self.context.load.idle(server.address, step, close_rate="all"):
+                    listener, cell = filters_of(server.pid), filters_of(children_of(server.pid)[0])
+                    if listener != cell:
+                        raise BenchError(f"a cell is under {cell} filters, the listener under {listener}")
+                    watch = pool.submit(self.watch, server.pid)
+                    begun = time.monotonic()
+                ended, loads = watch.result()
+            out[f"{step} gone"], out[f"{step} load"] = ended - begun, max(loads)
+            say(f"{step} cells were gone after {ended - begun:.2f} s; the slowest of {len(loads)} loads of a filter "
+                f"took {1000 * max(loads):.1f} ms")
+            if max(loads) > self.harm:
+                self.context.skip("more cells", f"loading a filter took {max(loads):.1f} s")
+                break
+        return out
+
+    def watch(self, listener):
+        """Until it has no child any more, zombies included."""
+        loads = []
+        until = time.monotonic() + self.patience
+        while time.monotonic() < until:
+            loads.append(self.load_a_filter())
+            if not children_of(listener):
+                return time.monotonic(), loads + [self.load_a_filter()]
+        raise BenchError(f"{len(children_of(listener))} cells are still there {self.patience} s after their clients")
+
+    def load_a_filter(self):
+        done = subprocess.run([self.program, "load"], stdout=subprocess.PIPE, timeout=600, check=True)
+        return json.loads(done.stdout)["load_s"]
+
+    def rows(self):
+        return [row for step in self.steps for row in (
+            Row(f"vanish.{step}.load", f"load of a filter while {step} cells end at once", "s", f"{step} load",
+                better="less", goal=self.harm),
+            Row(f"vanish.{step}", f"until {step} cells are gone", "s", f"{step} gone", better="less"))]
+
+
 class Cpu:
     """Processor seconds that 10 000 connections cost, of the process that accepts and of the others apart."""
     name, title, rounds, seconds = "cpu", "processor time", 5, 8
@@ -402,4 +456,4 @@ class Birth:
                     "call sendto free", "less")]
 
 
-MEASURES = {one.name: one for one in (Rate, Peers, Idle, PingPong, Throughput, Memory, Cpu, Birth)}
+MEASURES = {one.name: one for one in (Rate, Peers, Idle, PingPong, Throughput, Memory, Vanish, Cpu, Birth)}

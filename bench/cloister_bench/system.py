@@ -166,6 +166,17 @@ class Group:
         self.remove()
 
 
+def children_of(pid):
+    """All of them, zombies too (CONFIG_PROC_CHILDREN)."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def filters_of(pid):
+    """How many seccomp programs hold for a process (Linux 5.9 and later)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next((line.split()[1] for line in status.splitlines() if line.startswith("Seccomp_filters:")), 0))
+
+
 def cpu_of(pid):
     """CPU seconds of one process, and those of its children that it has reaped."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
