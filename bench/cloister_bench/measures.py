@@ -420,9 +420,9 @@ class Birth:
             context.skip("birth", "cloister-birth was not built: it needs Google Benchmark; apt-get install libbenchmark-dev")
 
     def filter(self):
-        """The program of a cell's policy, with the buffer where cloister-birth has it."""
+        """The joined program, with the buffer where cloister-birth has it; its instructions are those of a cell."""
         done = subprocess.run([self.context.binaries / "cloister", "policy", "bpf",
-                               self.context.source / "policy/connection.policy", f"--bind=buffer={BUFFER}", "--raw"],
+                               self.context.source / "policy", f"--bind=buffer={BUFFER}", "--raw"],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
         if done.returncode != 0:
             raise BenchError(f"cloister policy bpf: {done.stderr.decode().strip()}")
