@@ -51,7 +51,7 @@ Fd seal(const Sealed& sealed) {
     return fd;
 }
 
-const Plan& open_sealed(int fd, const cell::Layout* layout) {
+const Plan& open_sealed(int fd, const cell::Layout* layout, const cell::Instructions& ours) {
     struct stat status {};
     if ((fcntl(fd, F_GET_SEALS) & all_seals) != all_seals) {
         bug("the plan is not sealed");
@@ -76,6 +76,10 @@ const Plan& open_sealed(int fd, const cell::Layout* layout) {
         !in_bounds(plan.listener_count, plan.listeners) || plan.max_connections < 1 ||
         plan.max_connections > connection_limit || orders.listener != getpid()) {
         bug("the plan is not for this listener, or out of range");
+    }
+    const cell::Instructions& told = orders.instructions;
+    if (told.gate != ours.gate || told.door != ours.door || told.ladder != ours.ladder) {
+        bug("the cells' orders speak of other instructions than ours");
     }
     return plan;
 }

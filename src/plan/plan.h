@@ -69,8 +69,9 @@ void prepare(Sealed& sealed);
 [[nodiscard]] Fd seal(const Sealed& sealed);
 
 /// Maps the orders at `layout->orders` (a reservation of ours) and the plan wherever there is room, for good,
-/// and checks seals, version, sizes and ranges. Dies when anything is not as it must be.
-[[nodiscard]] const Plan& open_sealed(int fd, const cell::Layout* layout);
+/// and checks seals, version, sizes and ranges, and that the orders send cells to `ours`, the instructions of
+/// this program. Dies when anything is not as it must be.
+[[nodiscard]] const Plan& open_sealed(int fd, const cell::Layout* layout, const cell::Instructions& ours);
 
 /// One message on the control socket.
 struct Message {

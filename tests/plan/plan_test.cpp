@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+//
+// The contract between supervisor and listener: a listener takes nothing but a sealed plan that is for it.
+#include "plan/plan.h"
+
+#include "sys/exit_code.h"
+
+#include <csignal>
+#include <fcntl.h>
+#include <functional>
+#include <gtest/gtest.h>
+#include <memory>
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace cloister::plan {
+namespace {
+
+constexpr std::uint8_t code[3] = {};
+constexpr cell::Instructions ours{&code[0], &code[1], &code[2]};
+
+class Plan : public testing::Test {
+  protected:
+    Plan() {
+        prepare(*sealed_);
+        sealed_->plan.layout = layout_;
+        sealed_->plan.max_connections = 1;
+        sealed_->plan.listener_count = 1;
+        sealed_->plan.filter_length = 1;
+        sealed_->orders.instructions = ours;
+    }
+    ~Plan() override { munmap(layout_, sizeof *layout_); }
+    Plan(const Plan&) = delete;
+    Plan& operator=(const Plan&) = delete;
+
+    /// As a listener would, in a process of its own: it ends with 0 if it takes the plan.
+    [[noreturn]] void open_as_listener() {
+        sealed_->orders.listener = getpid();
+        (void)open_sealed(seal(*sealed_).get(), layout_, ours);
+        _exit(0);
+    }
+
+    void expect_refusal(const std::function<void(Sealed&)>& spoil, const char* said) {
+        const Sealed good = *sealed_;
+        spoil(*sealed_);
+        EXPECT_EXIT(open_as_listener(), testing::ExitedWithCode(static_cast<int>(ExitCode::SelfTest)), said);
+        *sealed_ = good;
+    }
+
+    std::unique_ptr<Sealed> sealed_ = std::make_unique<Sealed>();
+    cell::Layout* layout_ = static_cast<cell::Layout*>(
+        mmap(nullptr, sizeof(cell::Layout), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+};
+
+TEST_F(Plan, IsReadAsItWasSealed) {
+    sealed_->orders.listener = getpid();
+    sealed_->orders.cpu = {3, 4};
+    sealed_->plan.max_connections = 17;
+    const Fd fd = seal(*sealed_);
+    const plan::Plan& plan = open_sealed(fd.get(), layout_, ours);
+    EXPECT_EQ(plan.max_connections, 17U);
+    EXPECT_EQ(layout_->orders.cpu.rlim_max, 4U);
+}
+
+TEST_F(Plan, CannotBeChangedByAnybodyAfterwards) {
+    sealed_->orders.listener = getpid();
+    const Fd fd = seal(*sealed_);
+    EXPECT_EQ(pwrite(fd.get(), "x", 1, 0), -1);
+    EXPECT_EQ(ftruncate(fd.get(), 0), -1);
+    EXPECT_EQ(fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE), -1) << "the seals are sealed";
+    EXPECT_EQ(mmap(nullptr, 1, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0), MAP_FAILED);
+    (void)open_sealed(fd.get(), layout_, ours);
+    EXPECT_EXIT(const_cast<cell::Orders&>(layout_->orders).listener = 1, testing::KilledBySignal(SIGSEGV),
+                "");
+    EXPECT_NE(mprotect(layout_, sizeof(cell::Orders), PROT_READ | PROT_WRITE), 0);
+}
+
+TEST_F(Plan, ThatIsGoodIsTakenSoThatTheseRefusalsMeanSomething) {
+    EXPECT_EXIT(open_as_listener(), testing::ExitedWithCode(0), "");
+}
+
+TEST_F(Plan, ThatIsForAnotherListenerIsRefused) {
+    expect_refusal([](Sealed& sealed) { ++sealed.plan.layout; }, "not for this listener");
+    EXPECT_EXIT((void)open_sealed(seal(*sealed_).get(), layout_, ours), testing::ExitedWithCode(70),
+                "not for this listener")
+        << "its cells would be orphans";
+}
+
+TEST_F(Plan, ThatSendsCellsToOtherInstructionsIsRefused) {
+    const char* const said = "other instructions than ours";
+    expect_refusal([](Sealed& sealed) { ++sealed.orders.instructions.gate; }, said);
+    expect_refusal([](Sealed& sealed) { ++sealed.orders.instructions.door; }, said);
+    expect_refusal([](Sealed& sealed) { ++sealed.orders.instructions.ladder; }, said);
+}
+
+TEST_F(Plan, OfAnotherBuildIsRefused) {
+    const char* const said = "of different builds";
+    expect_refusal([](Sealed& sealed) { sealed.plan.magic[0] = 'C'; }, said);
+    expect_refusal([](Sealed& sealed) { ++sealed.plan.version; }, said);
+    expect_refusal([](Sealed& sealed) { --sealed.plan.size; }, said);
+}
+
+TEST_F(Plan, OutOfRangeIsRefused) {
+    const char* const said = "out of range";
+    expect_refusal([](Sealed& sealed) { sealed.plan.filter_length = 0; }, said);
+    expect_refusal([](Sealed& sealed) { sealed.plan.filter_length = 2049; }, said);
+    expect_refusal([](Sealed& sealed) { sealed.plan.listener_count = 0; }, said);
+    expect_refusal([](Sealed& sealed) { sealed.plan.listener_count = max_listeners + 1; }, said);
+    expect_refusal([](Sealed& sealed) { sealed.plan.max_connections = 0; }, said);
+    expect_refusal([](Sealed& sealed) { sealed.plan.max_connections = connection_limit + 1; }, said);
+}
+
+TEST_F(Plan, ThatIsNotSealedOrHasAnotherSizeIsRefused) {
+    const Fd open_file{memfd_create("not-sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+    ASSERT_EQ(write(open_file.get(), sealed_.get(), sizeof *sealed_), static_cast<ssize_t>(sizeof *sealed_));
+    const auto open_it = [&] { (void)open_sealed(open_file.get(), layout_, ours); };
+    EXPECT_EXIT(open_it(), testing::ExitedWithCode(70), "not sealed");
+    ASSERT_EQ(ftruncate(open_file.get(), sizeof *sealed_ - 1), 0);
+    ASSERT_EQ(fcntl(open_file.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE),
+              0);
+    EXPECT_EXIT(open_it(), testing::ExitedWithCode(70), "bytes, not .*of different builds");
+}
+
+class Messages : public testing::Test {
+  protected:
+    Messages() {
+        int ends[2] = {-1, -1};
+        EXPECT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+        supervisor_ = Fd{ends[0]};
+        listener_ = Fd{ends[1]};
+    }
+    Fd supervisor_, listener_;
+    Message message_{};
+};
+
+TEST_F(Messages, ArriveWithTheDescriptorThatComesAlong) {
+    message_.tag = Message::Tag::Plan;
+    message_.listener = 5;
+    ASSERT_TRUE(send_message(supervisor_.get(), message_, STDERR_FILENO));
+    Message got{};
+    Fd fd;
+    ASSERT_TRUE(receive_message(listener_.get(), got, &fd));
+    EXPECT_EQ(got.tag, Message::Tag::Plan);
+    EXPECT_EQ(got.listener, 5U);
+    EXPECT_EQ(fcntl(fd.get(), F_GETFD), FD_CLOEXEC);
+}
+
+TEST_F(Messages, LeaveNoDescriptorBehindThatNobodyAskedFor) {
+    const int next = fcntl(listener_.get(), F_DUPFD_CLOEXEC, 0);
+    close(next);
+    ASSERT_TRUE(send_message(supervisor_.get(), message_, STDERR_FILENO));
+    Message got{};
+    ASSERT_TRUE(receive_message(listener_.get(), got));
+    EXPECT_EQ(fcntl(next, F_GETFD), -1);
+}
+
+TEST_F(Messages, OfAnotherLengthAreNone) {
+    ASSERT_EQ(send(supervisor_.get(), &message_, sizeof message_ - 1, 0),
+              static_cast<ssize_t>(sizeof message_ - 1));
+    Message got{};
+    EXPECT_FALSE(receive_message(listener_.get(), got));
+    EXPECT_EQ(errno, EPROTO);
+}
+
+TEST_F(Messages, EndWithTheOtherSide) {
+    supervisor_.reset();
+    Message got{};
+    EXPECT_FALSE(receive_message(listener_.get(), got));
+    EXPECT_EQ(errno, 0);
+    EXPECT_FALSE(send_message(listener_.get(), message_));
+    EXPECT_EQ(errno, EPIPE);
+}
+
+} // namespace
+} // namespace cloister::plan
