@@ -37,7 +37,13 @@ if(CLOISTER_SANITIZE)
   target_compile_definitions(cloister_flags INTERFACE CLOISTER_INSTRUMENTED)
 endif()
 if(CLOISTER_COVERAGE)
-  target_compile_options(cloister_flags INTERFACE --coverage -fprofile-update=atomic)
-  target_link_options(cloister_flags INTERFACE --coverage)
+  # Clang's, in continuous mode: the counters lie in a shared mapping of a file (%c; one a binary: %m), so nothing runs or is
+  # written at the end. A listener counts under its filter, whoever it has become, and until SIGKILL.
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    message(FATAL_ERROR "CLOISTER_COVERAGE needs clang")
+  endif()
+  target_compile_options(cloister_flags INTERFACE -fprofile-instr-generate=${PROJECT_BINARY_DIR}/profiles/%c%m.profraw
+    "SHELL:-mllvm -runtime-counter-relocation" -fcoverage-mapping)
+  target_link_options(cloister_flags INTERFACE -fprofile-instr-generate)
   target_compile_definitions(cloister_flags INTERFACE CLOISTER_INSTRUMENTED)
 endif()

@@ -7,7 +7,7 @@ namespace cloister::supervisor {
 
 inline constexpr const char* version = CLOISTER_VERSION;
 
-/// The versions of the libraries, a line each; and whether this build is instrumented, which can't confine.
+/// The versions of the libraries, a line each; and whether this build is instrumented, for tests only.
 [[nodiscard]] std::string build_notes();
 
 } // namespace cloister::supervisor
