@@ -2,6 +2,7 @@
 #include "cell/cell.h"
 #include "listener/ends.h"
 #include "listener/table.h"
+#include "scripted/kernel.h"
 #include "sys/record.h"
 
 #include <csignal>
@@ -9,6 +10,7 @@
 #include <map>
 #include <random>
 #include <string>
+#include <sys/syscall.h>
 
 namespace cloister {
 namespace {
@@ -43,6 +45,33 @@ TEST(CellTable, HasNoCellZeroOrNegative) {
     listener::CellTable table{4};
     EXPECT_EQ(table.find(0), nullptr);
     EXPECT_EQ(table.find(-1), nullptr);
+}
+
+/// Hears what a process says at its end.
+class LastWords final : public scripted::Kernel {
+  public:
+    std::string said;
+    long answer(const scripted::Call& call) override {
+        if (call.number == SYS_exit_group) {
+            throw scripted::Exited{static_cast<int>(call.arguments[0])};
+        }
+        const auto* text =
+            reinterpret_cast<const char*>(call.arguments[1]); // NOLINT(performance-no-int-to-ptr)
+        said.append(text, static_cast<std::size_t>(call.arguments[2]));
+        return call.arguments[2];
+    }
+};
+
+TEST(CellTable, TakesNoMoreThanItsLimitAndNoProcessZero) {
+    LastWords kernel;
+    const scripted::Running running{kernel};
+    listener::CellTable table{2};
+    EXPECT_THROW(table.add(0), scripted::Exited);
+    table.add(5);
+    table.add(6);
+    EXPECT_THROW(table.add(7), scripted::Exited);
+    EXPECT_NE(kernel.said.find("bug: no room for cell 0 among 0"), std::string::npos) << kernel.said;
+    EXPECT_NE(kernel.said.find("bug: no room for cell 7 among 2"), std::string::npos) << kernel.said;
 }
 
 struct Ending {

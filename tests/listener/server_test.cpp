@@ -233,6 +233,38 @@ TEST(Listener, DiesOfAnOrderThatIsNone) {
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
 }
 
+TEST(Listener, TakesAnOrderAfterAnInterruptionOrAFalseAlarm) {
+    for (const long error : {-EINTR, -EAGAIN}) {
+        ListenerWorld world;
+        world.then([&] {
+            world.read_error = error;
+            world.order(plan::Message::Tag::Drain);
+        });
+        world.then([&] { EXPECT_TRUE(world.listens()) << "the order has not been read yet"; });
+        EXPECT_EQ(world.serve(), left_in_order);
+        EXPECT_EQ(world.read_error, 0);
+        EXPECT_FALSE(world.listens());
+    }
+}
+
+TEST(Listener, DiesWhenACellIsNotItsChild) {
+    ListenerWorld world;
+    world.then([&] { world.connect(); });
+    world.then([&] {
+        world.wait4_error = -ECHILD;
+        world.end_cell(1000, exited(cell::Exit::Done));
+    });
+    EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
+    EXPECT_NE(world.log().find("bug: wait4(1000): ECHILD"), std::string::npos) << world.log();
+}
+
+TEST(Listener, DiesWithoutAClock) {
+    ListenerWorld world;
+    world.clock_error = -EINVAL;
+    EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
+    EXPECT_NE(world.log().find("bug: clock_gettime failed"), std::string::npos) << world.log();
+}
+
 TEST(Listener, SurvivesAnInterruptedWaitAndNoOther) {
     ListenerWorld interrupted;
     interrupted.ppoll_error = -EINTR;

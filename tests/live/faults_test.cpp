@@ -3,6 +3,7 @@
 // byte is echoed. An outer seccomp filter, put on before cloisterd starts, answers the one call in the
 // kernel's place.
 #include "harness.h"
+#include "plan/plan.h"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -11,8 +12,10 @@
 #include <gtest/gtest.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <regex>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -26,7 +29,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint32_t plan_first_closed = 5; // the listener has one socket: 4 (src/plan/plan.h)
-constexpr int faked = 0;                       // 'success' without the deed
+constexpr std::uint32_t plan_first_above = plan::status_fd + 1;
+constexpr std::uint32_t smaps_buffer = 8192; // src/listener/memory.cpp
+constexpr int faked = 0;                     // 'success' without the deed
 
 struct Fault {
     const char* name;
@@ -182,6 +187,15 @@ TEST_P(FailedStep, EndsTheDaemonBeforeAByteIsEchoedAndSaysWhy) {
 INSTANTIATE_TEST_SUITE_P(
     Fault, FailedStep,
     testing::Values(
+        Fault{"WorkingDirectory", SYS_chdir, -1, 0, EACCES, 71, "chdir"},
+        Fault{"Hello", SYS_sendmsg, -1, 0, EPERM, 70, "no plan from cloisterd"},
+        Fault{"PlaceOfTheCells", SYS_mmap, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ENOMEM, 71,
+              "cannot place"},
+        Fault{"PlaceOfTheCellsElsewhere", SYS_mmap, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+              faked, 71, "cannot place"},
+        Fault{"TableOfCells", SYS_mmap, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, ENOMEM, 71,
+              "no memory for a table"},
+        Fault{"DescriptorsInPlace", SYS_dup3, -1, 0, EBUSY, 71, "cannot move descriptor"},
         Fault{"SignalActions", SYS_rt_sigaction, -1, 0, EINVAL, 70, "default action"},
         Fault{"SignalMaskFaked", SYS_rt_sigprocmask, -1, 0, faked, 70, "block signals"},
         Fault{"BoundingSet", SYS_prctl, 0, PR_CAPBSET_DROP, EPERM, 70, "bounding set", true},
@@ -191,6 +205,8 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"GidFaked", SYS_setresgid, -1, 0, faked, 70, "asked to become", true},
         Fault{"Uid", SYS_setresuid, -1, 0, EAGAIN, 77, "setresuid"},
         Fault{"UidFaked", SYS_setresuid, -1, 0, faked, 70, "asked to become", true},
+        Fault{"WhoWeAre", SYS_getresuid, -1, 0, EFAULT, 70, "read back who we are"},
+        Fault{"CapabilitiesReadBack", SYS_capget, -1, 0, EPERM, 77, "capget"},
         Fault{"Capabilities", SYS_capset, -1, 0, EPERM, 77, "drop our capabilities"},
         Fault{"NoNewPrivs", SYS_prctl, 0, PR_SET_NO_NEW_PRIVS, EINVAL, 70, "no_new_privs"},
         Fault{"NoNewPrivsFaked", SYS_prctl, 0, PR_SET_NO_NEW_PRIVS, faked, 70, "no_new_privs", true},
@@ -201,14 +217,25 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"Landlock", SYS_landlock_create_ruleset, -1, 0, EPERM, 77, "Landlock"},
         Fault{"LandlockEnforcement", SYS_landlock_restrict_self, -1, 0, EPERM, 77, "Landlock"},
         Fault{"LandlockEnforcementFaked", SYS_landlock_restrict_self, -1, 0, faked, 70, "Landlock to deny"},
+        Fault{"LandlockOfFilesInVain", SYS_openat, 2, O_RDONLY | O_DIRECTORY | O_CLOEXEC, ENOENT, 70,
+              "deny opening /"},
+        Fault{"LandlockOfPortsFaked", SYS_bind, 2, sizeof(sockaddr_in), faked, 70, "deny bind"},
+        Fault{"LandlockOfPortsInVain", SYS_bind, 2, sizeof(sockaddr_in), EADDRINUSE, 70, "deny bind"},
+        Fault{"ProcessLimit", SYS_prlimit64, 1, RLIMIT_NPROC, EPERM, 77, "RLIMIT_NPROC"},
         Fault{"CoreLimit", SYS_prlimit64, 1, RLIMIT_CORE, EPERM, 77, "RLIMIT_CORE"},
         Fault{"DescriptorLimit", SYS_prlimit64, 1, RLIMIT_NOFILE, EPERM, 77, "RLIMIT_NOFILE"},
+        Fault{"SmapsFromTheStart", SYS_lseek, -1, 0, ESPIPE, 71, "smaps: lseek"},
+        Fault{"Smaps", SYS_read, 2, smaps_buffer, EIO, 71, "cannot read /proc/self/smaps"},
+        Fault{"SmapsThatAreEmpty", SYS_read, 2, smaps_buffer, faked, 70,
+              "jumped to the door.*should have died"},
         Fault{"HidingOfMemory", SYS_madvise, -1, 0, EINVAL, 71, "madvise"},
         Fault{"HidingOfMemoryFaked", SYS_madvise, -1, 0, faked, 70, "hide memory"},
         Fault{"Rseq", SYS_rseq, -1, 0, EBUSY, 70, "rseq"},
+        Fault{"RseqGivenBack", SYS_rseq, 2, 1, EINVAL, 71, "cannot unregister rseq"},
         Fault{"Plan", SYS_memfd_create, -1, 0, ENOSYS, 65, "memfd_create"},
         Fault{"Fork", SYS_clone, -1, 0, EAGAIN, 71, "fork"},
         Fault{"DescriptorsOfTheListener", SYS_close_range, 0, plan_first_closed, EPERM, 71, "close_range"},
+        Fault{"DescriptorsAboveThePlans", SYS_close_range, 0, plan_first_above, EPERM, 71, "close_range"},
         Fault{"Filter", SYS_seccomp, 0, SECCOMP_SET_MODE_FILTER, EPERM, 77, "seccomp filter.*must allow"},
         Fault{"FilterFaked", SYS_seccomp, 0, SECCOMP_SET_MODE_FILTER, faked, 70, "signal 31.*unconfined"},
         Fault{"DescriptorsOfACell", SYS_close_range, 0, 1, EPERM, 70, "setup-descriptors"},
@@ -217,7 +244,23 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"LifetimeOfACell", SYS_setitimer, -1, 0, EINVAL, 70, "setup-lifetime"},
         Fault{"LadderOfACell", SYS_munmap, 1, 4096, EINVAL, 70, "setup-ladder"},
         Fault{"LadderOfACellFaked", SYS_munmap, 1, 4096, faked, 70, "jumped to the ladder.*unconfined"},
+        Fault{"Supervisor", SYS_write, 2, sizeof(plan::Message), EPIPE, 70, "does not listen to us"},
         Fault{"Accept", SYS_accept4, -1, 0, EBADF, 71, "cannot accept"}),
+    [](const auto& instance) { return instance.param.name; });
+
+class OlderKernel : public testing::TestWithParam<Fault> {};
+
+TEST_P(OlderKernel, IsServedOnWithoutWhatItLacks) {
+    const Life run = run_with(GetParam());
+    EXPECT_EQ(run.exit_code, -1) << run.said;
+    EXPECT_GT(run.heard, 0U) << run.said;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Lack, OlderKernel,
+    testing::Values(Fault{"OfLandlock", SYS_landlock_create_ruleset, -1, 0, ENOSYS, -1, ""},
+                    Fault{"OfLandlockAtBoot", SYS_landlock_create_ruleset, -1, 0, EOPNOTSUPP, -1, ""},
+                    Fault{"OfRseq", SYS_rseq, -1, 0, ENOSYS, -1, ""}),
     [](const auto& instance) { return instance.param.name; });
 
 } // namespace

@@ -144,6 +144,18 @@ TEST(Under, MustBeTheOneThatIsNamed) {
     EXPECT_EQ(check_of(both, &x86_only), "3: 'q' does not list aarch64");
 }
 
+TEST(Under, MayNotHaveMoreParametersTogetherThanOnePolicy) {
+    const auto params = [](const char* names) {
+        std::string lines;
+        for (const char* name = names; *name != '\0'; ++name) {
+            lines += fmt::format("param ${} addr : x\n", *name);
+        }
+        return lines;
+    };
+    EXPECT_EQ(under(params("abcd"), params("abcefg")), "holds") << "$buffer and seven others";
+    EXPECT_EQ(under(params("abcd"), params("efgh")), "3: more than 8 parameters together");
+}
+
 // Each rule of the cell's policy, made wider in one place, is caught.
 TEST(Under, CatchesEachWideningOfTheShippedCell) {
     auto text = shipped("connection").text;

@@ -51,6 +51,10 @@ TEST(PolicyFile, MayNotBeADevice) {
     EXPECT_EQ(refusal("/dev/null"), "is not a regular file");
 }
 
+TEST(PolicyFile, MustBeReadableToItsEnd) {
+    EXPECT_EQ(refusal("/proc/self/mem"), "cannot read: Input/output error (EIO)") << "nothing is mapped at 0";
+}
+
 TEST(PolicyFile, MayNotBeEmpty) {
     const Scratch scratch;
     EXPECT_EQ(refusal(scratch.write("p", "")), "the file ends before 'policy'");

@@ -269,6 +269,12 @@ TEST(JoinedWitness, PlacesWithEqualLowWordsAreToldApart) {
     }
 }
 
+TEST(JoinedProof, RefusesWhatItDoesNotUnderstand) {
+    const auto proved = prove(shipped_together(), native_arch, addresses, Program{});
+    ASSERT_FALSE(proved);
+    EXPECT_EQ(proved.error().message, "cannot be proved: a program of 0 instructions");
+}
+
 TEST(JoinedText, SpeaksByPlace) {
     const auto joined = shipped_together();
     const auto says = [&](std::string_view call, std::uint64_t from) {

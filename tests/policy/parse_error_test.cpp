@@ -153,6 +153,10 @@ INSTANTIATE_TEST_SUITE_P(
              "7:7: 'A' is already defined on line 6"},
         Case{"ConstWithoutValue", after_head("const A"), "6:8: expected a value"},
         Case{"ConstFromParam", after_head("const A $buffer : x"), "6:9: a constant cannot be a parameter"},
+        Case{"ConstWithADash", after_head("const A-B 1 : x"),
+             "6:7: 'A-B' is not a constant: upper-case letters, digits and '_'"},
+        Case{"ConstNearAnOwnOne", after_head("const SIZE 1 : x\nconst B SIZZ : x"),
+             "7:9: unknown constant 'SIZZ'. Did you mean SIZE?"},
         Case{"ConstUsedBeforeIt", after_head("const A B : x\nconst B 1 : x"), "6:9: unknown constant 'B'"},
         Case{"ConstWithoutReason", after_head("const A 1"), "6:10: a reason is missing: write ' : ' and why"},
         Case{"Octal", after_head("const A 010 : x"),
@@ -274,6 +278,23 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"ReasonOfATest", after_head("test kill close : x"),
                          "6:17: unexpected ':': only param, const and rules have a reason"}),
     [](const auto& test) { return test.param.claim; });
+
+TEST(ParseError, OfTheThousandAndFirstRule) {
+    std::string rules;
+    for (std::size_t i = 0; i < max_rules; ++i) {
+        rules += fmt::format("allow close fd == {} : x\n", i);
+    }
+    ASSERT_TRUE(parse(std::string{head} + rules, "p"));
+    const auto policy = parse(std::string{head} + rules + "allow getpid : x\n", "p");
+    ASSERT_FALSE(policy);
+    EXPECT_EQ(policy.error().line, 1006U);
+    EXPECT_EQ(policy.error().message, "more than 1000 rules");
+}
+
+TEST(ParseError, ShowsNoLineWhereTheTextHasNone) {
+    EXPECT_EQ(parsed("").error_at({5, 1}, "x").source_line, "param $buffer addr : somewhere");
+    EXPECT_EQ(parsed("").error_at({99, 1}, "x").source_line, "");
+}
 
 TEST(ParseError, ShowsTheLineAndACaretUnderTheColumn) {
     const auto policy = parse(after_head("allow recv fd == 0 : x"), "cell.policy");

@@ -79,6 +79,14 @@ TEST(Parse, ReadsEveryOperatorAndAction) {
     EXPECT_EQ(policy.rules.at(3).reason, "with a reason");
 }
 
+TEST(Parse, TakesDigitsAndSeparatorsInNames) {
+    const auto policy = parsed("const A_9 9 : x\nparam $b-2_c addr : x\n",
+                               "policy p-1_a 1\nsyntax 1\narch x86_64\nelse kill-process\n");
+    EXPECT_EQ(policy.name, "p-1_a");
+    EXPECT_EQ(policy.consts.at(0).name, "A_9");
+    EXPECT_EQ(policy.params.at(0).name, "b-2_c");
+}
+
 TEST(Parse, TakesAColonInsideAReasonAsText) {
     EXPECT_EQ(parsed("allow getpid : one : two\n").rules.at(0).reason, "one : two");
 }

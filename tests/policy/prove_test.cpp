@@ -3,6 +3,7 @@
 #include "fixture.h"
 
 #include <cstddef>
+#include <random>
 
 namespace cloister::policy {
 namespace {
@@ -118,6 +119,65 @@ TEST(Prove, FollowsMasks) {
     EXPECT_EQ(prove_of(other, program),
               "program and policy differ: for mprotect(start=0, len=0, prot=2) on x86_64 the "
               "program says allow, the policy kill-process");
+}
+
+TEST(Prove, FollowsATestOfBits) {
+    const auto by_bits = [](std::uint32_t bits) {
+        return Program{
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 4),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, audit_arch(Abi::x86_64), 0, 6),
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 3, 0, 4),
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 20),
+            BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0xffffffff, 2, 0),
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 16),
+            BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, 0, 1),
+            BPF_STMT(BPF_RET | BPF_K, 0x80000000),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+    };
+    const auto policy =
+        parsed("allow close fd in 0x5 : x\n", "policy p 1\nsyntax 1\narch x86_64\nelse kill-process\n");
+    EXPECT_EQ(prove_of(policy, by_bits(~0x5U)), "equal");
+    EXPECT_EQ(prove_of(policy, by_bits(~0x7U)), "program and policy differ: for close(fd=2) on x86_64 the "
+                                                "program says allow, the policy kill-process");
+}
+
+TEST(Prove, NeedsAnAbiThatThePolicyLists) {
+    const auto policy = parsed("", "policy p 1\nsyntax 1\narch x86_64\nelse kill-process\n");
+    EXPECT_EQ(prove_of(policy, compile(policy, native_arch, {}).value(), Arch::aarch64),
+              "the policy does not list aarch64");
+}
+
+TEST(Examples, NeedEveryAddress) {
+    const auto policy = parsed("allow munmap addr == $buffer  len any : x\n");
+    const auto pattern = parse_pattern(policy, "munmap").value();
+    EXPECT_TRUE(examples(policy, pattern, native_arch, addresses));
+    const auto unbound = examples(policy, pattern, native_arch, {});
+    ASSERT_FALSE(unbound);
+    EXPECT_EQ(unbound.error().message, "the parameter $buffer is not bound");
+}
+
+// Where a step of the proof is one too many, what was to be proved is unproved: no rule may stand for it.
+TEST(Prove, GivesUpAfterAFixedNumberOfSteps) {
+    std::mt19937_64 random{1};
+    std::string lines;
+    for (unsigned i = 0; i < 60; ++i) {
+        lines += "allow mmap";
+        for (const auto* name : {"addr", "len", "prot", "flags", "fd", "off"}) {
+            lines += random() % 3 == 0 ? fmt::format("  {} any", name)
+                                       : fmt::format("  {} in 0x{:x}", name, random() & 0xffffffffU);
+        }
+        lines += " : x\n";
+    }
+    const auto policy = parsed(lines);
+    const std::string gives_up = "cannot be proved: the decision diagram took more steps than its limit";
+    EXPECT_EQ(prove_of(policy, {}), gives_up);
+    const auto joined = join({policy}).value();
+    EXPECT_EQ(prove(joined, native_arch, {{"buffer", 1}}, {}).error().message, gives_up);
+    const auto pattern = parse_pattern(policy, "mmap").value();
+    EXPECT_EQ(examples(policy, pattern, native_arch, addresses).error().message,
+              "the decision diagram took more steps than its limit");
 }
 
 // libseccomp 2.5.4 gets many such unions wrong (GHSA-4q85-33p6-j5g6); one that it gets wrong must not pass.

@@ -148,6 +148,9 @@ long ListenerWorld::answer(const Call& call) {
     case SYS_read:
         return read(call);
     case SYS_clock_gettime: {
+        if (clock_error != 0) {
+            return clock_error;
+        }
         const std::int64_t now = a[0] == CLOCK_REALTIME ? clock_ns_ + 1'700'000'000'000'000'000 : clock_ns_;
         *pointer<timespec>(a[1]) = {now / 1'000'000'000, now % 1'000'000'000};
         return 0;
@@ -271,6 +274,9 @@ long ListenerWorld::take_signal(const Call& call) {
 }
 
 long ListenerWorld::reap(const Call& call) {
+    if (wait4_error != 0) {
+        return wait4_error;
+    }
     const auto pid = static_cast<pid_t>(call.arguments[0]);
     if (live_.contains(pid)) {
         return 0;
@@ -315,6 +321,9 @@ long ListenerWorld::write(const Call& call) {
 long ListenerWorld::read(const Call& call) {
     if (supervisor_gone_) {
         return 0;
+    }
+    if (read_error != 0) {
+        return std::exchange(read_error, 0);
     }
     *pointer<plan::Message>(call.arguments[1]) = orders_.front();
     orders_.pop_front();

@@ -51,6 +51,9 @@ class ListenerWorld final : public Kernel {
     long setsockopt_error = 0;
     long write_error = 0;
     long ppoll_error = 0;
+    long read_error = 0; ///< of the next order; then it works
+    long wait4_error = 0;
+    long clock_error = 0;
     std::uint32_t scope = 0; ///< of IPv6 clients
     bool log_takes = true;   ///< what poll says of the log
     std::function<void()> at_log_poll = [] {};

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+// What libseccomp is asked for, and what becomes of it when it or the kernel refuses.
+#include "fixture.h"
+
+#include <sys/resource.h>
+
+namespace cloister::policy {
+namespace {
+
+TEST(Compile, GivesEachActionToItsCallsAndToNoOthers) {
+    const auto policy = parsed("allow getpid : x\nerrno EPERM getuid : x\nkill-process getgid\n",
+                               "policy p 1\nsyntax 1\narch x86_64\nelse errno ENOSYS\n");
+    const auto program = compile(policy, native_arch, {}).value();
+    const auto returned = [&](std::string_view name) {
+        seccomp_data call{};
+        call.nr = static_cast<int>(*number_of(Abi::x86_64, name));
+        call.arch = audit_arch(Abi::x86_64);
+        return describe_return(run(program, call).value());
+    };
+    EXPECT_EQ(returned("getpid"), "allow");
+    EXPECT_EQ(returned("getuid"), "errno EPERM");
+    EXPECT_EQ(returned("getgid"), "kill-process");
+    EXPECT_EQ(returned("getppid"), "errno ENOSYS");
+    EXPECT_TRUE(prove(policy, native_arch, {}, program));
+}
+
+TEST(Compile, LeavesOutARuleThatSaysWhatHoldsAnyway) {
+    const auto with = compile(parsed("allow getpid : x\nkill-process getuid\n"), native_arch, addresses);
+    const auto without = compile(parsed("allow getpid : x\n"), native_arch, addresses);
+    ASSERT_TRUE(with) << with.error().text();
+    ASSERT_TRUE(without);
+    EXPECT_EQ(with->size(), without->size());
+}
+
+TEST(Compile, TakesNoAddressZero) {
+    const auto policy = parsed("allow munmap addr == $buffer  len any : x\n");
+    const auto program = compile(policy, native_arch, {{"buffer", 0}});
+    ASSERT_FALSE(program);
+    EXPECT_EQ(program.error().message, "the parameter $buffer is not bound");
+    EXPECT_EQ(program.error().line, 6U);
+}
+
+TEST(Compile, RefusesACallThatLibseccompDoesNotKnow) {
+    std::size_t unknown = 0;
+    for (const auto name : all_prototypes()) {
+        if (libseccomp_number(Abi::x86_64, std::string{name})) {
+            continue;
+        }
+        ++unknown;
+        std::string line = fmt::format("allow {}", name);
+        for (const auto& parameter : prototype_of(name)->parameters) {
+            line += fmt::format(" {} any", parameter.name);
+        }
+        const auto program = compile(parsed(line + " : x\n"), native_arch, addresses);
+        ASSERT_FALSE(program) << name;
+        EXPECT_EQ(program.error().message, fmt::format("libseccomp does not know '{}'", name));
+    }
+    RecordProperty("unknown", static_cast<int>(unknown));
+    if (unknown == 0) {
+        GTEST_SKIP() << "libseccomp " << libseccomp_version() << " knows every call that has a prototype";
+    }
+}
+
+TEST(Compile, SaysThatTheKernelGaveItNoDescriptor) {
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+    const rlimit none{0, before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+    const auto program = compile(parsed(""), native_arch, addresses);
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+    ASSERT_FALSE(program);
+    EXPECT_EQ(program.error().message, "libseccomp: memfd_create: Too many open files");
+}
+
+} // namespace
+} // namespace cloister::policy
