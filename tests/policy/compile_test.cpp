@@ -40,27 +40,6 @@ TEST(Compile, TakesNoAddressZero) {
     EXPECT_EQ(program.error().line, 6U);
 }
 
-TEST(Compile, RefusesACallThatLibseccompDoesNotKnow) {
-    std::size_t unknown = 0;
-    for (const auto name : all_prototypes()) {
-        if (libseccomp_number(Abi::x86_64, std::string{name})) {
-            continue;
-        }
-        ++unknown;
-        std::string line = fmt::format("allow {}", name);
-        for (const auto& parameter : prototype_of(name)->parameters) {
-            line += fmt::format(" {} any", parameter.name);
-        }
-        const auto program = compile(parsed(line + " : x\n"), native_arch, addresses);
-        ASSERT_FALSE(program) << name;
-        EXPECT_EQ(program.error().message, fmt::format("libseccomp does not know '{}'", name));
-    }
-    RecordProperty("unknown", static_cast<int>(unknown));
-    if (unknown == 0) {
-        GTEST_SKIP() << "libseccomp " << libseccomp_version() << " knows every call that has a prototype";
-    }
-}
-
 TEST(Compile, SaysThatTheKernelGaveItNoDescriptor) {
     rlimit before{};
     ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
