@@ -205,7 +205,7 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"GidFaked", SYS_setresgid, -1, 0, faked, 70, "asked to become", true},
         Fault{"Uid", SYS_setresuid, -1, 0, EAGAIN, 77, "setresuid"},
         Fault{"UidFaked", SYS_setresuid, -1, 0, faked, 70, "asked to become", true},
-        Fault{"WhoWeAre", SYS_getresuid, -1, 0, EFAULT, 70, "read back who we are"},
+        Fault{"WhoWeAre", SYS_getresuid, -1, 0, EFAULT, 70, "asked to become that user"},
         Fault{"CapabilitiesReadBack", SYS_capget, -1, 0, EPERM, 77, "capget"},
         Fault{"Capabilities", SYS_capset, -1, 0, EPERM, 77, "drop our capabilities"},
         Fault{"NoNewPrivs", SYS_prctl, 0, PR_SET_NO_NEW_PRIVS, EINVAL, 70, "no_new_privs"},
