@@ -51,7 +51,7 @@ bool may(unsigned capability) {
 
 void set_limit(__rlimit_resource resource, const char* step, rlim_t value) {
     const rlimit limit{value, value};
-    rlimit is{};
+    rlimit is{~value, ~value};
     permitted(setrlimit(resource, &limit) == 0, step);
     read_back(getrlimit(resource, &is) == 0 && is.rlim_cur == value && is.rlim_max == value, step);
 }

@@ -196,13 +196,18 @@ void hide_from_cells(const cell::Layout* layout, int smaps_fd) {
 
 void verify_hidden(const cell::Layout* layout, int smaps_fd) {
     Smaps smaps{smaps_fd};
+    bool seen = false;
     for (Mapping mapping{}; smaps.next(mapping);) {
+        seen = true;
         if (!mapping.hidden) {
             without_kept(layout, mapping.range, [](Range part) {
                 die(ExitCode::SelfTest, "asked to hide memory at %#lx from cells, the kernel did not",
                     part.start);
             });
         }
+    }
+    if (!seen) {
+        die(ExitCode::SelfTest, "/proc/self/smaps is empty: this kernel can't tell what cells would inherit");
     }
 }
 

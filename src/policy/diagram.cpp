@@ -8,8 +8,8 @@ namespace {
 
 constexpr std::size_t max_nodes = 4'000'000;
 // Some functions take minutes before they have so many nodes, for the memory of results is small. This many
-// steps take about a second; the shipped policies take 14 000. Steps, not seconds: whether a policy can be
-// proved must not depend on the machine.
+// steps take some seconds; the shipped policies take 14 000. Steps, not seconds: whether a policy can
+// be proved must not depend on the machine.
 constexpr std::size_t max_steps = 10'000'000;
 constexpr std::size_t result_slots = 1U << 15U;
 

@@ -32,7 +32,6 @@ class Diagram {
     /// Point by point: yes where the condition is 1, no where it is 0.
     [[nodiscard]] Node if_else(Node condition, Node yes, Node no);
     [[nodiscard]] Node both(Node a, Node b) { return if_else(a, b, truth(false)); }
-    [[nodiscard]] Node either(Node a, Node b) { return if_else(a, truth(true), b); }
     /// 1 where the leaf has that value, else 0.
     [[nodiscard]] Node equals(Node function, std::uint32_t value);
     /// The values that the function takes.
@@ -46,8 +45,6 @@ class Diagram {
     [[nodiscard]] std::optional<std::vector<Bit>> find(Node condition) const;
     /// An input on which two functions differ, or nothing, when they are equal.
     [[nodiscard]] std::optional<std::vector<Bit>> find_difference(Node a, Node b) const;
-    [[nodiscard]] std::size_t size() const { return nodes_.size(); }
-    [[nodiscard]] std::size_t steps() const { return steps_; }
     /// The limit of steps is for one question; this is where the next begins.
     void next_question() { steps_ = 0; }
 
