@@ -91,6 +91,7 @@ bool become(uid_t uid, gid_t gid) {
     uid_t u[3] = {};
     gid_t g[3] = {};
     permitted(!may(CAP_SETGID) || setgroups(0, nullptr) == 0, "drop the supplementary groups: setgroups");
+    read_back(!may(CAP_SETGID) || getgroups(0, nullptr) == 0, "drop the supplementary groups");
     permitted(setresgid(gid, gid, gid) == 0, "become that group (start as root, or as that user): setresgid");
     permitted(setresuid(uid, uid, uid) == 0, "become that user (start as root, or as that user): setresuid");
     read_back(getresgid(&g[0], &g[1], &g[2]) == 0 && g[0] == gid && g[1] == gid && g[2] == gid,

@@ -4,6 +4,7 @@
 // what a client sent. From install_filter on nothing is allocated, mapped, opened or executed.
 #include "confine/confine.h"
 #include "listener/memory.h"
+#include "listener/rehearsal.h"
 #include "listener/server.h"
 #include "plan/plan.h"
 #include "sys/calls.h"
@@ -77,17 +78,29 @@ const plan::Plan& ask_for_plan(const cell::Layout* layout) {
     return plan::open_sealed(sealed.get(), layout, cell::instructions());
 }
 
+/// Closes `first` to `last`, among which is one at least that is open: whether it is gone can be seen.
+void close_descriptors(int first, unsigned last) {
+    if (fcntl(plan::control_fd, F_DUPFD_CLOEXEC, first) < 0 ||
+        close_range(static_cast<unsigned>(first), last, 0) != 0) {
+        die(ExitCode::SystemCall, "cannot close the descriptors from %d on: %s", first, error_text(errno));
+    }
+    if (fcntl(first, F_GETFD) >= 0) {
+        die(ExitCode::SelfTest, "asked to close the descriptors from %d on, the kernel did not do it", first);
+    }
+}
+
 /// Only the descriptors of the plan stay open.
 void close_the_rest(const plan::Plan& plan) {
-    const unsigned last = plan::first_listener_fd + plan.listener_count - 1;
-    if (close_range(last + 1, plan::status_fd - 1, 0) != 0 || close_range(plan::status_fd + 1, ~0U, 0) != 0) {
-        die(ExitCode::SystemCall, "close_range: %s", error_text(errno));
+    const int last = plan::first_listener_fd + static_cast<int>(plan.listener_count) - 1;
+    if (last + 1 < plan::status_fd) {
+        close_descriptors(last + 1, plan::status_fd - 1);
     }
+    close_descriptors(plan::status_fd + 1, ~0U);
     close(plan::connection_fd); // free from here on: accept4 returns the lowest
     struct stat status {};
-    for (unsigned fd = plan::first_listener_fd; fd <= last; ++fd) {
-        if (fstat(static_cast<int>(fd), &status) != 0 || !S_ISSOCK(status.st_mode)) {
-            bug("descriptor %u is not a listening socket", fd);
+    for (int fd = plan::first_listener_fd; fd <= last; ++fd) {
+        if (fstat(fd, &status) != 0 || !S_ISSOCK(status.st_mode)) {
+            bug("descriptor %d is not a listening socket", fd);
         }
     }
 }
@@ -110,8 +123,9 @@ int run(int argc) {
     expect_started_by_cloisterd(argc);
     reset_signals(blocked_signals());
     prctl(PR_SET_NAME, "cloister-listen"); // the kernel keeps 15 characters
-    if (chdir("/") != 0) {
-        die(ExitCode::SystemCall, "chdir(/): %s", error_text(errno));
+    char directory[sizeof "/"];
+    if (chdir("/") != 0 || getcwd(directory, sizeof directory) == nullptr) {
+        die(ExitCode::SystemCall, "cannot go to /: chdir: %s", error_text(errno));
     }
     const pid_t supervisor = getppid();
     const cell::Layout* const layout = reserve_layout();
@@ -131,6 +145,7 @@ int run(int argc) {
     confine::forbid_new_privileges();
     armed.landlock_abi = confine::deny_by_landlock();
     expect_no_rseq();
+    rehearse_birth(layout);
     unmap_vdso(smaps);
     hide_from_cells(layout, smaps);
     verify_hidden(layout, smaps);

@@ -220,7 +220,8 @@ Failure Generation::death() {
     }
     const pid_t pid = std::exchange(pid_, 0);
     if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
-        return {ExitCode{WEXITSTATUS(status)},
+        const bool one_of_ours = WEXITSTATUS(status) >= static_cast<int>(ExitCode::Usage);
+        return {one_of_ours ? ExitCode{WEXITSTATUS(status)} : ExitCode::SelfTest,
                 fmt::format("the listener, process {}, could not confine itself: exit code {}", pid,
                             WEXITSTATUS(status))};
     }

@@ -2,6 +2,7 @@
 // What a client gets: its bytes, all of them, in order, over every kind of listener.
 #include "client.h"
 #include "harness.h"
+#include "plan/plan.h"
 
 #include <arpa/inet.h>
 #include <csignal>
@@ -65,6 +66,13 @@ TEST(Echo, AnswersOnSeveralListenersAtOnce) {
     EXPECT_TRUE(first.echoes("one"));
     EXPECT_TRUE(second.echoes("two"));
     EXPECT_TRUE(daemon.has_cells(3));
+}
+
+TEST(Echo, AnswersOnAsManyListenersAsThereMayBe) {
+    const Daemon daemon{{.listen = std::vector<std::string>(plan::max_listeners, "127.0.0.1:0")}};
+    ASSERT_EQ(daemon.ready().at("listen").size(), plan::max_listeners);
+    EXPECT_TRUE(Client{daemon.address(0)}.echoes("first"));
+    EXPECT_TRUE(Client{daemon.address(plan::max_listeners - 1)}.echoes("last"));
 }
 
 TEST(Echo, ReplacesAStaleUnixSocketAndLeavesALiveOneAlone) {

@@ -2,6 +2,7 @@
 // A step of the confinement that fails, or that says it succeeded and did nothing, ends the daemon before a
 // byte is echoed. An outer seccomp filter, put on before cloisterd starts, answers the one call in the
 // kernel's place.
+#include "cell/cell.h"
 #include "harness.h"
 #include "plan/plan.h"
 
@@ -9,6 +10,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
+#include <grp.h>
 #include <gtest/gtest.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -131,6 +133,10 @@ Life run_with(const Fault& fault) {
     if (pid == 0) {
         dup2(writing.get(), STDERR_FILENO);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        constexpr gid_t group = 12345; // inherited from whoever starts us: a daemon has something to give up
+        if ((am_root() && setgroups(1, &group) != 0) || signal(SIGUSR2, SIG_IGN) == SIG_ERR) {
+            _exit(119);
+        }
         answer_in_the_kernels_place(fault);
         execv(argv[0], argv.data());
         _exit(122);
@@ -188,7 +194,9 @@ INSTANTIATE_TEST_SUITE_P(
     Fault, FailedStep,
     testing::Values(
         Fault{"WorkingDirectory", SYS_chdir, -1, 0, EACCES, 71, "chdir"},
+        Fault{"WorkingDirectoryFaked", SYS_chdir, -1, 0, faked, 71, "chdir"},
         Fault{"Hello", SYS_sendmsg, -1, 0, EPERM, 70, "no plan from cloisterd"},
+        Fault{"HelloFaked", SYS_sendmsg, -1, 0, faked, 70, "no plan from cloisterd"},
         Fault{"PlaceOfTheCells", SYS_mmap, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ENOMEM, 71,
               "cannot place"},
         Fault{"PlaceOfTheCellsElsewhere", SYS_mmap, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
@@ -196,11 +204,15 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"TableOfCells", SYS_mmap, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, ENOMEM, 71,
               "no memory for a table"},
         Fault{"DescriptorsInPlace", SYS_dup3, -1, 0, EBUSY, 71, "cannot move descriptor"},
+        Fault{"DescriptorsInPlaceFaked", SYS_dup3, -1, 0, faked, 71, "cannot move descriptor"},
+        Fault{"SignalDescriptor", SYS_signalfd4, -1, 0, EINVAL, 71, "signalfd"},
         Fault{"SignalActions", SYS_rt_sigaction, -1, 0, EINVAL, 70, "default action"},
+        Fault{"SignalActionsFaked", SYS_rt_sigaction, -1, 0, faked, 70, "SigIgn"},
         Fault{"SignalMaskFaked", SYS_rt_sigprocmask, -1, 0, faked, 70, "block signals"},
         Fault{"BoundingSet", SYS_prctl, 0, PR_CAPBSET_DROP, EPERM, 70, "bounding set", true},
         Fault{"BoundingSetFaked", SYS_prctl, 0, PR_CAPBSET_DROP, faked, 70, "bounding set", true},
         Fault{"Groups", SYS_setgroups, -1, 0, EPERM, 77, "setgroups", true},
+        Fault{"GroupsFaked", SYS_setgroups, -1, 0, faked, 70, "supplementary groups", true},
         Fault{"Gid", SYS_setresgid, -1, 0, EPERM, 77, "setresgid"},
         Fault{"GidFaked", SYS_setresgid, -1, 0, faked, 70, "asked to become", true},
         Fault{"Uid", SYS_setresuid, -1, 0, EAGAIN, 77, "setresuid"},
@@ -215,6 +227,7 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"DeathSignal", SYS_prctl, 0, PR_SET_PDEATHSIG, EINVAL, 70, "end with our parent"},
         Fault{"DeathSignalFaked", SYS_prctl, 0, PR_SET_PDEATHSIG, faked, 70, "end with our parent"},
         Fault{"Landlock", SYS_landlock_create_ruleset, -1, 0, EPERM, 77, "Landlock"},
+        Fault{"LandlockFaked", SYS_landlock_create_ruleset, -1, 0, faked, 77, "Landlock"},
         Fault{"LandlockEnforcement", SYS_landlock_restrict_self, -1, 0, EPERM, 77, "Landlock"},
         Fault{"LandlockEnforcementFaked", SYS_landlock_restrict_self, -1, 0, faked, 70, "Landlock to deny"},
         Fault{"LandlockOfFilesInVain", SYS_openat, 2, O_RDONLY | O_DIRECTORY | O_CLOEXEC, ENOENT, 70,
@@ -223,7 +236,11 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"LandlockOfPortsInVain", SYS_bind, 2, sizeof(sockaddr_in), EADDRINUSE, 70, "deny bind"},
         Fault{"ProcessLimit", SYS_prlimit64, 1, RLIMIT_NPROC, EPERM, 77, "RLIMIT_NPROC"},
         Fault{"CoreLimit", SYS_prlimit64, 1, RLIMIT_CORE, EPERM, 77, "RLIMIT_CORE"},
+        Fault{"CoreLimitFaked", SYS_prlimit64, 1, RLIMIT_CORE, faked, 70, "RLIMIT_CORE"},
+        Fault{"LockedMemoryLimit", SYS_prlimit64, 1, RLIMIT_MEMLOCK, EPERM, 77, "RLIMIT_MEMLOCK"},
+        Fault{"LockedMemoryLimitFaked", SYS_prlimit64, 1, RLIMIT_MEMLOCK, faked, 70, "RLIMIT_MEMLOCK"},
         Fault{"DescriptorLimit", SYS_prlimit64, 1, RLIMIT_NOFILE, EPERM, 77, "RLIMIT_NOFILE"},
+        Fault{"DescriptorLimitFaked", SYS_prlimit64, 1, RLIMIT_NOFILE, faked, 70, "RLIMIT_NOFILE"},
         Fault{"SmapsFromTheStart", SYS_lseek, -1, 0, ESPIPE, 71, "smaps: lseek"},
         Fault{"Smaps", SYS_read, 2, smaps_buffer, EIO, 71, "cannot read /proc/self/smaps"},
         Fault{"SmapsThatAreEmpty", SYS_read, 2, smaps_buffer, faked, 70, "smaps is empty"},
@@ -231,20 +248,37 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"HidingOfMemoryFaked", SYS_madvise, -1, 0, faked, 70, "hide memory"},
         Fault{"Rseq", SYS_rseq, -1, 0, EBUSY, 70, "rseq"},
         Fault{"RseqGivenBack", SYS_rseq, 2, 1, EINVAL, 71, "cannot unregister rseq"},
+        Fault{"RseqGivenBackFaked", SYS_rseq, 2, 1, faked, 70, "signal 11"},
         Fault{"Plan", SYS_memfd_create, -1, 0, ENOSYS, 65, "memfd_create"},
         Fault{"Fork", SYS_clone, -1, 0, EAGAIN, 71, "fork"},
-        Fault{"DescriptorsOfTheListener", SYS_close_range, 0, plan_first_closed, EPERM, 71, "close_range"},
-        Fault{"DescriptorsAboveThePlans", SYS_close_range, 0, plan_first_above, EPERM, 71, "close_range"},
+        Fault{"ForkFaked", SYS_clone, -1, 0, faked, 70, "no plan from cloisterd"},
+        Fault{"Rehearsal", SYS_clone, 0, 0, EAGAIN, 71, "cannot rehearse"},
+        Fault{"CloneOfACell", SYS_clone, 0, cell::clone_flags, EAGAIN, 71, "cannot fork a cell"},
+        Fault{"CloneOfACellFaked", SYS_clone, 0, cell::clone_flags, faked, 70, "exit code 8"},
+        Fault{"DescriptorsOfTheListener", SYS_close_range, 0, plan_first_closed, EPERM, 71,
+              "close the descriptors"},
+        Fault{"DescriptorsOfTheListenerFaked", SYS_close_range, 0, plan_first_closed, faked, 70,
+              "close the descriptors from 5 on"},
+        Fault{"DescriptorsAboveThePlans", SYS_close_range, 0, plan_first_above, EPERM, 71,
+              "close the descriptors"},
+        Fault{"DescriptorsAboveThePlansFaked", SYS_close_range, 0, plan_first_above, faked, 70,
+              "close the descriptors from 69 on"},
         Fault{"Filter", SYS_seccomp, 0, SECCOMP_SET_MODE_FILTER, EPERM, 77, "seccomp filter.*must allow"},
         Fault{"FilterFaked", SYS_seccomp, 0, SECCOMP_SET_MODE_FILTER, faked, 70, "signal 31.*unconfined"},
         Fault{"DescriptorsOfACell", SYS_close_range, 0, 1, EPERM, 70, "setup-descriptors"},
+        Fault{"DescriptorsOfACellFaked", SYS_close_range, 0, 1, faked, 70, "close what is not its own"},
         Fault{"ParentOfACell", SYS_getppid, -1, 0, EPERM, 70, "setup-orphan"},
+        Fault{"ParentOfACellFaked", SYS_getppid, -1, 0, faked, 70, "setup-orphan|parent, process"},
         Fault{"CpuLimitOfACell", SYS_prlimit64, 1, RLIMIT_CPU, EPERM, 70, "setup-cpu-limit"},
+        Fault{"CpuLimitOfACellFaked", SYS_prlimit64, 1, RLIMIT_CPU, faked, 70, "limit its CPU time"},
         Fault{"LifetimeOfACell", SYS_setitimer, -1, 0, EINVAL, 70, "setup-lifetime"},
+        Fault{"LifetimeOfACellFaked", SYS_setitimer, -1, 0, faked, 70, "limit its lifetime"},
         Fault{"LadderOfACell", SYS_munmap, 1, 4096, EINVAL, 70, "setup-ladder"},
         Fault{"LadderOfACellFaked", SYS_munmap, 1, 4096, faked, 70, "jumped to the ladder.*unconfined"},
         Fault{"Supervisor", SYS_write, 2, sizeof(plan::Message), EPIPE, 70, "does not listen to us"},
-        Fault{"Accept", SYS_accept4, -1, 0, EBADF, 71, "cannot accept"}),
+        Fault{"SupervisorFaked", SYS_write, 2, sizeof(plan::Message), faked, 70, "does not listen to us"},
+        Fault{"Accept", SYS_accept4, -1, 0, EBADF, 71, "cannot accept"},
+        Fault{"AcceptFaked", SYS_accept4, -1, 0, faked, 71, "cannot give a connection"}),
     [](const auto& instance) { return instance.param.name; });
 
 class OlderKernel : public testing::TestWithParam<Fault> {};

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+#include "listener/rehearsal.h"
+
+#include "plan/plan.h"
+#include "sys/die.h"
+
+#include <cerrno>
+#include <fcntl.h>
+#include <iterator>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace cloister::listener {
+namespace {
+
+/// A step of birth, with the arguments that a newborn passes. False if the kernel says that it is done, and
+/// it is not; what fails, the newborn notices itself.
+struct Step {
+    const char* what;
+    bool (*holds)(const cell::Orders&);
+};
+
+constexpr Step steps[] = {
+    {"close what is not its own",
+     [](const cell::Orders&) {
+         const bool refused = close_range(1, ~0U, 0) != 0;
+         return refused || (fcntl(plan::signal_fd, F_GETFD) < 0 && fcntl(plan::log_fd, F_GETFD) < 0 &&
+                            fcntl(plan::status_fd, F_GETFD) < 0);
+     }},
+    {"limit its CPU time",
+     [](const cell::Orders& orders) {
+         rlimit64 is{};
+         const bool refused = prlimit64(0, RLIMIT_CPU, &orders.cpu, nullptr) != 0;
+         return refused || (getrlimit64(RLIMIT_CPU, &is) == 0 && is.rlim_cur == orders.cpu.rlim_cur &&
+                            is.rlim_max == orders.cpu.rlim_max);
+     }},
+    {"limit its lifetime",
+     [](const cell::Orders& orders) {
+         itimerval is{};
+         const bool refused = setitimer(ITIMER_REAL, &orders.lifetime, nullptr) != 0;
+         return refused ||
+                (getitimer(ITIMER_REAL, &is) == 0 && (is.it_value.tv_sec != 0 || is.it_value.tv_usec != 0));
+     }},
+};
+constexpr int held = 0; // how the child ends; or the number of the step that did not hold, from 1 on
+
+int rehearse(const cell::Orders& orders) {
+    for (const Step& step : steps) {
+        if (!step.holds(orders)) {
+            return static_cast<int>(&step - steps) + 1;
+        }
+    }
+    return held;
+}
+
+} // namespace
+
+void rehearse_birth(const cell::Layout* layout) {
+    const long pid = syscall(SYS_clone, 0, nullptr, nullptr, nullptr, nullptr); // and no signal at its end
+    if (pid == 0) {
+        _exit(rehearse(layout->orders));
+    }
+    int status = 0;
+    if (pid < 0 || waitpid(static_cast<pid_t>(pid), &status, __WALL) != pid) {
+        die(ExitCode::SystemCall, "cannot rehearse a cell's birth: %s", error_text(errno));
+    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status) > static_cast<int>(std::size(steps))) {
+        die(ExitCode::SelfTest, "the rehearsal of a cell's birth ended with status 0x%x", status);
+    }
+    if (const int step = WEXITSTATUS(status); step != held) {
+        die(ExitCode::SelfTest, "a child asked to %s, the kernel said yes and did not do it",
+            steps[step - 1].what);
+    }
+}
+
+} // namespace cloister::listener
