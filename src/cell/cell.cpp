@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A cell's whole life, freestanding: it has no libc, no thread-local storage and no memory but this code, the
-// orders and the arena. So: no calls out, no constants in .rodata, no stack protector (CMakeLists.txt).
+// A cell's whole life, freestanding: it has no libc, no thread-local storage and no memory but this code and
+// its arena. So: no calls out, no constants in .rodata, no stack protector (CMakeLists.txt).
 //
 // Three pages (cell.ld). The door ends with the one instruction that may clone; the listener has it, a cell
 // doesn't. It returns to the start of the next, the ladder: the code of birth, and at its end the one
@@ -12,6 +12,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <linux/capability.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -57,62 +58,61 @@ INLINE void move_down(std::uint8_t* to, const std::uint8_t* from, long size) {
     asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
 }
 
-/// What must be true before the first byte (policy/birth.policy); Done, or the step that failed.
-BIRTH_CODE Exit be_born(const Orders& orders) {
+/// The end of a newborn that can't be confined. Only through the ladder does the filter allow these codes: no
+/// cell that reads can claim them.
+BIRTH_CODE [[noreturn]] void fail_birth(Exit step) {
+    for (;;) {
+        sys::through_ladder(SYS_exit_group, static_cast<long>(step));
+    }
+}
+
+INLINE void must(bool done, Exit step) {
+    if (!done) {
+        fail_birth(step);
+    }
+}
+
+/// What must be true before the first byte (policy/birth.policy).
+BIRTH_CODE void be_born(const Orders& orders) {
     using sys::through_ladder;
-    if (through_ladder(SYS_close_range, 1, ~0U, 0) != 0) {
-        return Exit::Descriptors;
-    }
-    if (through_ladder(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) {
-        return Exit::DeathSignal;
-    }
-    if (through_ladder(SYS_getppid) != orders.listener) { // it died before we asked to be told (prctl(2))
-        return Exit::Orphan;
-    }
-    if (through_ladder(SYS_prlimit64, 0, RLIMIT_CPU, address(&orders.cpu), 0) != 0) {
-        return Exit::CpuLimit;
-    }
-    if (through_ladder(SYS_setitimer, ITIMER_REAL, address(&orders.lifetime), 0) != 0) {
-        return Exit::Lifetime;
-    }
-    if (through_ladder(SYS_capset, address(&orders.capability_header), address(orders.capabilities)) != 0) {
-        return Exit::Capabilities;
-    }
-    return Exit::Done;
+    must(through_ladder(SYS_close_range, 1, ~0U, 0) == 0, Exit::Descriptors);
+    must(through_ladder(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0, Exit::DeathSignal);
+    // It may have died before we asked to be told: prctl(2).
+    must(through_ladder(SYS_getppid) == orders.listener, Exit::Orphan);
+    const rlimit64 cpu = cpu_limit(orders);
+    must(through_ladder(SYS_prlimit64, 0, RLIMIT_CPU, address(&cpu), 0) == 0, Exit::CpuLimit);
+    const itimerval lifetime = lifetime_limit(orders);
+    must(through_ladder(SYS_setitimer, ITIMER_REAL, address(&lifetime), 0) == 0, Exit::Lifetime);
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    const __user_cap_data_struct none[2]{}; // capget(2)
+    must(through_ladder(SYS_capset, address(&header), address(none)) == 0, Exit::Capabilities);
 }
 
-/// The page that ends with the ladder's instruction. It stands at the front of its mapping, which is trimmed.
-INLINE long pull_up_ladder(const Instructions& at) {
-    return sys::through_ladder(SYS_munmap, address(at.ladder + sys::system_call_size - page_size), page_size);
-}
-
-/// Runs the system call instruction at `instruction`, with a call that is harmless anywhere.
-INLINE void jump_to(const void* instruction) {
-    long number = SYS_getppid;
-    asm volatile("call *%1" : "+a"(number) : "r"(instruction) : "rcx", "r11", "memory");
+/// Unmaps the page that ends with the ladder's instruction. It stands at the front of its mapping, which is
+/// trimmed. If that is refused, it is still there to fail from.
+INLINE void pull_up_ladder() {
+    constexpr long size = page_size;
+    const long end = address(cloister_ladder) + sys::system_call_size;
+    must(sys::through_ladder(SYS_munmap, end - size, size) == 0, Exit::Ladder);
 }
 
 /// Tries what only the filter, or a missing page, can stop.
-[[noreturn]] INLINE void violate(const Instructions& at, Duty duty) {
+[[noreturn]] INLINE void violate(Duty duty) {
+    long number = SYS_getppid; // harmless anywhere
     if (duty == Duty::Call) {
-        sys::directly(SYS_getppid);
+        sys::directly(number);
     } else {
-        jump_to(duty == Duty::JumpToLadder ? at.ladder : duty == Duty::JumpToDoor ? at.door : at.gate);
+        asm volatile("call *%1" : "+a"(number) : "r"(duty) : "rcx", "r11", "memory");
     }
-    leave(Exit::Unconfined);
+    leave(Exit::Bug);
 }
 
 /// Returns in a cell that is confined and shall serve, and in no other.
-INLINE void confine(const Layout* layout, Duty duty) {
-    const Orders& orders = layout->orders;
-    if (const Exit failed = be_born(orders); failed != Exit::Done) {
-        leave(failed);
-    }
-    if (pull_up_ladder(orders.instructions) != 0) {
-        leave(Exit::Ladder);
-    }
-    if (duty != Duty::Serve) {
-        violate(orders.instructions, duty);
+INLINE void confine(const Orders& orders) {
+    be_born(orders);
+    pull_up_ladder();
+    if (orders.duty != Duty::Serve) {
+        violate(orders.duty);
     }
 }
 
@@ -164,25 +164,29 @@ INLINE void send_all(std::uint8_t* buffer, long size) {
 
 } // namespace
 
-extern "C" CELL_CODE void cloister_cell_main(const Layout* layout, Duty duty) {
-    confine(layout, duty);
-    echo(const_cast<std::uint8_t*>(layout->arena.buffer));
+extern "C" CELL_CODE void cloister_cell_main(const Orders* orders, std::uint8_t* buffer) {
+    confine(*orders);
+    echo(buffer);
 }
 
 #ifndef CLOISTER_SCRIPTED_KERNEL
-// The door: cloister_clone_cell(layout = rdi, stack_top = rsi, flags = rdx, duty = rcx). What the caller left
-// in the child's registers (a peer's address was seen in xmm7) is cleared before anything else. Nothing but
-// clone may return to where 0 means 'you are a cell'.
+// The door: cloister_clone_cell(orders = rdi, buffer = rsi, flags = rdx). The orders go through the clone in
+// registers. What else the caller left there (a peer's address was seen in xmm7) is cleared by the child
+// before anything else, from a state area (Intel SDM 1, 13.4) that says 'all as after a reset': zeros but for
+// MXCSR and FCW. Nothing but clone may return to where 0 means 'you are a cell'.
 asm(R"(
     .pushsection .cell.door, "ax", @progbits
     .globl cloister_clone_cell, cloister_door
     .hidden cloister_clone_cell, cloister_door
     .type cloister_clone_cell, @function
 cloister_clone_cell:
-        push  %rbx
-        push  %rbp
-        mov   %rdi, %rbx
-        mov   %rcx, %rbp
+        push  %rbx;  push  %rbp;  push  %r12;  push  %r13;  push  %r14;  push  %r15
+        mov   (%rdi), %rbx
+        mov   8(%rdi), %rbp
+        mov   16(%rdi), %r12
+        mov   24(%rdi), %r13
+        mov   32(%rdi), %r14
+        mov   40(%rdi), %r15        # Orders::has_xsave
         mov   %rdx, %rdi            # clone(flags, stack, parent_tid, child_tid, tls)
         xor   %edx, %edx
         xor   %r10d, %r10d
@@ -197,18 +201,20 @@ cloister_door:
     .pushsection .cell.newborn, "ax", @progbits
         test  %rax, %rax
         jz    1f
-        pop   %rbp
-        pop   %rbx
+        pop   %r15;  pop   %r14;  pop   %r13;  pop   %r12;  pop   %rbp;  pop   %rbx
         ret
-    1:  mov   $0xfffffdff, %eax     # every state component but the protection keys
+    1:  movw  $0x37f, -576(%rsp)    # FCW
+        movl  $0x1f80, -552(%rsp)   # MXCSR
+        mov   $0xfffffdff, %eax     # every state component but the protection keys
         mov   $0xffffffff, %edx
-        cmpl  $0, 576(%rbx)         # Orders::has_xsave
-        je    2f
-        xrstor64 (%rbx)
+        test  %r15, %r15
+        jz    2f
+        xrstor64 -576(%rsp)
         jmp   3f
-    2:  fxrstor64 (%rbx)
-    3:  mov   %rbx, %rdi
-        mov   %rbp, %rsi
+    2:  fxrstor64 -576(%rsp)
+    3:  mov   %rsp, %rsi
+        push  %r15;  push  %r14;  push  %r13;  push  %r12;  push  %rbp;  push  %rbx
+        mov   %rsp, %rdi
         xor   %eax, %eax;   xor %ebx, %ebx;   xor %ecx, %ecx;   xor %edx, %edx;   xor %ebp, %ebp
         xor   %r8d, %r8d;   xor %r9d, %r9d;   xor %r10d, %r10d; xor %r11d, %r11d
         xor   %r12d, %r12d; xor %r13d, %r13d; xor %r14d, %r14d; xor %r15d, %r15d
@@ -229,8 +235,7 @@ cloister_ladder:
         ret                         # the first byte of the next
     .popsection
 )");
-static_assert(offsetof(Orders, processor_state) == 0 && offsetof(Orders, has_xsave) == 576);
-static_assert(offsetof(Layout, orders) == 0);
+static_assert(offsetof(Orders, has_xsave) == 40 && stack_size % 64 == 0);
 #endif
 
 } // namespace cloister::cell

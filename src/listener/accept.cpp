@@ -114,8 +114,7 @@ void Server::give_to_cell(std::uint32_t listener, const Peer& peer) {
             }
         }
     }
-    const void* const stack_top = layout_->arena.stack + sizeof layout_->arena.stack;
-    const long pid = cell::cloister_clone_cell(layout_, stack_top, cell::clone_flags, cell::Duty::Serve);
+    const long pid = cell::cloister_clone_cell(&plan_.orders, plan_.arena->buffer, cell::clone_flags);
     if (pid < 0) {
         return refuse("clone", pid, peer);
     }

@@ -38,8 +38,6 @@ End end_by_exit(int code) {
         return {"setup-capabilities", Level::error, true};
     case Exit::Ladder:
         return {"setup-ladder", Level::error, true};
-    case Exit::Unconfined:
-        return {"unconfined", Level::error, true};
     }
     return {"unknown", Level::error, false};
 }

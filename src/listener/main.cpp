@@ -64,10 +64,10 @@ void open_signals() {
 }
 
 /// Says where our memory and our instructions lie; gets the plan, whose program is proved for these places.
-const plan::Plan& ask_for_plan(const cell::Layout* layout) {
+const plan::Plan& ask_for_plan(const cell::Arena* arena) {
     plan::Message message{};
     message.tag = plan::Message::Tag::Hello;
-    message.layout = layout;
+    message.arena = arena;
     message.instructions = cell::instructions();
     Fd sealed;
     if (!plan::send_message(plan::control_fd, message) ||
@@ -75,7 +75,7 @@ const plan::Plan& ask_for_plan(const cell::Layout* layout) {
         message.tag != plan::Message::Tag::Plan) {
         die(ExitCode::SelfTest, "no plan from cloisterd: %s", error_text(errno));
     }
-    return plan::open_sealed(sealed.get(), layout, cell::instructions());
+    return plan::open_sealed(sealed.get(), arena, cell::instructions());
 }
 
 /// Closes `first` to `last`, among which is one at least that is open: whether it is gone can be seen.
@@ -128,9 +128,9 @@ int run(int argc) {
         die(ExitCode::SystemCall, "cannot go to /: chdir: %s", error_text(errno));
     }
     const pid_t supervisor = getppid();
-    const cell::Layout* const layout = reserve_layout();
-    const plan::Plan& plan = ask_for_plan(layout);
-    auto& server = *new (server_memory) Server{plan, layout, supervisor};
+    const cell::Arena* const arena = map_arena();
+    const plan::Plan& plan = ask_for_plan(arena);
+    auto& server = *new (server_memory) Server{plan, supervisor};
     open_signals();
 
     plan::Message armed{};
@@ -145,10 +145,10 @@ int run(int argc) {
     confine::forbid_new_privileges();
     armed.landlock_abi = confine::deny_by_landlock();
     expect_no_rseq();
-    rehearse_birth(layout);
+    rehearse_birth(plan.orders);
     unmap_vdso(smaps);
-    hide_from_cells(layout, smaps);
-    verify_hidden(layout, smaps);
+    hide_from_cells(arena, smaps);
+    verify_hidden(arena, smaps);
     close_the_rest(plan);
     raise_soft_limit(RLIMIT_NPROC, "RLIMIT_NPROC");
     raise_soft_limit(RLIMIT_SIGPENDING, "RLIMIT_SIGPENDING");
@@ -160,7 +160,7 @@ int run(int argc) {
     expected.filtered = true;
     confine::verify(expected, plan::status_fd);
     sys::close(plan::status_fd);
-    expect_violators_to_die(layout);
+    expect_violators_to_die(plan);
     if (sys::write(plan::control_fd, &armed, sizeof armed) != static_cast<long>(sizeof armed)) {
         die(ExitCode::SelfTest, "cloisterd does not listen to us");
     }

@@ -111,13 +111,13 @@ class Smaps {
 
 /// Calls `rest` with the parts of `range` that none of the ranges a cell keeps covers.
 template <typename Rest>
-void without_kept(const cell::Layout* layout, Range range, Rest rest) {
+void without_kept(const cell::Arena* arena, Range range, Rest rest) {
     const Range kept[] = {
         {address_of(cell::cloister_cell_start), address_of(cell::cloister_cell_end)},
-        {address_of(layout), address_of(layout + 1)},
+        {address_of(arena), address_of(arena + 1)},
     };
-    const bool layout_first = kept[1].start < kept[0].start;
-    for (const Range& keep : {kept[layout_first ? 1 : 0], kept[layout_first ? 0 : 1]}) {
+    const bool arena_first = kept[1].start < kept[0].start;
+    for (const Range& keep : {kept[arena_first ? 1 : 0], kept[arena_first ? 0 : 1]}) {
         if (keep.end <= range.start || keep.start >= range.end) {
             continue;
         }
@@ -133,18 +133,25 @@ void without_kept(const cell::Layout* layout, Range range, Rest rest) {
 
 } // namespace
 
-const cell::Layout* reserve_layout() {
+const cell::Arena* map_arena() {
+    constexpr std::size_t hole = 16 * cell::page_size; // no frame reaches across it
+    constexpr std::size_t size = hole + sizeof(cell::Arena) + hole;
     const std::uintptr_t code = address_of(cell::cloister_cell_start);
     const std::uintptr_t first = code & ~(table_span - 1);
-    for (std::uintptr_t at = first; at + sizeof(cell::Layout) <= first + table_span; at += cell::page_size) {
+    for (std::uintptr_t at = first; at + size <= first + table_span; at += cell::page_size) {
         void* const wanted = reinterpret_cast<void*>(at); // NOLINT(performance-no-int-to-ptr)
-        void* const got = mmap(wanted, sizeof(cell::Layout), PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+        void* const got =
+            mmap(wanted, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
         if (got == wanted) {
-            return static_cast<const cell::Layout*>(got);
+            auto* const arena = static_cast<std::uint8_t*>(got) + hole;
+            if (munmap(got, hole) == 0 && munmap(arena + sizeof(cell::Arena), hole) == 0 &&
+                mprotect(arena, sizeof(cell::Arena), PROT_READ | PROT_WRITE) == 0) {
+                return reinterpret_cast<const cell::Arena*>(arena);
+            }
+            break;
         }
         if (got != MAP_FAILED) { // a kernel before 4.17 does not know MAP_FIXED_NOREPLACE
-            munmap(got, sizeof(cell::Layout));
+            munmap(got, size);
         }
     }
     die(ExitCode::SystemCall, "cannot place the cells' memory beside their code: mmap: %s",
@@ -181,10 +188,10 @@ void unmap_vdso(int smaps_fd) {
     }
 }
 
-void hide_from_cells(const cell::Layout* layout, int smaps_fd) {
+void hide_from_cells(const cell::Arena* arena, int smaps_fd) {
     Smaps smaps{smaps_fd};
     for (Mapping mapping{}; smaps.next(mapping);) {
-        without_kept(layout, mapping.range, [](Range part) {
+        without_kept(arena, mapping.range, [](Range part) {
             void* const start = reinterpret_cast<void*>(part.start); // NOLINT(performance-no-int-to-ptr)
             if (madvise(start, part.end - part.start, MADV_DONTFORK) != 0) {
                 die(ExitCode::SystemCall, "cannot hide memory at %p from cells: madvise: %s", start,
@@ -194,13 +201,13 @@ void hide_from_cells(const cell::Layout* layout, int smaps_fd) {
     }
 }
 
-void verify_hidden(const cell::Layout* layout, int smaps_fd) {
+void verify_hidden(const cell::Arena* arena, int smaps_fd) {
     Smaps smaps{smaps_fd};
     bool seen = false;
     for (Mapping mapping{}; smaps.next(mapping);) {
         seen = true;
         if (!mapping.hidden) {
-            without_kept(layout, mapping.range, [](Range part) {
+            without_kept(arena, mapping.range, [](Range part) {
                 die(ExitCode::SelfTest, "asked to hide memory at %#lx from cells, the kernel did not",
                     part.start);
             });

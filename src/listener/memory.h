@@ -3,14 +3,14 @@
 
 #include "cell/cell.h"
 
-/// What a cell inherits of the listener's memory: the ladder and the loop (two pages of code), the orders and
-/// the arena; nothing else.
+/// What a cell inherits of the listener's memory: the ladder and the loop (two pages of code), and the arena;
+/// nothing else.
 namespace cloister::listener {
 
-/// Reserves the place of orders and arena, in the same 2 MiB as the cell's code: a cell then needs one page
-/// of each level of page tables. The arena is ready; the orders are a hole until plan::open_sealed. Dies when
-/// there is none.
-[[nodiscard]] const cell::Layout* reserve_layout();
+/// Maps the arena, in the same 2 MiB as the cell's code: a cell then needs one page of each level of page
+/// tables. Its neighbours are holes, so that the kernel joins it to no other mapping. Dies when there is no
+/// room.
+[[nodiscard]] const cell::Arena* map_arena();
 
 /// Dies unless rseq(2) is unregistered: its area would lie in thread-local storage, which a cell doesn't
 /// have, and the kernel writes there on return to user mode. plan::listener_environment tells libc not to
@@ -23,9 +23,9 @@ void expect_no_rseq();
 void unmap_vdso(int smaps_fd);
 
 /// Marks all other mappings MADV_DONTFORK. `smaps_fd` is /proc/self/smaps.
-void hide_from_cells(const cell::Layout* layout, int smaps_fd);
+void hide_from_cells(const cell::Arena* arena, int smaps_fd);
 
 /// Dies if a mapping that cells must not have is not marked so (`dc` in VmFlags, proc_pid_smaps(5)).
-void verify_hidden(const cell::Layout* layout, int smaps_fd);
+void verify_hidden(const cell::Arena* arena, int smaps_fd);
 
 } // namespace cloister::listener

@@ -31,14 +31,16 @@ constexpr Step steps[] = {
     {"limit its CPU time",
      [](const cell::Orders& orders) {
          rlimit64 is{};
-         const bool refused = prlimit64(0, RLIMIT_CPU, &orders.cpu, nullptr) != 0;
-         return refused || (getrlimit64(RLIMIT_CPU, &is) == 0 && is.rlim_cur == orders.cpu.rlim_cur &&
-                            is.rlim_max == orders.cpu.rlim_max);
+         const rlimit64 cpu = cell::cpu_limit(orders);
+         const bool refused = prlimit64(0, RLIMIT_CPU, &cpu, nullptr) != 0;
+         return refused || (getrlimit64(RLIMIT_CPU, &is) == 0 && is.rlim_cur == cpu.rlim_cur &&
+                            is.rlim_max == cpu.rlim_max);
      }},
     {"limit its lifetime",
      [](const cell::Orders& orders) {
          itimerval is{};
-         const bool refused = setitimer(ITIMER_REAL, &orders.lifetime, nullptr) != 0;
+         const itimerval lifetime = cell::lifetime_limit(orders);
+         const bool refused = setitimer(ITIMER_REAL, &lifetime, nullptr) != 0;
          return refused ||
                 (getitimer(ITIMER_REAL, &is) == 0 && (is.it_value.tv_sec != 0 || is.it_value.tv_usec != 0));
      }},
@@ -56,10 +58,10 @@ int rehearse(const cell::Orders& orders) {
 
 } // namespace
 
-void rehearse_birth(const cell::Layout* layout) {
+void rehearse_birth(const cell::Orders& orders) {
     const long pid = syscall(SYS_clone, 0, nullptr, nullptr, nullptr, nullptr); // and no signal at its end
     if (pid == 0) {
-        _exit(rehearse(layout->orders));
+        _exit(rehearse(orders));
     }
     int status = 0;
     if (pid < 0 || waitpid(static_cast<pid_t>(pid), &status, __WALL) != pid) {

@@ -10,6 +10,6 @@ namespace cloister::listener {
 /// (or an emulator, or an outer filter) says 'done' to one and does not do it. The death signal and the empty
 /// capability sets are the listener's own steps too, read back there (confine/confine.h). Before
 /// hide_from_cells(), with the descriptors of the plan open.
-void rehearse_birth(const cell::Layout* layout);
+void rehearse_birth(const cell::Orders& orders);
 
 } // namespace cloister::listener

@@ -43,9 +43,11 @@ std::uint64_t blocked_signals() {
            bit(SIGTSTP) | bit(SIGCHLD) | bit(SIGPIPE) | bit(cell::exit_signal);
 }
 
-Server::Server(const plan::Plan& plan, const cell::Layout* layout, pid_t supervisor)
-    : plan_{plan}, layout_{layout}, supervisor_{supervisor}, cells_{plan.max_connections},
-      log_{plan.log_format == plan::LogFormat::json, plan.log_priorities, plan.log_may_block} {
+Server::Server(const plan::Plan& plan, pid_t supervisor)
+    : plan_{plan}, supervisor_{supervisor}, cells_{plan.max_connections}, log_{plan.log_format ==
+                                                                                   plan::LogFormat::json,
+                                                                               plan.log_priorities,
+                                                                               plan.log_may_block} {
     polled_[0] = {plan::signal_fd, POLLIN, 0};
     polled_[1] = {plan::control_fd, POLLIN, 0};
     for (std::uint32_t i = 0; i < plan_.listener_count; ++i) {

@@ -20,13 +20,13 @@ namespace cloister::listener {
 /// Proves that a cell is confined before any client is served: cells are born as all are, and then one makes
 /// a call of the ladder's (SIGSYS), and one each jumps to the ladder, the door and the gate (SIGSEGV: they
 /// are not there). Dies unless that killed them. Under the final filter.
-void expect_violators_to_die(const cell::Layout* layout);
+void expect_violators_to_die(const plan::Plan& plan);
 
 /// The listener under its filter: accept, fork a cell, reap, log. Makes system calls through sys only,
 /// allocates nothing.
 class Server {
   public:
-    Server(const plan::Plan& plan, const cell::Layout* layout, pid_t supervisor);
+    Server(const plan::Plan& plan, pid_t supervisor);
 
     /// Until the supervisor's order to leave has been carried out.
     void serve();
@@ -35,7 +35,6 @@ class Server {
     enum class Phase { serving, draining, ending };
 
     const plan::Plan& plan_;
-    const cell::Layout* layout_;
     pid_t supervisor_;
     CellTable cells_;
     Log log_;

@@ -15,17 +15,16 @@ struct Violation {
     const char* what;
     int signal;
 };
-constexpr Violation violations[] = {
-    {cell::Duty::Call, "made a call that its policy forbids", SIGSYS},
-    {cell::Duty::JumpToLadder, "jumped to the ladder, which it has unmapped,", SIGSEGV},
-    {cell::Duty::JumpToDoor, "jumped to the door, which it must not have,", SIGSEGV},
-    {cell::Duty::JumpToGate, "jumped to the gate, which it must not have,", SIGSEGV},
-};
 
-void expect_to_die(const cell::Layout* layout, const Violation& violation) {
-    const void* const stack_top = layout->arena.stack + sizeof layout->arena.stack;
+cell::Duty jump_to(const std::uint8_t* instruction) {
+    return cell::Duty{reinterpret_cast<std::uintptr_t>(instruction)};
+}
+
+void expect_to_die(const plan::Plan& plan, const Violation& violation) {
+    cell::Orders orders = plan.orders;
+    orders.duty = violation.duty;
     const auto pid =
-        static_cast<pid_t>(cell::cloister_clone_cell(layout, stack_top, cell::clone_flags, violation.duty));
+        static_cast<pid_t>(cell::cloister_clone_cell(&orders, plan.arena->buffer, cell::clone_flags));
     if (pid < 0) {
         die(ExitCode::SystemCall, "cannot fork a cell: clone: %s", error_text(pid));
     }
@@ -51,9 +50,16 @@ void expect_to_die(const cell::Layout* layout, const Violation& violation) {
 
 } // namespace
 
-void expect_violators_to_die(const cell::Layout* layout) {
+void expect_violators_to_die(const plan::Plan& plan) {
+    const auto& [gate, door, ladder] = plan.instructions;
+    const Violation violations[] = {
+        {cell::Duty::Call, "made a call that its policy forbids", SIGSYS},
+        {jump_to(ladder), "jumped to the ladder, which it has unmapped,", SIGSEGV},
+        {jump_to(door), "jumped to the door, which it must not have,", SIGSEGV},
+        {jump_to(gate), "jumped to the gate, which it must not have,", SIGSEGV},
+    };
     for (const Violation& violation : violations) {
-        expect_to_die(layout, violation);
+        expect_to_die(plan, violation);
     }
 }
 

@@ -13,7 +13,7 @@ namespace cloister::plan {
 namespace {
 
 constexpr char magic[8] = {'c', 'l', 'o', 'i', 's', 't', 'e', 'r'};
-constexpr std::uint32_t version = 2;
+constexpr std::uint32_t version = 3;
 constexpr int all_seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
 template <typename T, std::size_t N>
@@ -21,28 +21,21 @@ bool in_bounds(std::uint32_t length, const T (&)[N]) {
     return length >= 1 && length <= N;
 }
 
-void map_orders(int fd, const cell::Layout* layout) {
-    void* const wanted = const_cast<cell::Orders*>(&layout->orders);
-    if (mmap(wanted, sizeof(cell::Orders), PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) != wanted) {
-        die(ExitCode::SystemCall, "cannot map the cells' orders: mmap: %s", error_text(errno));
-    }
-}
-
 } // namespace
 
-void prepare(Sealed& sealed) {
-    std::memset(static_cast<void*>(&sealed), 0, sizeof sealed);
-    std::memcpy(sealed.plan.magic, magic, sizeof magic);
-    sealed.plan.version = version;
-    sealed.plan.size = sizeof(Sealed);
+void prepare(Plan& plan) {
+    std::memset(static_cast<void*>(&plan), 0, sizeof plan);
+    std::memcpy(plan.magic, magic, sizeof magic);
+    plan.version = version;
+    plan.size = sizeof plan;
 }
 
-Fd seal(const Sealed& sealed) {
+Fd seal(const Plan& plan) {
     Fd fd{memfd_create("cloister-plan", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
     if (!fd.valid()) {
         die(ExitCode::SystemCall, "cannot make the listener's plan: memfd_create: %s", error_text(errno));
     }
-    if (write(fd.get(), &sealed, sizeof sealed) != static_cast<ssize_t>(sizeof sealed)) {
+    if (write(fd.get(), &plan, sizeof plan) != static_cast<ssize_t>(sizeof plan)) {
         die(ExitCode::SystemCall, "cannot write the listener's plan: write: %s", error_text(errno));
     }
     if (fcntl(fd.get(), F_ADD_SEALS, all_seals) != 0 || fcntl(fd.get(), F_GET_SEALS) != all_seals) {
@@ -51,35 +44,35 @@ Fd seal(const Sealed& sealed) {
     return fd;
 }
 
-const Plan& open_sealed(int fd, const cell::Layout* layout, const cell::Instructions& ours) {
+const Plan& open_sealed(int fd, const cell::Arena* arena, const cell::Instructions& instructions) {
     struct stat status {};
     if ((fcntl(fd, F_GET_SEALS) & all_seals) != all_seals) {
         bug("the plan is not sealed");
     }
-    if (fstat(fd, &status) != 0 || status.st_size != static_cast<off_t>(sizeof(Sealed))) {
+    if (fstat(fd, &status) != 0 || status.st_size != static_cast<off_t>(sizeof(Plan))) {
         bug("the plan has %lld bytes, not %zu: cloisterd and cloister-listener are of different builds",
-            static_cast<long long>(status.st_size), sizeof(Sealed));
+            static_cast<long long>(status.st_size), sizeof(Plan));
     }
-    map_orders(fd, layout);
-    void* const rest = mmap(nullptr, sizeof(Plan), PROT_READ, MAP_SHARED, fd, sizeof(cell::Orders));
-    if (rest == MAP_FAILED) {
+    const void* const mapped = mmap(nullptr, sizeof(Plan), PROT_READ, MAP_SHARED, fd, 0);
+    if (mapped == MAP_FAILED) {
         die(ExitCode::SystemCall, "cannot map the plan: mmap: %s", error_text(errno));
     }
-    const auto& plan = *static_cast<const Plan*>(rest);
-    const cell::Orders& orders = layout->orders;
+    const auto& plan = *static_cast<const Plan*>(mapped);
     if (std::memcmp(plan.magic, magic, sizeof magic) != 0 || plan.version != version ||
-        plan.size != sizeof(Sealed)) {
+        plan.size != sizeof(Plan)) {
         bug("the plan has version %u, not %u: cloisterd and cloister-listener are of different builds",
             plan.version, version);
     }
-    if (plan.layout != layout || !in_bounds(plan.filter_length, plan.filter) ||
+    if (plan.arena != arena || !in_bounds(plan.filter_length, plan.filter) ||
         !in_bounds(plan.listener_count, plan.listeners) || plan.max_connections < 1 ||
-        plan.max_connections > connection_limit || orders.listener != getpid()) {
+        plan.max_connections > connection_limit || plan.orders.listener != getpid() ||
+        plan.orders.duty != cell::Duty::Serve) {
         bug("the plan is not for this listener, or out of range");
     }
-    const cell::Instructions& told = orders.instructions;
-    if (told.gate != ours.gate || told.door != ours.door || told.ladder != ours.ladder) {
-        bug("the cells' orders speak of other instructions than ours");
+    const cell::Instructions& told = plan.instructions;
+    if (told.gate != instructions.gate || told.door != instructions.door ||
+        told.ladder != instructions.ladder) {
+        bug("the plan speaks of other instructions than ours");
     }
     return plan;
 }

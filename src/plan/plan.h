@@ -41,8 +41,10 @@ struct Listener {
 struct Plan {
     char magic[8];
     std::uint32_t version;
-    std::uint32_t size;            ///< of Sealed
-    const cell::Layout* layout;    ///< the place that the programs are bound to
+    std::uint32_t size;       ///< of Plan
+    const cell::Arena* arena; ///< with `instructions`, the places that the program is bound to
+    cell::Instructions instructions;
+    cell::Orders orders;           ///< for every cell that serves
     std::uint32_t max_connections; ///< 1 … connection_limit
     std::uint32_t listener_count;  ///< 1 … max_listeners
     timeval idle;                  ///< for AF_UNIX, where accepted sockets don't inherit it
@@ -56,27 +58,21 @@ struct Plan {
     Listener listeners[max_listeners];
 };
 
-/// What the memfd holds.
-struct Sealed {
-    cell::Orders orders; ///< this page is all that cells get to see of it
-    Plan plan;
-};
-
 /// A fresh plan: zeroed, with magic, version and size.
-void prepare(Sealed& sealed);
+void prepare(Plan& plan);
 
 /// The plan in a sealed memfd: dies when the kernel gives none.
-[[nodiscard]] Fd seal(const Sealed& sealed);
+[[nodiscard]] Fd seal(const Plan& plan);
 
-/// Maps the orders at `layout->orders` (a reservation of ours) and the plan wherever there is room, for good,
-/// and checks seals, version, sizes and ranges, and that the orders send cells to `ours`, the instructions of
-/// this program. Dies when anything is not as it must be.
-[[nodiscard]] const Plan& open_sealed(int fd, const cell::Layout* layout, const cell::Instructions& ours);
+/// Maps the plan, for good, and checks seals, version, sizes and ranges, and that it is for `arena` and
+/// `instructions`, the places of this process. Dies when anything is not as it must be.
+[[nodiscard]] const Plan& open_sealed(int fd, const cell::Arena* arena,
+                                      const cell::Instructions& instructions);
 
 /// One message on the control socket.
 struct Message {
     enum class Tag : std::uint32_t {
-        Hello, ///< listener: `layout` and `instructions` are where mine lie. Answered by Plan
+        Hello, ///< listener: `arena` and `instructions` are where mine lie. Answered by Plan
         Plan,  ///< supervisor: the sealed memfd comes along (SCM_RIGHTS)
         Armed, ///< listener: confined, violators died as they must; serving
         Full, ///< listener: for the first time as many cells live as may; a canary in the backlog has to wait
@@ -88,7 +84,7 @@ struct Message {
     std::int32_t landlock_abi;       ///< Armed: 0 = the kernel has no Landlock
     std::uint32_t bounding_empty;    ///< Armed: 1 = the capability bounding set is empty, not only inert
     std::uint32_t listener;          ///< Canary: index
-    const cell::Layout* layout;      ///< Hello
+    const cell::Arena* arena;        ///< Hello
     cell::Instructions instructions; ///< Hello
     sockaddr_storage peer; ///< Canary; of a unix socket the listener knows its parent's process number
 };

@@ -6,6 +6,37 @@
 #include <fmt/format.h>
 
 namespace cloister::policy {
+namespace {
+
+/// What can make memory, or make it executable, or say what runs there.
+constexpr std::string_view makers_of_memory[] = {"mmap",   "mremap", "mprotect",     "madvise",     "brk",
+                                                 "execve", "clone3", "rt_sigaction", "rt_sigreturn"};
+
+/// A process loses a policy for good when it loses the place: so no policy may allow to bring a place back.
+/// Whatever else, clone must be pinned to flags without CLONE_VM: what a child gives up, it alone shall lose.
+tl::expected<void, Error> expect_that_places_stay_lost(const Policy& policy) {
+    constexpr std::uint64_t clone_vm = 0x100; // <linux/sched.h>
+    for (const Rule& rule : policy.rules) {
+        const auto name = rule.prototype->name;
+        const auto& flags = rule.conditions.empty() ? Condition{} : rule.conditions.front();
+        const bool shares = name == "clone" && (flags.op != Op::eq || flags.operand.param ||
+                                                (flags.operand.value & clone_vm) != 0);
+        if (rule.action.kind == Action::Kind::allow &&
+            (shares || std::find(std::begin(makers_of_memory), std::end(makers_of_memory), name) !=
+                           std::end(makers_of_memory))) {
+            return tl::unexpected{policy.error_at(
+                rule.where,
+                shares ? "policies that share a program can allow clone only with flags that are given by "
+                         "'==' and have no CLONE_VM: parent and child would lose their places together"
+                       : fmt::format("'{}' could bring back memory that a process has given up, and with it "
+                                     "what is allowed there: policies that share a program can't allow it",
+                                     name))};
+        }
+    }
+    return {};
+}
+
+} // namespace
 
 std::vector<const Policy*> all_of(const Joined& joined) {
     std::vector<const Policy*> all;
@@ -53,6 +84,9 @@ tl::expected<Joined, Error> join(std::vector<Policy> policies) {
                             elsewhere->name));
         }
         elsewhere = policy.at ? elsewhere : &policy;
+        if (auto lost = expect_that_places_stay_lost(policy); !lost) {
+            return tl::unexpected{std::move(lost.error())};
+        }
     }
     if (elsewhere == nullptr) {
         return refuse(policies.front(), policies.front().at_where,

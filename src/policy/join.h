@@ -16,7 +16,8 @@ struct Joined {
     Policy elsewhere;           ///< has no `at`: it speaks of calls from everywhere else
 };
 
-/// Refuses: none or two without `at`, a name or a place that is there twice, different else actions.
+/// Refuses: none or two without `at`, a name or a place that is there twice, different else actions, and a
+/// rule that could bring back a place, such as one that allows mmap.
 [[nodiscard]] tl::expected<Joined, Error> join(std::vector<Policy> policies);
 
 /// Bindings hold the parameters of all: each policy takes those that it has. Refused, here and by what

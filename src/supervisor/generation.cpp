@@ -74,23 +74,14 @@ timeval timeval_of(std::chrono::milliseconds time) {
     die(ExitCode::SystemCall, "cannot execute cloister-listener: %s", error_text(errno));
 }
 
-void fill(plan::Sealed& sealed, const Setup& setup, const policy::Program& program, pid_t listener,
+void fill(plan::Plan& plan, const Setup& setup, const policy::Program& program, pid_t listener,
           const plan::Message& hello) {
-    plan::prepare(sealed);
+    plan::prepare(plan);
     const auto& options = setup.options;
-    auto& orders = sealed.orders;
-    constexpr std::uint32_t mxcsr_default = 0x1f80; // Intel SDM 1, 10.2.3: all exceptions masked
-    std::memcpy(&orders.processor_state[24], &mxcsr_default, sizeof mxcsr_default);
-    orders.has_xsave = has_xsave() ? 1 : 0;
-    orders.listener = listener;
-    const auto cpu = static_cast<std::uint64_t>(options.cpu_limit.count());
-    orders.cpu = {cpu, cpu + 1}; // SIGXCPU, which says why, and SIGKILL a second later
-    orders.lifetime.it_value = timeval_of(options.lifetime);
-    orders.capability_header.version = _LINUX_CAPABILITY_VERSION_3;
-    orders.instructions = hello.instructions;
-
-    auto& plan = sealed.plan;
-    plan.layout = hello.layout;
+    plan.arena = hello.arena;
+    plan.instructions = hello.instructions;
+    plan.orders = {listener, static_cast<std::uint64_t>(options.cpu_limit.count()),
+                   timeval_of(options.lifetime), cell::Duty::Serve, has_xsave() ? 1 : 0};
     plan.max_connections = options.max_connections;
     plan.listener_count = static_cast<std::uint32_t>(setup.listeners.size());
     plan.idle = timeval_of(options.idle_timeout);
@@ -197,13 +188,13 @@ tl::expected<plan::Message, Failure> Generation::receive(const Setup& setup, pla
 }
 
 tl::expected<void, Failure> Generation::send_plan(const Setup& setup, const plan::Message& hello) {
-    const auto program = compile_and_prove(setup.policies, {hello.layout, hello.instructions});
+    const auto program = compile_and_prove(setup.policies, {hello.arena, hello.instructions});
     if (!program) {
         return tl::unexpected(program.error());
     }
-    const auto sealed = std::make_unique<plan::Sealed>();
-    fill(*sealed, setup, *program, pid_, hello);
-    const Fd memory = plan::seal(*sealed);
+    const auto plan = std::make_unique<plan::Plan>();
+    fill(*plan, setup, *program, pid_, hello);
+    const Fd memory = plan::seal(*plan);
     plan::Message message{};
     message.tag = plan::Message::Tag::Plan;
     if (!plan::send_message(control_.get(), message, memory.get())) {

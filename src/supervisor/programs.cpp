@@ -64,10 +64,10 @@ tl::expected<policy::Program, Failure> compile_and_prove(const Policies& policie
         return address(instruction + sys::system_call_size);
     };
     const auto& at = places.instructions;
-    const auto arena = address(places.layout) + offsetof(cell::Layout, arena);
+    const auto buffer = address(places.arena) + offsetof(cell::Arena, buffer);
     const policy::Bindings bindings{
-        {"buffer", arena + offsetof(cell::Arena, buffer)},
-        {"stack", arena + offsetof(cell::Arena, stack) + cell::stack_size},
+        {"buffer", buffer},
+        {"stack", buffer}, // it grows down from there
         {"gate_return", behind(at.gate)},
         {"door_return", behind(at.door)},
         {"ladder_return", behind(at.ladder)},
@@ -96,7 +96,7 @@ Places sample_places() {
     const auto at = [](std::uintptr_t address) {
         return reinterpret_cast<const std::uint8_t*>(address); // NOLINT(performance-no-int-to-ptr)
     };
-    return {reinterpret_cast<const cell::Layout*>(at(0x5555'5540'0000)),
+    return {reinterpret_cast<const cell::Arena*>(at(0x5555'5540'0000)),
             {at(code), at(code + 2 * cell::page_size - 2), at(code + 3 * cell::page_size - 2)}};
 }
 

@@ -33,7 +33,7 @@ inline constexpr PolicyFile policy_files[] = {
 
 /// Where a listener has what the policies speak of.
 struct Places {
-    const cell::Layout* layout;
+    const cell::Arena* arena;
     cell::Instructions instructions;
 };
 

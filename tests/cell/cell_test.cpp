@@ -211,7 +211,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(Cell, ViolatesOnlyWhenToldToAndOnlyWhenConfined) {
     Listed script;
     const Life life = live(script, cell::Duty::Call);
-    EXPECT_EQ(life.exit, Exit::Unconfined);
+    EXPECT_EQ(life.exit, Exit::Bug);
     EXPECT_FALSE(called(life, SYS_recvfrom));
 }
 

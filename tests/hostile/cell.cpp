@@ -32,15 +32,15 @@ using hostile::Order;
     return result;
 }
 
-[[gnu::always_inline]] inline std::uint64_t do_it(const Layout* layout, const Order& order) {
+[[gnu::always_inline]] inline std::uint64_t do_it(const std::uint8_t* buffer, const Order& order) {
     const auto& a = order.arguments;
     auto* const place = reinterpret_cast<volatile std::uint64_t*>(a[0]);
     const auto argument = [&](int i) { return static_cast<long>(a[i]); };
     switch (order.deed) {
     case Deed::Where:
-        return reinterpret_cast<std::uint64_t>(layout);
+        return reinterpret_cast<std::uint64_t>(buffer);
     case Deed::Ladder:
-        return reinterpret_cast<std::uint64_t>(layout->orders.instructions.ladder);
+        return reinterpret_cast<std::uint64_t>(cloister_ladder);
     case Deed::Peek:
         return *place;
     case Deed::Poke:
@@ -61,9 +61,8 @@ using hostile::Order;
 
 } // namespace
 
-extern "C" CELL_CODE void cloister_cell_main(const Layout* layout, Duty duty) {
-    confine(layout, duty);
-    auto* const buffer = const_cast<std::uint8_t*>(layout->arena.buffer);
+extern "C" CELL_CODE void cloister_cell_main(const Orders* orders, std::uint8_t* buffer) {
+    confine(*orders);
     auto* const order = reinterpret_cast<Order*>(buffer);
     for (;;) {
         const long received = sys::directly(SYS_recvfrom, connection, address(buffer), buffer_size, 0, 0, 0);
@@ -71,7 +70,7 @@ extern "C" CELL_CODE void cloister_cell_main(const Layout* layout, Duty duty) {
             leave(Exit::Done);
         }
         if (received == static_cast<long>(sizeof(Order)) && order->magic == hostile::magic) {
-            *reinterpret_cast<hostile::Reply*>(buffer) = do_it(layout, *order);
+            *reinterpret_cast<hostile::Reply*>(buffer) = do_it(buffer, *order);
             send_all(buffer, sizeof(hostile::Reply));
         } else {
             send_all(buffer, received);

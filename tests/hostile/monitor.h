@@ -10,8 +10,8 @@ inline constexpr std::uint64_t magic =
     0x21'4b'43'41'54'54'41'21; // anything else is echoed: the self-test must pass
 
 enum class Deed : std::uint64_t {
-    Where,  ///< reply: the address of the layout (orders, stack, buffer)
-    Ladder, ///< reply: the address of the ladder's instruction, as the orders tell it
+    Where,  ///< reply: the address of the buffer, below which the stack lies
+    Ladder, ///< reply: the address of the ladder's instruction
     Peek,   ///< reply: the 8 bytes at arguments[0]
     Poke,   ///< stores arguments[1] at arguments[0]; reply: 0
     Call,   ///< system call arguments[0] with arguments[1..6]; reply: its result

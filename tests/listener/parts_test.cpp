@@ -97,7 +97,6 @@ TEST(Ends, HaveTheirDocumentedReasons) {
         {exited(Exit::Lifetime), false, "setup-lifetime"},
         {exited(Exit::Capabilities), false, "setup-capabilities"},
         {exited(Exit::Ladder), false, "setup-ladder"},
-        {exited(Exit::Unconfined), false, "unconfined"},
         {14 << 8, false, "unknown"},
         {255 << 8, true, "unknown"},
         {SIGKILL, true, "ended"},

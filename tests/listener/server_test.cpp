@@ -462,9 +462,9 @@ TEST(Violators, MustDieOfTheSignalThatTheirDeedDeserves) {
 
 TEST(Violators, MustNotLeaveByThemselvesOrLive) {
     ListenerWorld leaves;
-    leaves.at_clone = [&](pid_t pid) { leaves.end_cell(pid, exited(cell::Exit::Unconfined)); };
+    leaves.at_clone = [&](pid_t pid) { leaves.end_cell(pid, exited(cell::Exit::Bug)); };
     EXPECT_EQ(leaves.send_violators(), static_cast<int>(ExitCode::SelfTest));
-    EXPECT_NE(leaves.log().find("unconfined"), std::string::npos) << leaves.log();
+    EXPECT_NE(leaves.log().find("exited with 5"), std::string::npos) << leaves.log();
     ListenerWorld lives;
     EXPECT_EQ(lives.send_violators(), static_cast<int>(ExitCode::SelfTest));
     EXPECT_NE(lives.log().find("still lives"), std::string::npos) << lives.log();

@@ -19,6 +19,7 @@ using hostile::Deed;
 using hostile::Order;
 
 constexpr std::uint64_t page = 4096;
+constexpr std::uint64_t stack = page + 1024; // below the buffer
 
 Setup hostile_setup(std::vector<std::string> options = {}) {
     options.insert(options.begin(), "--policy-dir=" CLOISTER_POLICY_SOURCE);
@@ -50,7 +51,7 @@ class Taken {
     [[nodiscard]] Json end() const { return daemon_.end_of(client_.name()); }
     [[nodiscard]] const Client& client() const { return client_; }
 
-    [[nodiscard]] std::uint64_t layout() const { return does(Deed::Where); }
+    [[nodiscard]] std::uint64_t buffer() const { return does(Deed::Where); }
     [[nodiscard]] std::uint64_t ladder_page() const { return does(Deed::Ladder) + 2 - page; }
 
   private:
@@ -74,9 +75,11 @@ class HostileCell : public testing::Test {
 
 TEST_F(HostileCell, ControlReadsAndWritesItsOwnBufferAndStack) {
     const Taken cell{daemon_};
-    const std::uint64_t buffer = cell.layout() + page + page + 512;
+    const std::uint64_t buffer = cell.buffer();
     EXPECT_EQ(cell.does(Deed::Poke, {buffer + 4096, 4711}), 0U);
     EXPECT_EQ(cell.does(Deed::Peek, {buffer + 4096}), 4711U);
+    EXPECT_EQ(cell.does(Deed::Poke, {buffer - stack, 815}), 0U);
+    EXPECT_EQ(cell.does(Deed::Peek, {buffer - stack}), 815U);
     EXPECT_TRUE(cell.client().echoes("it serves as well"));
 }
 
@@ -115,12 +118,13 @@ TEST_F(HostileCell, CannotBringThemBack) {
     expect_death(Deed::Call, {SYS_brk, 0}, SIGSYS);
 }
 
-TEST_F(HostileCell, CannotWriteItsCodeOrItsOrders) {
+TEST_F(HostileCell, CannotWriteItsCodeOrAroundItsArena) {
     const Taken cell{daemon_};
-    const std::uint64_t layout = cell.layout();
+    const std::uint64_t buffer = cell.buffer();
     const std::uint64_t code = cell.ladder_page() + page;
     expect_death(Deed::Poke, {code + 8, 0}, SIGSEGV);
-    expect_death(Deed::Poke, {layout + 64, 0}, SIGSEGV);
+    expect_death(Deed::Poke, {buffer - stack - 8, 0}, SIGSEGV);
+    expect_death(Deed::Poke, {buffer - stack + 18 * page, 0}, SIGSEGV);
 }
 
 /// Wherever it jumps to in its own code, aligned or not, no instruction makes a call that is not its own.
@@ -156,11 +160,10 @@ TEST_F(HostileCell, HasNothingOfTheListenersMemory) {
         GTEST_SKIP() << "only root may see where the listener's memory lies";
     }
     unsigned tried = 0;
-    const std::uint64_t layout = Taken{daemon_}.layout();
+    const std::uint64_t arena = Taken{daemon_}.buffer() - stack;
     const std::uint64_t code = Taken{daemon_}.ladder_page() + page;
     for (const Mapping& mapping : mappings_of(daemon_.listener())) {
-        const bool kept =
-            mapping.start == layout || mapping.start == layout + page || mapping.start == code - page;
+        const bool kept = mapping.start == arena || mapping.start == code - page;
         if (!kept && mapping.name != "[vsyscall]") {
             expect_death(Deed::Peek, {mapping.start}, SIGSEGV);
             ++tried;
@@ -201,7 +204,7 @@ TEST_F(HostileCell, GetsNoProcessNoFileNoSocketNoPrivilege) {
 
 TEST_F(HostileCell, ReachesNoOtherDescriptorAndNoOtherBuffer) {
     const Taken cell{daemon_};
-    const std::uint64_t buffer = cell.layout() + page + page + 512;
+    const std::uint64_t buffer = cell.buffer();
     for (const std::uint64_t fd : {1ULL, 2ULL, 3ULL, 4ULL, 68ULL, ~0ULL}) {
         expect_death(Deed::Call, {SYS_recvfrom, fd, buffer, 8, 0, 0, 0}, SIGSYS);
         expect_death(Deed::Call, {SYS_sendto, fd, buffer, 8, MSG_NOSIGNAL, 0, 0}, SIGSYS);
@@ -209,16 +212,31 @@ TEST_F(HostileCell, ReachesNoOtherDescriptorAndNoOtherBuffer) {
     }
     expect_death(Deed::Call, {SYS_recvfrom, 0, buffer + 1, 8, 0, 0, 0}, SIGSYS);
     expect_death(Deed::Call, {SYS_recvfrom, 0, buffer, 65537, 0, 0, 0}, SIGSYS);
-    expect_death(Deed::Call, {SYS_sendto, 0, cell.layout(), 8, MSG_NOSIGNAL, 0, 0}, SIGSYS);
+    expect_death(Deed::Call, {SYS_sendto, 0, buffer - 8, 8, MSG_NOSIGNAL, 0, 0}, SIGSYS);
 }
 
-TEST_F(HostileCell, MayClaimAnyOfSixteenExitCodesAndNoOther) {
-    for (std::uint64_t code = 0; code <= 5; ++code) { // from 6 on they tell of births that failed
+TEST_F(HostileCell, MayClaimAnyOfSixExitCodesAndNoOther) {
+    for (std::uint64_t code = 0; code <= 5; ++code) {
         const Taken cell{daemon_};
         cell.order(Deed::Call, {SYS_exit_group, code});
         EXPECT_EQ(cell.end().at("exit"), code);
     }
-    expect_death(Deed::Call, {SYS_exit_group, 16}, SIGSYS);
+    expect_death(Deed::Call, {SYS_exit_group, 6}, SIGSYS);
+    expect_death(Deed::Call, {SYS_exit_group, 256}, SIGSYS);
+}
+
+/// A listener whose births fail again and again ends: many cells that say so must not end it for the others.
+TEST_F(HostileCell, CannotClaimThatItsBirthFailedAndSoEndTheListener) {
+    const Client other{daemon_.address()};
+    ASSERT_TRUE(other.echoes("before"));
+    const pid_t listener = daemon_.listener();
+    for (int i = 0; i < 40; ++i) {
+        const auto code = static_cast<std::uint64_t>(6 + i % 10);
+        expect_death(Deed::Call, {SYS_exit_group, code}, SIGSYS);
+    }
+    EXPECT_TRUE(other.echoes("after"));
+    EXPECT_TRUE(Client{daemon_.address()}.echoes("a new one"));
+    EXPECT_EQ(daemon_.listener(), listener);
 }
 
 TEST(HostileCells, UseCpuUpToTheirLimit) {

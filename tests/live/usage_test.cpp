@@ -213,7 +213,7 @@ TEST_F(Policy, ThatIsTooNarrowToServeFailsTheCanaryAndNeverBecomesReady) {
 }
 
 TEST_F(Policy, ThatIsNarrowerStillServesAndHasAnotherHash) {
-    replace("code <= 15", "code <= 14");
+    replace("code <= 5", "code <= 4");
     const Daemon narrower{{.options = {"--policy-dir=" + directory_.path()}}};
     EXPECT_TRUE(Client{narrower.address()}.echoes("hello"));
     const Daemon shipped;

@@ -22,57 +22,56 @@ constexpr cell::Instructions ours{&code[0], &code[1], &code[2]};
 class Plan : public testing::Test {
   protected:
     Plan() {
-        prepare(*sealed_);
-        sealed_->plan.layout = layout_;
-        sealed_->plan.max_connections = 1;
-        sealed_->plan.listener_count = 1;
-        sealed_->plan.filter_length = 1;
-        sealed_->orders.instructions = ours;
+        prepare(*plan_);
+        plan_->arena = arena_;
+        plan_->max_connections = 1;
+        plan_->listener_count = 1;
+        plan_->filter_length = 1;
+        plan_->instructions = ours;
     }
-    ~Plan() override { munmap(layout_, sizeof *layout_); }
+    ~Plan() override { munmap(arena_, sizeof *arena_); }
     Plan(const Plan&) = delete;
     Plan& operator=(const Plan&) = delete;
 
     /// As a listener would, in a process of its own: it ends with 0 if it takes the plan.
     [[noreturn]] void open_as_listener() {
-        sealed_->orders.listener = getpid();
-        (void)open_sealed(seal(*sealed_).get(), layout_, ours);
+        plan_->orders.listener = getpid();
+        (void)open_sealed(seal(*plan_).get(), arena_, ours);
         _exit(0);
     }
 
-    void expect_refusal(const std::function<void(Sealed&)>& spoil, const char* said) {
-        const Sealed good = *sealed_;
-        spoil(*sealed_);
+    void expect_refusal(const std::function<void(plan::Plan&)>& spoil, const char* said) {
+        const plan::Plan good = *plan_;
+        spoil(*plan_);
         EXPECT_EXIT(open_as_listener(), testing::ExitedWithCode(static_cast<int>(ExitCode::SelfTest)), said);
-        *sealed_ = good;
+        *plan_ = good;
     }
 
-    std::unique_ptr<Sealed> sealed_ = std::make_unique<Sealed>();
-    cell::Layout* layout_ = static_cast<cell::Layout*>(
-        mmap(nullptr, sizeof(cell::Layout), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    std::unique_ptr<plan::Plan> plan_ = std::make_unique<plan::Plan>();
+    cell::Arena* arena_ = static_cast<cell::Arena*>(
+        mmap(nullptr, sizeof(cell::Arena), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 };
 
 TEST_F(Plan, IsReadAsItWasSealed) {
-    sealed_->orders.listener = getpid();
-    sealed_->orders.cpu = {3, 4};
-    sealed_->plan.max_connections = 17;
-    const Fd fd = seal(*sealed_);
-    const plan::Plan& plan = open_sealed(fd.get(), layout_, ours);
+    plan_->orders.listener = getpid();
+    plan_->orders.cpu = 3;
+    plan_->max_connections = 17;
+    const Fd fd = seal(*plan_);
+    const plan::Plan& plan = open_sealed(fd.get(), arena_, ours);
     EXPECT_EQ(plan.max_connections, 17U);
-    EXPECT_EQ(layout_->orders.cpu.rlim_max, 4U);
+    EXPECT_EQ(plan.orders.cpu, 3U);
 }
 
 TEST_F(Plan, CannotBeChangedByAnybodyAfterwards) {
-    sealed_->orders.listener = getpid();
-    const Fd fd = seal(*sealed_);
+    plan_->orders.listener = getpid();
+    const Fd fd = seal(*plan_);
     EXPECT_EQ(pwrite(fd.get(), "x", 1, 0), -1);
     EXPECT_EQ(ftruncate(fd.get(), 0), -1);
     EXPECT_EQ(fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE), -1) << "the seals are sealed";
     EXPECT_EQ(mmap(nullptr, 1, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0), MAP_FAILED);
-    (void)open_sealed(fd.get(), layout_, ours);
-    EXPECT_EXIT(const_cast<cell::Orders&>(layout_->orders).listener = 1, testing::KilledBySignal(SIGSEGV),
-                "");
-    EXPECT_NE(mprotect(layout_, sizeof(cell::Orders), PROT_READ | PROT_WRITE), 0);
+    auto& plan = const_cast<plan::Plan&>(open_sealed(fd.get(), arena_, ours));
+    EXPECT_EXIT(plan.orders.listener = 1, testing::KilledBySignal(SIGSEGV), "");
+    EXPECT_NE(mprotect(&plan, sizeof plan, PROT_READ | PROT_WRITE), 0);
 }
 
 TEST_F(Plan, ThatIsGoodIsTakenSoThatTheseRefusalsMeanSomething) {
@@ -80,42 +79,43 @@ TEST_F(Plan, ThatIsGoodIsTakenSoThatTheseRefusalsMeanSomething) {
 }
 
 TEST_F(Plan, ThatIsForAnotherListenerIsRefused) {
-    expect_refusal([](Sealed& sealed) { ++sealed.plan.layout; }, "not for this listener");
-    EXPECT_EXIT((void)open_sealed(seal(*sealed_).get(), layout_, ours), testing::ExitedWithCode(70),
+    expect_refusal([](plan::Plan& plan) { ++plan.arena; }, "not for this listener");
+    EXPECT_EXIT((void)open_sealed(seal(*plan_).get(), arena_, ours), testing::ExitedWithCode(70),
                 "not for this listener")
         << "its cells would be orphans";
+    expect_refusal([](plan::Plan& plan) { plan.orders.duty = cell::Duty::Call; }, "not for this listener");
 }
 
-TEST_F(Plan, ThatSendsCellsToOtherInstructionsIsRefused) {
+TEST_F(Plan, ThatSpeaksOfOtherInstructionsIsRefused) {
     const char* const said = "other instructions than ours";
-    expect_refusal([](Sealed& sealed) { ++sealed.orders.instructions.gate; }, said);
-    expect_refusal([](Sealed& sealed) { ++sealed.orders.instructions.door; }, said);
-    expect_refusal([](Sealed& sealed) { ++sealed.orders.instructions.ladder; }, said);
+    expect_refusal([](plan::Plan& plan) { ++plan.instructions.gate; }, said);
+    expect_refusal([](plan::Plan& plan) { ++plan.instructions.door; }, said);
+    expect_refusal([](plan::Plan& plan) { ++plan.instructions.ladder; }, said);
 }
 
 TEST_F(Plan, OfAnotherBuildIsRefused) {
     const char* const said = "of different builds";
-    expect_refusal([](Sealed& sealed) { sealed.plan.magic[0] = 'C'; }, said);
-    expect_refusal([](Sealed& sealed) { ++sealed.plan.version; }, said);
-    expect_refusal([](Sealed& sealed) { --sealed.plan.size; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.magic[0] = 'C'; }, said);
+    expect_refusal([](plan::Plan& plan) { ++plan.version; }, said);
+    expect_refusal([](plan::Plan& plan) { --plan.size; }, said);
 }
 
 TEST_F(Plan, OutOfRangeIsRefused) {
     const char* const said = "out of range";
-    expect_refusal([](Sealed& sealed) { sealed.plan.filter_length = 0; }, said);
-    expect_refusal([](Sealed& sealed) { sealed.plan.filter_length = 2049; }, said);
-    expect_refusal([](Sealed& sealed) { sealed.plan.listener_count = 0; }, said);
-    expect_refusal([](Sealed& sealed) { sealed.plan.listener_count = max_listeners + 1; }, said);
-    expect_refusal([](Sealed& sealed) { sealed.plan.max_connections = 0; }, said);
-    expect_refusal([](Sealed& sealed) { sealed.plan.max_connections = connection_limit + 1; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.filter_length = 0; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.filter_length = 2049; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.listener_count = 0; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.listener_count = max_listeners + 1; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.max_connections = 0; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.max_connections = connection_limit + 1; }, said);
 }
 
 TEST_F(Plan, ThatIsNotSealedOrHasAnotherSizeIsRefused) {
     const Fd open_file{memfd_create("not-sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
-    ASSERT_EQ(write(open_file.get(), sealed_.get(), sizeof *sealed_), static_cast<ssize_t>(sizeof *sealed_));
-    const auto open_it = [&] { (void)open_sealed(open_file.get(), layout_, ours); };
+    ASSERT_EQ(write(open_file.get(), plan_.get(), sizeof *plan_), static_cast<ssize_t>(sizeof *plan_));
+    const auto open_it = [&] { (void)open_sealed(open_file.get(), arena_, ours); };
     EXPECT_EXIT(open_it(), testing::ExitedWithCode(70), "not sealed");
-    ASSERT_EQ(ftruncate(open_file.get(), sizeof *sealed_ - 1), 0);
+    ASSERT_EQ(ftruncate(open_file.get(), sizeof *plan_ - 1), 0);
     ASSERT_EQ(fcntl(open_file.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE),
               0);
     EXPECT_EXIT(open_it(), testing::ExitedWithCode(70), "bytes, not .*of different builds");

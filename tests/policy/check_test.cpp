@@ -160,7 +160,7 @@ TEST(Under, MayNotHaveMoreParametersTogetherThanOnePolicy) {
 TEST(Under, CatchesEachWideningOfTheShippedCell) {
     auto text = shipped("connection").text;
     auto lower = text;
-    lower.replace(lower.find("connection 2"), 12, "lower 2");
+    lower.replace(lower.find("connection 3"), 12, "lower 3");
     const auto parent = parsed(lower, "");
     text.insert(text.find("arch "), "under      lower\n");
     const auto rules = text.find("allow recvfrom");

@@ -53,6 +53,35 @@ TEST(Join, RefusesWhatWouldBeAmbiguous) {
               "have the same");
 }
 
+TEST(Join, RefusesWhatCouldBringBackAPlaceThatIsLost) {
+    for (const std::string call : {"mmap", "mremap", "mprotect", "madvise", "brk", "execve", "clone3",
+                                   "rt_sigaction", "rt_sigreturn"}) {
+        std::string line = "allow " + call;
+        for (const auto& parameter : prototype_of(call)->parameters) {
+            line += fmt::format("  {} == 0", parameter.name);
+        }
+        const auto expected = fmt::format(
+            ":7:1: error: '{}' could bring back memory that a process has given up, and with it what is "
+            "allowed there: policies that share a program can't allow it\n",
+            call);
+        const auto at_a_place = join_of({piece("a", ""), piece("b", "here", line + " : x\n")});
+        EXPECT_TRUE(at_a_place.starts_with("b.policy" + expected)) << at_a_place;
+        EXPECT_EQ(join_of({piece("a", ""), piece("b", "here", "errno EPERM" + line.substr(5) + " : x\n")}),
+                  "joined")
+            << "what does nothing brings nothing back";
+    }
+    EXPECT_NE(join_of({piece("a", "", "allow brk  brk any : x\n"), piece("b", "here")}), "joined");
+    for (const auto* flags : {"any", "<= 17", "in 0x11", "== CLONE_VM|17"}) {
+        const auto line = fmt::format(
+            "allow clone  flags {}  stack any  parent_tid any  child_tid any  tls any : x\n", flags);
+        const auto refused = join_of({piece("a", ""), piece("b", "here", line)});
+        EXPECT_TRUE(refused.starts_with("b.policy:7:1: error: policies that share a program can allow clone "
+                                        "only with flags that are given by '==' and have no CLONE_VM: parent "
+                                        "and child would lose their places together\n"))
+            << refused;
+    }
+}
+
 TEST(Join, MakesTheSameBytesInWhateverOrder) {
     const auto one = compile(shipped_together(), native_arch, addresses).value();
     const auto joined = join({shipped("birth"), shipped("door"), shipped("connection"), shipped("listener")});

@@ -7,7 +7,7 @@ namespace {
 TEST(Parse, ReadsEveryStatementOfTheShippedCellPolicy) {
     const auto policy = shipped("connection");
     EXPECT_EQ(policy.name, "connection");
-    EXPECT_EQ(policy.version, 2U);
+    EXPECT_EQ(policy.version, 3U);
     EXPECT_EQ(policy.under, "");
     EXPECT_FALSE(policy.at);
     EXPECT_EQ(policy.archs, (std::vector{Arch::x86_64, Arch::aarch64}));

@@ -163,8 +163,8 @@ TEST(Prove, GivesUpAfterAFixedNumberOfSteps) {
     std::mt19937_64 random{1};
     std::string lines;
     for (unsigned i = 0; i < 60; ++i) {
-        lines += "allow mmap";
-        for (const auto* name : {"addr", "len", "prot", "flags", "fd", "off"}) {
+        lines += "allow recvfrom";
+        for (const auto* name : {"fd", "buf", "len", "flags", "addr", "addrlen"}) {
             lines += random() % 3 == 0 ? fmt::format("  {} any", name)
                                        : fmt::format("  {} in 0x{:x}", name, random() & 0xffffffffU);
         }

@@ -65,12 +65,12 @@ class PolicyTool : public testing::Test {
 
 TEST_F(PolicyTool, ChecksWhatIsShipped) {
     EXPECT_EQ(policy("check " + connection + " " + listener), 0) << err;
-    EXPECT_TRUE(says("connection 2: 5 rules, 12 tests proved\n")) << out;
+    EXPECT_TRUE(says("connection 3: 5 rules, 12 tests proved\n")) << out;
 }
 
 TEST_F(PolicyTool, ChecksADirectoryAndThatItsPoliciesCanBeJoined) {
     EXPECT_EQ(policy("check " + together), 0) << err;
-    EXPECT_TRUE(says("listener 2: 16 rules, 17 tests proved\n")) << out;
+    EXPECT_TRUE(says("listener 2: 16 rules, 18 tests proved\n")) << out;
     EXPECT_TRUE(says(together + ": one filter: birth at $ladder_return, door at $door_return, listener at "
                                 "$gate_return, connection elsewhere\n"))
         << out;
@@ -242,8 +242,8 @@ TEST_F(PolicyTool, ShowsWhereAPolicyHolds) {
     EXPECT_TRUE(
         says("It speaks of calls from everywhere; joined with others, from everywhere but their places.\n"));
     EXPECT_EQ(policy("show " + together), 0);
-    EXPECT_TRUE(says("birth, version 1, on x86_64\n")) << out;
-    EXPECT_TRUE(says("connection, version 2, on x86_64\n")) << out;
+    EXPECT_TRUE(says("birth, version 2, on x86_64\n")) << out;
+    EXPECT_TRUE(says("connection, version 3, on x86_64\n")) << out;
     EXPECT_EQ(policy("show --json " + together), 0);
     EXPECT_EQ(nlohmann::json::parse(out).at(1).at("at"), "door_return");
 }

@@ -3,16 +3,19 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
+#include <linux/capability.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+
+/// Stands for the ladder, which only the asm of a real cell has.
+extern "C" constinit const std::uint8_t cloister::cell::cloister_ladder[] = {0x0f, 0x05};
 
 namespace cloister::scripted {
 namespace {
 
 constexpr pid_t listener_pid = 4711;
-std::uint8_t ladder_page[cell::page_size]; // stands for the page that ends with the ladder
-
 long address(const void* pointer) {
     return reinterpret_cast<long>(pointer);
 }
@@ -32,16 +35,17 @@ constexpr Step steps[] = {
 } // namespace
 
 ConnectionKernel::ConnectionKernel(Script& script)
-    : script_{script}, layout_{std::make_unique<cell::Layout>()} {
-    layout_->orders.listener = listener_pid;
-    layout_->orders.instructions = {nullptr, nullptr, &ladder_page[cell::page_size - 2]};
-}
+    : script_{script}, arena_{std::make_unique<cell::Arena>()}, orders_{listener_pid,
+                                                                        7,
+                                                                        {8, 9},
+                                                                        cell::Duty::Serve,
+                                                                        1} {}
 
 cell::Exit ConnectionKernel::live(cell::Duty duty) {
-    duty_ = duty;
+    orders_.duty = duty;
     const Running running{*this};
     try {
-        cell::cloister_cell_main(layout_.get(), duty);
+        cell::cloister_cell_main(&orders_, arena_->buffer);
     } catch (const Exited& exited) {
         return static_cast<cell::Exit>(exited.code);
     }
@@ -58,7 +62,9 @@ void ConnectionKernel::expect(bool holds, const char* what) const {
 long ConnectionKernel::answer(const Call& call) {
     calls_.push_back(call.number);
     const auto& a = call.arguments;
-    expect(next_ == Next::Birth || call.way == sys::Way::Direct, "not directly: the ladder is gone");
+    const bool stillborn = next_ == Next::Exit && end_ > cell::Exit::Bug;
+    expect(next_ == Next::Birth || call.way == (stillborn ? sys::Way::Ladder : sys::Way::Direct),
+           "neither from the ladder while it is there, nor directly afterwards");
     if (call.number == SYS_exit_group) {
         expect(next_ == Next::Exit, "left too early");
         expect(a[0] == static_cast<long>(end_), "left with another code than is documented");
@@ -88,11 +94,10 @@ long ConnectionKernel::answer(const Call& call) {
 
 long ConnectionKernel::birth(const Call& call) {
     const auto& a = call.arguments;
-    const cell::Orders& orders = layout_->orders;
     if (birth_step_ == std::size(steps)) { // a violator, confined
-        expect(duty_ == cell::Duty::Call && call.number == SYS_getppid && call.way == sys::Way::Direct,
+        expect(orders_.duty == cell::Duty::Call && call.number == SYS_getppid && call.way == sys::Way::Direct,
                "not the violation");
-        must_exit(cell::Exit::Unconfined);
+        must_exit(cell::Exit::Bug);
         return listener_pid;
     }
     const Step& step = steps[birth_step_++];
@@ -106,19 +111,30 @@ long ConnectionKernel::birth(const Call& call) {
         expect(a[0] == PR_SET_PDEATHSIG && a[1] == 9 && a[2] == 0 && a[3] == 0 && a[4] == 0,
                "not the death signal");
         break;
-    case SYS_prlimit64:
-        expect(a[0] == 0 && a[1] == RLIMIT_CPU && a[2] == address(&orders.cpu) && a[3] == 0,
+    case SYS_prlimit64: {
+        const auto& limit = *reinterpret_cast<const rlimit64*>(a[2]);
+        expect(a[0] == 0 && a[1] == RLIMIT_CPU && limit.rlim_cur == 7 && limit.rlim_max == 8 && a[3] == 0,
                "not the CPU limit");
         break;
-    case SYS_setitimer:
-        expect(a[0] == ITIMER_REAL && a[1] == address(&orders.lifetime) && a[2] == 0, "not the lifetime");
+    }
+    case SYS_setitimer: {
+        const auto& timer = *reinterpret_cast<const itimerval*>(a[1]);
+        expect(a[0] == ITIMER_REAL && timer.it_value.tv_sec == 8 && timer.it_value.tv_usec == 9 &&
+                   timer.it_interval.tv_sec == 0 && timer.it_interval.tv_usec == 0 && a[2] == 0,
+               "not the lifetime");
         break;
-    case SYS_capset:
-        expect(a[0] == address(&orders.capability_header) && a[1] == address(orders.capabilities),
+    }
+    case SYS_capset: {
+        const auto& header = *reinterpret_cast<const __user_cap_header_struct*>(a[0]);
+        constexpr __user_cap_data_struct none[2]{};
+        expect(header.version == _LINUX_CAPABILITY_VERSION_3 && header.pid == 0 &&
+                   std::memcmp(reinterpret_cast<const void*>(a[1]), none, sizeof none) == 0,
                "not all capabilities");
         break;
+    }
     case SYS_munmap:
-        expect(a[0] == address(ladder_page) && a[1] == static_cast<long>(cell::page_size),
+        expect(a[0] + a[1] == address(cell::cloister_ladder) + 2 &&
+                   a[1] == static_cast<long>(cell::page_size),
                "not the ladder's page");
         break;
     default:
@@ -128,7 +144,7 @@ long ConnectionKernel::birth(const Call& call) {
     const bool succeeded = answer == 0; // of getppid: the listener is still the parent
     if (!succeeded) {
         must_exit(step.failure);
-    } else if (birth_step_ == std::size(steps) && duty_ == cell::Duty::Serve) {
+    } else if (birth_step_ == std::size(steps) && orders_.duty == cell::Duty::Serve) {
         next_ = Next::Recv;
     }
     if (call.number == SYS_getppid) {
@@ -141,7 +157,7 @@ long ConnectionKernel::recv(const Call& call) {
     const auto& a = call.arguments;
     const auto size = static_cast<long>(cell::buffer_size);
     expect(call.number == SYS_recvfrom, "not recv");
-    expect(a[0] == 0 && a[1] == address(layout_->arena.buffer) && a[2] == size && a[3] == 0 && a[4] == 0 &&
+    expect(a[0] == 0 && a[1] == address(arena_->buffer) && a[2] == size && a[3] == 0 && a[4] == 0 &&
                a[5] == 0,
            "recv with other arguments than the policy's");
     const Answer answer = script_.next(call.number, size);
@@ -153,7 +169,7 @@ long ConnectionKernel::recv(const Call& call) {
         must_exit(cell::Exit::Bug);
     } else {
         for (long i = 0; i < answer; ++i) {
-            layout_->arena.buffer[i] = pattern(received_ + static_cast<std::uint64_t>(i));
+            arena_->buffer[i] = pattern(received_ + static_cast<std::uint64_t>(i));
         }
         received_ += static_cast<std::uint64_t>(answer);
         pending_ = answer;
@@ -166,12 +182,11 @@ long ConnectionKernel::recv(const Call& call) {
 long ConnectionKernel::send(const Call& call) {
     const auto& a = call.arguments;
     expect(call.number == SYS_sendto, "not send: what was received is not sent, or not all of it");
-    expect(a[0] == 0 && a[1] == address(layout_->arena.buffer) && a[3] == MSG_NOSIGNAL && a[4] == 0 &&
-               a[5] == 0,
+    expect(a[0] == 0 && a[1] == address(arena_->buffer) && a[3] == MSG_NOSIGNAL && a[4] == 0 && a[5] == 0,
            "send with other arguments than the policy's");
     expect(a[2] == pending_, "send with another length than what is left");
     for (long i = 0; i < pending_; ++i) {
-        expect(layout_->arena.buffer[i] == pattern(sent_ + static_cast<std::uint64_t>(i)),
+        expect(arena_->buffer[i] == pattern(sent_ + static_cast<std::uint64_t>(i)),
                "sends what was not received");
     }
     const Answer answer = script_.next(call.number, pending_);

@@ -50,7 +50,8 @@ class ConnectionKernel final : public Kernel {
     enum class Next { Birth, Recv, Send, Shutdown, Close, Exit };
 
     Script& script_;
-    std::unique_ptr<cell::Layout> layout_;
+    std::unique_ptr<cell::Arena> arena_;
+    cell::Orders orders_;
     cell::Duty duty_ = cell::Duty::Serve;
     Next next_ = Next::Birth;
     std::size_t birth_step_ = 0;

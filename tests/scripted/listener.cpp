@@ -26,17 +26,17 @@ T* pointer(long address) {
 } // namespace
 
 ListenerWorld::ListenerWorld(unsigned max_connections, std::uint16_t family)
-    : layout_{std::make_unique<cell::Layout>()},
+    : arena_{std::make_unique<cell::Arena>()},
       gate_{policy::load(CLOISTER_POLICIES "/listener.policy").value()},
       door_{policy::load(CLOISTER_POLICIES "/door.policy").value()} {
     plan_.max_connections = max_connections;
     plan_.listener_count = 1;
     plan_.listeners[0].family = family;
     std::strcpy(plan_.listeners[0].name, "the-listener");
-    bindings_ = {
-        {"gate_return", 1}, // where a call comes from is known here by its way
-        {"door_return", 2},
-        {"stack", reinterpret_cast<std::uint64_t>(layout_->arena.stack + sizeof layout_->arena.stack)}};
+    bindings_ = {{"gate_return", 1}, // where a call comes from is known here by its way
+                 {"door_return", 2},
+                 {"stack", reinterpret_cast<std::uint64_t>(arena_->buffer)}};
+    plan_.arena = arena_.get();
 }
 
 void ListenerWorld::end_cell_silently(pid_t pid, int wait_status) {
@@ -76,7 +76,7 @@ void ListenerWorld::announce_canary(std::uint16_t port) {
 
 int ListenerWorld::serve() {
     const Running running{*this};
-    const auto server = std::make_unique<listener::Server>(plan_, layout_.get(), supervisor_pid);
+    const auto server = std::make_unique<listener::Server>(plan_, supervisor_pid);
     try {
         server->serve();
         return -1;
@@ -89,7 +89,7 @@ int ListenerWorld::send_violators() {
     const Running running{*this};
     connection_open_ = true; // violators have none, and do not care
     try {
-        listener::expect_violators_to_die(layout_.get());
+        listener::expect_violators_to_die(plan_);
         return -1;
     } catch (const Exited& exited) {
         return exited.code;
@@ -333,8 +333,7 @@ long ListenerWorld::read(const Call& call) {
 } // namespace cloister::scripted
 
 // In the daemon this is the birth of a cell (src/cell/cell.cpp); here only its system call is made.
-extern "C" long cloister::cell::cloister_clone_cell(const Layout*, const void* stack_top, unsigned long flags,
-                                                    Duty) {
-    return sys::answer(sys::Way::Door, SYS_clone, static_cast<long>(flags), sys::address(stack_top), 0, 0, 0,
-                       0);
+extern "C" long cloister::cell::cloister_clone_cell(const Orders*, const std::uint8_t* buffer,
+                                                    unsigned long flags) {
+    return sys::answer(sys::Way::Door, SYS_clone, static_cast<long>(flags), sys::address(buffer), 0, 0, 0, 0);
 }

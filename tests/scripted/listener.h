@@ -81,7 +81,7 @@ class ListenerWorld final : public Kernel {
 
   private:
     plan::Plan plan_{};
-    std::unique_ptr<cell::Layout> layout_;
+    std::unique_ptr<cell::Arena> arena_;
     policy::Policy gate_;
     policy::Policy door_;
     policy::Bindings bindings_;
