@@ -2,6 +2,7 @@
 #include "plan/plan.h"
 
 #include "sys/die.h"
+#include "sys/memory_file.h"
 
 #include <cerrno>
 #include <cstring>
@@ -21,6 +22,11 @@ bool in_bounds(std::uint32_t length, const T (&)[N]) {
     return length >= 1 && length <= N;
 }
 
+bool is_sealed(int fd) {
+    const int seals = fcntl(fd, F_GET_SEALS); // the kernel may have added F_SEAL_EXEC
+    return seals >= 0 && (seals & all_seals) == all_seals;
+}
+
 } // namespace
 
 void prepare(Plan& plan) {
@@ -31,14 +37,14 @@ void prepare(Plan& plan) {
 }
 
 Fd seal(const Plan& plan) {
-    Fd fd{memfd_create("cloister-plan", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+    Fd fd = create_memory_file("cloister-plan", MFD_ALLOW_SEALING);
     if (!fd.valid()) {
         die(ExitCode::SystemCall, "cannot make the listener's plan: memfd_create: %s", error_text(errno));
     }
     if (write(fd.get(), &plan, sizeof plan) != static_cast<ssize_t>(sizeof plan)) {
         die(ExitCode::SystemCall, "cannot write the listener's plan: write: %s", error_text(errno));
     }
-    if (fcntl(fd.get(), F_ADD_SEALS, all_seals) != 0 || fcntl(fd.get(), F_GET_SEALS) != all_seals) {
+    if (fcntl(fd.get(), F_ADD_SEALS, all_seals) != 0 || !is_sealed(fd.get())) {
         die(ExitCode::SystemCall, "cannot seal the listener's plan: F_ADD_SEALS: %s", error_text(errno));
     }
     return fd;
@@ -46,7 +52,7 @@ Fd seal(const Plan& plan) {
 
 const Plan& open_sealed(int fd, const cell::Arena* arena, const cell::Instructions& instructions) {
     struct stat status {};
-    if ((fcntl(fd, F_GET_SEALS) & all_seals) != all_seals) {
+    if (!is_sealed(fd)) {
         bug("the plan is not sealed");
     }
     if (fstat(fd, &status) != 0 || status.st_size != static_cast<off_t>(sizeof(Plan))) {

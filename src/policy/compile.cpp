@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The one file that knows libseccomp.
 #include "policy/compile.h"
-#include "sys/fd.h"
+#include "sys/memory_file.h"
 
 #include <cstring>
 #include <fmt/format.h>
@@ -89,7 +89,7 @@ tl::expected<void, Error> add(scmp_filter_ctx context, const Policy& policy, con
 
 // 2.5.4 can export to a file descriptor only.
 tl::expected<Program, Error> export_program(scmp_filter_ctx context, const Policy& policy) {
-    const Fd file{::memfd_create("filter", MFD_CLOEXEC)};
+    const Fd file = create_memory_file("filter");
     if (!file.valid()) {
         return failed(policy, {}, "memfd_create", -errno);
     }

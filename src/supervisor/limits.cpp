@@ -88,14 +88,15 @@ std::vector<Bound> bounds(unsigned max_connections, const fs::path& root) {
         }
     };
     constexpr const char* resets = "more clients will be reset; raise it";
-    look("RLIMIT_NPROC", hard_limit(RLIMIT_NPROC), 1, 0,
+    constexpr std::uint64_t ours = 2; // supervisor and listener
+    look("RLIMIT_NPROC", hard_limit(RLIMIT_NPROC), 1, ours,
          "more clients will be reset; raise it (LimitNPROC=)");
     look("RLIMIT_SIGPENDING", hard_limit(RLIMIT_SIGPENDING), 1, 0,
          "ends of cells will be noticed late; raise it (LimitSIGPENDING=)");
     look("kernel.pid_max", number_in(root / "proc/sys/kernel/pid_max"), 1, processes_of_others, resets);
     look("kernel.threads-max", number_in(root / "proc/sys/kernel/threads-max"), 1, processes_of_others,
          resets);
-    look("pids.max", least_in(cgroups(root, "pids"), "pids.max"), 1, 2,
+    look("pids.max", least_in(cgroups(root, "pids"), "pids.max"), 1, ours,
          "more clients will be reset; raise it (TasksMax=)");
     constexpr const char* memory = "more connections can exhaust memory; lower --max-connections";
     look("memory.max", least_in(cgroups(root, "memory"), "memory.max"), connection_cost, 0, memory);

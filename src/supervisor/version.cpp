@@ -11,7 +11,7 @@ std::string build_notes() {
     std::string notes = fmt::format("libseccomp {}, {{fmt}} {}.{}.{}\n", policy::libseccomp_version(),
                                     FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100);
 #ifdef CLOISTER_INSTRUMENTED
-    notes += "INSTRUMENTED BUILD (sanitizer or coverage): for tests only\n";
+    notes += "INSTRUMENTED BUILD (sanitizer or coverage): not confined as it must be, for tests only\n";
 #endif
     return notes;
 }

@@ -259,5 +259,39 @@ TEST(Echo, ReturnsUrgentBytesInOrder) {
     EXPECT_EQ(client.receive(3), "a!b");
 }
 
+/// vm.memfd_noexec belongs to a pid namespace: 2 refuses each memory file that could be executed.
+TEST(HardenedHost, ThatForbidsExecutableMemoryFilesIsServed) {
+    if (!am_root()) {
+        GTEST_SKIP() << "only root may make a pid namespace and set its sysctl";
+    }
+    constexpr const char* script = R"(
+        echo 2 2>/dev/null >/proc/sys/vm/memfd_noexec || exit 99
+        coproc daemon { exec "$@" 2>&1; }
+        pid=$daemon_PID
+        read -r line <&"${daemon[0]}"
+        echo "$line"
+        kill "$pid"
+        wait "$pid")";
+    std::vector<std::string> command{"/usr/bin/unshare",
+                                     "--pid",
+                                     "--fork",
+                                     "--mount-proc",
+                                     "/bin/bash",
+                                     "-c",
+                                     script,
+                                     "bash",
+                                     program_path("cloisterd"),
+                                     "--listen=127.0.0.1:0"};
+    for (const std::string& word : user_options()) {
+        command.push_back(word);
+    }
+    const Outcome outcome = run_program(command);
+    if (outcome.exit_code == 99) {
+        GTEST_SKIP() << "this kernel has no vm.memfd_noexec (since Linux 6.3)";
+    }
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+    EXPECT_NE(outcome.out.find("\"event\":\"ready\""), std::string::npos) << outcome.out;
+}
+
 } // namespace
 } // namespace cloister::live
