@@ -8,8 +8,8 @@
 
 namespace cloister {
 
-/// memfd_create(2), close-on-exec, and never executable where the kernel knows that (since 6.3; with
-/// vm.memfd_noexec=2 it demands it). Invalid with errno when the kernel gives none.
+/// memfd_create(2), close-on-exec, and never executable where the kernel knows that (since 6.3; before 6.6
+/// vm.memfd_noexec=2 demanded it). Invalid with errno when the kernel gives none.
 [[nodiscard]] inline Fd create_memory_file(const char* name, unsigned flags = 0) {
     constexpr unsigned noexec_seal = 8; // MFD_NOEXEC_SEAL, <linux/memfd.h>
     Fd file{memfd_create(name, MFD_CLOEXEC | noexec_seal | flags)};

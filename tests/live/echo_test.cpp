@@ -259,7 +259,8 @@ TEST(Echo, ReturnsUrgentBytesInOrder) {
     EXPECT_EQ(client.receive(3), "a!b");
 }
 
-/// vm.memfd_noexec belongs to a pid namespace: 2 refuses each memory file that could be executed.
+/// vm.memfd_noexec belongs to a pid namespace: with 2 no memory file can be executed, and each has one seal
+/// more.
 TEST(HardenedHost, ThatForbidsExecutableMemoryFilesIsServed) {
     if (!am_root()) {
         GTEST_SKIP() << "only root may make a pid namespace and set its sysctl";
