@@ -52,7 +52,6 @@ class ConnectionKernel final : public Kernel {
     Script& script_;
     std::unique_ptr<cell::Arena> arena_;
     cell::Orders orders_;
-    cell::Duty duty_ = cell::Duty::Serve;
     Next next_ = Next::Birth;
     std::size_t birth_step_ = 0;
     cell::Exit end_ = cell::Exit::Bug; // what must be said at Next::Exit
