@@ -40,7 +40,7 @@ struct CapabilitySets {               // capset(2)
 
 CapabilitySets capabilities() {
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    CapabilitySets sets{};
+    CapabilitySets sets{{~0U, ~0U, ~0U}, {~0U, ~0U, ~0U}}; // an answer that never came is not 'none'
     permitted(syscall(SYS_capget, &header, &sets) == 0, "read our capabilities: capget");
     return sets;
 }

@@ -57,7 +57,7 @@ void open_signals() {
         }
     }
     const int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (fd < 0) {
+    if (fd <= plan::connection_fd) { // which is taken: it can't be a new one
         die(ExitCode::SystemCall, "signalfd: %s", error_text(errno));
     }
     move_fd(fd, plan::signal_fd);

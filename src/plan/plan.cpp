@@ -23,7 +23,7 @@ bool in_bounds(std::uint32_t length, const T (&)[N]) {
 }
 
 bool is_sealed(int fd) {
-    const int seals = fcntl(fd, F_GET_SEALS); // the kernel may have added F_SEAL_EXEC
+    const int seals = fcntl(fd, F_GET_SEALS); // -1 has all bits; the kernel may have added F_SEAL_EXEC
     return seals >= 0 && (seals & all_seals) == all_seals;
 }
 

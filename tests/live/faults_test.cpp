@@ -3,6 +3,7 @@
 // byte is echoed. An outer seccomp filter, put on before cloisterd starts, answers the one call in the
 // kernel's place.
 #include "cell/cell.h"
+#include "fault.h"
 #include "harness.h"
 #include "plan/plan.h"
 
@@ -10,11 +11,10 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
-#include <grp.h>
 #include <gtest/gtest.h>
-#include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <regex>
 #include <sys/mman.h>
@@ -33,45 +33,6 @@ namespace fs = std::filesystem;
 constexpr std::uint32_t plan_first_closed = 5; // the listener has one socket: 4 (src/plan/plan.h)
 constexpr std::uint32_t plan_first_above = plan::status_fd + 1;
 constexpr std::uint32_t smaps_buffer = 8192; // src/listener/memory.cpp
-constexpr int faked = 0;                     // 'success' without the deed
-
-struct Fault {
-    const char* name;
-    long call;
-    int argument;        ///< -1: whatever the arguments
-    std::uint32_t value; ///< of the argument
-    int error;           ///< errno, or faked
-    int exit_code;
-    const char* said;
-    bool needs_root = false;
-};
-
-void PrintTo(const Fault& fault, std::ostream* out) {
-    *out << fault.name;
-}
-
-/// Answers `fault.call` with its error, everything else as the kernel does.
-void answer_in_the_kernels_place(const Fault& fault) {
-    const auto argument = static_cast<std::uint32_t>(offsetof(seccomp_data, args) +
-                                                     8U * static_cast<unsigned>(std::max(fault.argument, 0)));
-    const std::uint8_t skip_argument = fault.argument < 0 ? 2 : 0;
-    const sock_filter program[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(fault.call), skip_argument, 3),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, argument),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, fault.value, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(fault.error)),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const sock_fprog filter{static_cast<unsigned short>(std::size(program)),
-                            const_cast<sock_filter*>(program)};
-    if (!am_root() && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
-        _exit(120);
-    }
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0) {
-        _exit(121);
-    }
-}
 
 /// Clients that try all the time, and what they hear.
 class Clients {
@@ -107,7 +68,10 @@ struct Life {
     unsigned heard = 0;
 };
 
-Life run_with(const Fault& fault) {
+/// Where the clients come, unless it listens elsewhere.
+constexpr const char* for_the_clients = "";
+
+Life run_with(const Fault& fault, const std::string& listen = for_the_clients) {
     std::string directory = (fs::temp_directory_path() / "cloister-fault-XXXXXX").string();
     if (mkdtemp(directory.data()) == nullptr) {
         throw std::runtime_error{"mkdtemp"};
@@ -121,7 +85,8 @@ Life run_with(const Fault& fault) {
     const Fd reading{ends[0]};
     Fd writing{ends[1]};
     std::vector<std::string> words{(fs::read_symlink("/proc/self/exe").parent_path() / "cloisterd").string(),
-                                   "--listen=unix:" + path.string() + ",mode=0666"};
+                                   "--listen=" +
+                                       (listen.empty() ? "unix:" + path.string() + ",mode=0666" : listen)};
     const auto user = user_options();
     words.insert(words.end(), user.begin(), user.end());
     std::vector<char*> argv;
@@ -133,10 +98,7 @@ Life run_with(const Fault& fault) {
     if (pid == 0) {
         dup2(writing.get(), STDERR_FILENO);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        constexpr gid_t group = 12345; // inherited from whoever starts us: a daemon has something to give up
-        if ((am_root() && setgroups(1, &group) != 0) || signal(SIGUSR2, SIG_IGN) == SIG_ERR) {
-            _exit(119);
-        }
+        hold_what_must_be_given_up();
         answer_in_the_kernels_place(fault);
         execv(argv[0], argv.data());
         _exit(122);
@@ -206,23 +168,33 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"DescriptorsInPlace", SYS_dup3, -1, 0, EBUSY, 71, "cannot move descriptor"},
         Fault{"DescriptorsInPlaceFaked", SYS_dup3, -1, 0, faked, 71, "cannot move descriptor"},
         Fault{"SignalDescriptor", SYS_signalfd4, -1, 0, EINVAL, 71, "signalfd"},
-        Fault{"SignalActions", SYS_rt_sigaction, -1, 0, EINVAL, 70, "default action"},
+        Fault{"SignalActions", SYS_rt_sigaction, -1, 0, EINVAL, 70, "cloisterd: .*default action"},
         Fault{"SignalActionsFaked", SYS_rt_sigaction, -1, 0, faked, 70, "SigIgn"},
-        Fault{"SignalMaskFaked", SYS_rt_sigprocmask, -1, 0, faked, 70, "block signals"},
-        Fault{"BoundingSet", SYS_prctl, 0, PR_CAPBSET_DROP, EPERM, 70, "bounding set", true},
-        Fault{"BoundingSetFaked", SYS_prctl, 0, PR_CAPBSET_DROP, faked, 70, "bounding set", true},
-        Fault{"Groups", SYS_setgroups, -1, 0, EPERM, 77, "setgroups", true},
-        Fault{"GroupsFaked", SYS_setgroups, -1, 0, faked, 70, "supplementary groups", true},
-        Fault{"Gid", SYS_setresgid, -1, 0, EPERM, 77, "setresgid"},
-        Fault{"GidFaked", SYS_setresgid, -1, 0, faked, 70, "asked to become", true},
-        Fault{"Uid", SYS_setresuid, -1, 0, EAGAIN, 77, "setresuid"},
-        Fault{"UidFaked", SYS_setresuid, -1, 0, faked, 70, "asked to become", true},
-        Fault{"WhoWeAre", SYS_getresuid, -1, 0, EFAULT, 70, "asked to become that user"},
-        Fault{"CapabilitiesReadBack", SYS_capget, -1, 0, EPERM, 77, "capget"},
-        Fault{"Capabilities", SYS_capset, -1, 0, EPERM, 77, "drop our capabilities"},
-        Fault{"NoNewPrivs", SYS_prctl, 0, PR_SET_NO_NEW_PRIVS, EINVAL, 70, "no_new_privs"},
-        Fault{"NoNewPrivsFaked", SYS_prctl, 0, PR_SET_NO_NEW_PRIVS, faked, 70, "no_new_privs", true},
-        Fault{"Dumpable", SYS_prctl, 0, PR_SET_DUMPABLE, EINVAL, 70, "dumpable"},
+        Fault{"SignalMaskFaked", SYS_rt_sigprocmask, -1, 0, faked, 70, "cloisterd: .*block signals"},
+        Fault{"BoundingSet", SYS_prctl, 0, PR_CAPBSET_DROP, EPERM, 70, "cloisterd: .*bounding set", true},
+        Fault{"BoundingSetFaked", SYS_prctl, 0, PR_CAPBSET_DROP, faked, 70, "cloisterd: .*bounding set",
+              true},
+        Fault{"Groups", SYS_setgroups, -1, 0, EPERM, 77, "cloisterd: .*setgroups", true},
+        Fault{"GroupsFaked", SYS_setgroups, -1, 0, faked, 70, "cloisterd: .*supplementary groups", true},
+        Fault{"Gid", SYS_setresgid, -1, 0, EPERM, 77, "cloisterd: .*setresgid"},
+        Fault{"GidFaked", SYS_setresgid, -1, 0, faked, 70, "cloisterd: .*asked to become", true},
+        Fault{"Uid", SYS_setresuid, -1, 0, EAGAIN, 77, "cloisterd: .*setresuid"},
+        Fault{"UidFaked", SYS_setresuid, -1, 0, faked, 70, "cloisterd: .*asked to become", true},
+        Fault{"WhoWeAre", SYS_getresuid, -1, 0, EFAULT, 70, "cloisterd: .*asked to become that user"},
+        Fault{"WhichGroupWeAre", SYS_getresgid, -1, 0, EFAULT, 70, "cloisterd: asked to become that group"},
+        Fault{"WhichGroupWeAreFaked", SYS_getresgid, -1, 0, faked, 70,
+              "cloisterd: asked to become that group"},
+        Fault{"CapabilitiesReadBack", SYS_capget, -1, 0, EPERM, 77, "cloisterd: .*capget"},
+        Fault{"CapabilitiesReadBackFaked", SYS_capget, -1, 0, faked, 70, "cloisterd: asked to"},
+        Fault{"AmbientCapabilities", SYS_prctl, 0, PR_CAP_AMBIENT, EINVAL, 77,
+              "cloisterd: cannot drop our capabilities"},
+        Fault{"Capabilities", SYS_capset, -1, 0, EPERM, 77, "cloisterd: .*drop our capabilities"},
+        Fault{"CapabilitiesFaked", SYS_capset, -1, 0, faked, 70, "cloisterd: asked to drop our capabilities",
+              true},
+        Fault{"NoNewPrivs", SYS_prctl, 0, PR_SET_NO_NEW_PRIVS, EINVAL, 70, "cloisterd: .*no_new_privs"},
+        Fault{"NoNewPrivsFaked", SYS_prctl, 0, PR_SET_NO_NEW_PRIVS, faked, 70, "cloisterd: .*no_new_privs",
+              true},
+        Fault{"Dumpable", SYS_prctl, 0, PR_SET_DUMPABLE, EINVAL, 70, "cloisterd: .*dumpable"},
         Fault{"DumpableFaked", SYS_prctl, 0, PR_SET_DUMPABLE, faked, 70, "dumpable"},
         Fault{"DeathSignal", SYS_prctl, 0, PR_SET_PDEATHSIG, EINVAL, 70, "end with our parent"},
         Fault{"DeathSignalFaked", SYS_prctl, 0, PR_SET_PDEATHSIG, faked, 70, "end with our parent"},
@@ -235,6 +207,7 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"LandlockOfPortsFaked", SYS_bind, 2, sizeof(sockaddr_in), faked, 70, "deny bind"},
         Fault{"LandlockOfPortsInVain", SYS_bind, 2, sizeof(sockaddr_in), EADDRINUSE, 70, "deny bind"},
         Fault{"ProcessLimit", SYS_prlimit64, 1, RLIMIT_NPROC, EPERM, 77, "RLIMIT_NPROC"},
+        Fault{"SignalQueueLimit", SYS_prlimit64, 1, RLIMIT_SIGPENDING, EPERM, 77, "RLIMIT_SIGPENDING"},
         Fault{"CoreLimit", SYS_prlimit64, 1, RLIMIT_CORE, EPERM, 77, "RLIMIT_CORE"},
         Fault{"CoreLimitFaked", SYS_prlimit64, 1, RLIMIT_CORE, faked, 70, "RLIMIT_CORE"},
         Fault{"LockedMemoryLimit", SYS_prlimit64, 1, RLIMIT_MEMLOCK, EPERM, 77, "RLIMIT_MEMLOCK"},
@@ -249,12 +222,21 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"Rseq", SYS_rseq, -1, 0, EBUSY, 70, "rseq"},
         Fault{"RseqGivenBack", SYS_rseq, 2, 1, EINVAL, 71, "cannot unregister rseq"},
         Fault{"RseqGivenBackFaked", SYS_rseq, 2, 1, faked, 70, "signal 11"},
-        Fault{"Plan", SYS_memfd_create, -1, 0, ENOSYS, 65, "memfd_create"},
+        Fault{"Compiler", SYS_memfd_create, 1, MFD_CLOEXEC, ENOSYS, 65, "libseccomp: memfd_create"},
+        Fault{"Plan", SYS_memfd_create, 1, MFD_CLOEXEC | MFD_ALLOW_SEALING, ENOSYS, 71, "plan: memfd_create"},
+        Fault{"PlanWritten", SYS_write, 2, sizeof(plan::Plan), ENOSPC, 71, "plan: write"},
+        Fault{"PlanWrittenFaked", SYS_write, 2, sizeof(plan::Plan), faked, 71, "plan: write"},
+        Fault{"PlanSealed", SYS_fcntl, 1, F_ADD_SEALS, EPERM, 71, "plan: F_ADD_SEALS"},
+        Fault{"PlanSealedFaked", SYS_fcntl, 1, F_ADD_SEALS, faked, 71, "plan: F_ADD_SEALS"},
         Fault{"Fork", SYS_clone, -1, 0, EAGAIN, 71, "fork"},
         Fault{"ForkFaked", SYS_clone, -1, 0, faked, 70, "no plan from cloisterd"},
         Fault{"Rehearsal", SYS_clone, 0, 0, EAGAIN, 71, "cannot rehearse"},
+        Fault{"RehearsalReaped", SYS_wait4, 2, __WALL, ECHILD, 71, "cannot rehearse"},
+        Fault{"RehearsalReapedFaked", SYS_wait4, 2, __WALL, faked, 71, "cannot rehearse"},
         Fault{"CloneOfACell", SYS_clone, 0, cell::clone_flags, EAGAIN, 71, "cannot fork a cell"},
         Fault{"CloneOfACellFaked", SYS_clone, 0, cell::clone_flags, faked, 70, "signal 11"},
+        Fault{"ViolatorReaped", SYS_wait4, 2, WNOHANG | __WALL, ECHILD, 70, "still lives"},
+        Fault{"ViolatorReapedFaked", SYS_wait4, 2, WNOHANG | __WALL, faked, 70, "still lives"},
         Fault{"DescriptorsOfTheListener", SYS_close_range, 0, plan_first_closed, EPERM, 71,
               "close the descriptors"},
         Fault{"DescriptorsOfTheListenerFaked", SYS_close_range, 0, plan_first_closed, faked, 70,
@@ -280,6 +262,61 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"SupervisorFaked", SYS_write, 2, sizeof(plan::Message), faked, 70, "does not listen to us"},
         Fault{"Accept", SYS_accept4, -1, 0, EBADF, 71, "cannot accept"},
         Fault{"AcceptFaked", SYS_accept4, -1, 0, faked, 71, "cannot give a connection"}),
+    [](const auto& instance) { return instance.param.name; });
+
+class FailedSocketOption : public testing::TestWithParam<Fault> {};
+
+TEST_P(FailedSocketOption, EndsTheDaemonBeforeItServesAndSaysWhich) {
+    const Fault& fault = GetParam();
+    const bool ipv6 = fault.value == IPV6_V6ONLY;
+    const Life run = run_with(fault, ipv6 ? "[::1]:0" : "127.0.0.1:0");
+    if (ipv6 && run.exit_code == 69) {
+        GTEST_SKIP() << "no IPv6 here: " << run.said;
+    }
+    EXPECT_EQ(run.exit_code, fault.exit_code) << run.said;
+    EXPECT_TRUE(std::regex_search(run.said, std::regex{fault.said})) << run.said;
+    EXPECT_EQ(run.said.find("\"ready\""), std::string::npos) << run.said;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Fault, FailedSocketOption,
+    testing::Values(
+        Fault{"ReuseAddress", SYS_setsockopt, 2, SO_REUSEADDR, ENOPROTOOPT, 71, "setsockopt SO_REUSEADDR="},
+        Fault{"ReuseAddressFaked", SYS_setsockopt, 2, SO_REUSEADDR, faked, 70,
+              "SO_REUSEADDR was set to .* and reads back as 0"},
+        Fault{"ReuseAddressReadBack", SYS_getsockopt, 2, SO_REUSEADDR, EINVAL, 71,
+              "getsockopt SO_REUSEADDR:"},
+        Fault{"V6Only", SYS_setsockopt, 2, IPV6_V6ONLY, ENOPROTOOPT, 71, "setsockopt IPV6_V6ONLY="},
+        Fault{"V6OnlyFaked", SYS_setsockopt, 2, IPV6_V6ONLY, faked, 70,
+              "IPV6_V6ONLY was set to .* and reads back as 0"},
+        Fault{"V6OnlyReadBack", SYS_getsockopt, 2, IPV6_V6ONLY, EINVAL, 71, "getsockopt IPV6_V6ONLY:"},
+        Fault{"ReceiveTimeout", SYS_setsockopt, 2, SO_RCVTIMEO, ENOPROTOOPT, 71, "setsockopt SO_RCVTIMEO="},
+        Fault{"ReceiveTimeoutFaked", SYS_setsockopt, 2, SO_RCVTIMEO, faked, 70,
+              "SO_RCVTIMEO was set to .* and reads back as 0"},
+        Fault{"ReceiveTimeoutReadBack", SYS_getsockopt, 2, SO_RCVTIMEO, EINVAL, 71,
+              "getsockopt SO_RCVTIMEO:"},
+        Fault{"SendTimeout", SYS_setsockopt, 2, SO_SNDTIMEO, ENOPROTOOPT, 71, "setsockopt SO_SNDTIMEO="},
+        Fault{"SendTimeoutFaked", SYS_setsockopt, 2, SO_SNDTIMEO, faked, 70,
+              "SO_SNDTIMEO was set to .* and reads back as 0"},
+        Fault{"SendTimeoutReadBack", SYS_getsockopt, 2, SO_SNDTIMEO, EINVAL, 71, "getsockopt SO_SNDTIMEO:"},
+        Fault{"NoDelay", SYS_setsockopt, 2, TCP_NODELAY, ENOPROTOOPT, 71, "setsockopt TCP_NODELAY="},
+        Fault{"NoDelayFaked", SYS_setsockopt, 2, TCP_NODELAY, faked, 70,
+              "TCP_NODELAY was set to .* and reads back as 0"},
+        Fault{"NoDelayReadBack", SYS_getsockopt, 2, TCP_NODELAY, EINVAL, 71, "getsockopt TCP_NODELAY:"},
+        Fault{"UserTimeout", SYS_setsockopt, 2, TCP_USER_TIMEOUT, ENOPROTOOPT, 71,
+              "setsockopt TCP_USER_TIMEOUT="},
+        Fault{"UserTimeoutFaked", SYS_setsockopt, 2, TCP_USER_TIMEOUT, faked, 70,
+              "TCP_USER_TIMEOUT was set to .* and reads back as 0"},
+        Fault{"UserTimeoutReadBack", SYS_getsockopt, 2, TCP_USER_TIMEOUT, EINVAL, 71,
+              "getsockopt TCP_USER_TIMEOUT:"},
+        Fault{"KeepAlive", SYS_setsockopt, 2, SO_KEEPALIVE, ENOPROTOOPT, 71, "setsockopt SO_KEEPALIVE="},
+        Fault{"KeepAliveFaked", SYS_setsockopt, 2, SO_KEEPALIVE, faked, 70,
+              "SO_KEEPALIVE was set to .* and reads back as 0"},
+        Fault{"KeepAliveReadBack", SYS_getsockopt, 2, SO_KEEPALIVE, EINVAL, 71, "getsockopt SO_KEEPALIVE:"},
+        Fault{"OobInline", SYS_setsockopt, 2, SO_OOBINLINE, ENOPROTOOPT, 71, "setsockopt SO_OOBINLINE="},
+        Fault{"OobInlineFaked", SYS_setsockopt, 2, SO_OOBINLINE, faked, 70,
+              "SO_OOBINLINE was set to .* and reads back as 0"},
+        Fault{"OobInlineReadBack", SYS_getsockopt, 2, SO_OOBINLINE, EINVAL, 71, "getsockopt SO_OOBINLINE:"}),
     [](const auto& instance) { return instance.param.name; });
 
 class OlderKernel : public testing::TestWithParam<Fault> {};

@@ -115,6 +115,8 @@ TEST_F(Plan, ThatIsNotSealedOrHasAnotherSizeIsRefused) {
     ASSERT_EQ(write(open_file.get(), plan_.get(), sizeof *plan_), static_cast<ssize_t>(sizeof *plan_));
     const auto open_it = [&] { (void)open_sealed(open_file.get(), arena_, ours); };
     EXPECT_EXIT(open_it(), testing::ExitedWithCode(70), "not sealed");
+    const Fd no_memfd{open("/dev/null", O_RDWR | O_CLOEXEC)}; // asked for its seals it says -1: all bits
+    EXPECT_EXIT((void)open_sealed(no_memfd.get(), arena_, ours), testing::ExitedWithCode(70), "not sealed");
     ASSERT_EQ(ftruncate(open_file.get(), sizeof *plan_ - 1), 0);
     ASSERT_EQ(fcntl(open_file.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE),
               0);
