@@ -4,9 +4,12 @@
 #include "harness.h"
 
 #include <array>
+#include <filesystem>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <regex>
 #include <sstream>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace cloister::live {
@@ -118,18 +121,56 @@ TEST_P(Confined, HoldsOnlyItsDescriptors) {
     }
 }
 
-TEST(Supervisor, GivesUpRootAndAllCapabilities) {
-    if (!am_root()) {
-        GTEST_SKIP() << "it had none";
-    }
-    const Daemon daemon;
-    auto status = status_of(daemon.pid());
-    EXPECT_EQ(status["Uid"], fmt::format("{0}\t{0}\t{0}\t{0}", daemon_id));
-    EXPECT_EQ(status["Gid"], fmt::format("{0}\t{0}\t{0}\t{0}", daemon_id));
-    EXPECT_EQ(status["Groups"].find_first_not_of(" \t"), std::string::npos);
+class Supervisor : public ::testing::Test {
+  protected:
+    Daemon daemon_;
+    std::map<std::string, std::string> status_ = status_of(daemon_.pid());
+};
+
+TEST_F(Supervisor, GivesUpRootAndAllCapabilities) {
     for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapAmb"}) {
-        EXPECT_EQ(status[set], "0000000000000000") << set;
+        EXPECT_EQ(status_[set], "0000000000000000") << set;
     }
+    if (!am_root()) {
+        GTEST_SKIP() << "it had no more to give up";
+    }
+    EXPECT_EQ(status_["CapBnd"], "0000000000000000");
+    EXPECT_EQ(status_["Uid"], fmt::format("{0}\t{0}\t{0}\t{0}", daemon_id));
+    EXPECT_EQ(status_["Gid"], fmt::format("{0}\t{0}\t{0}\t{0}", daemon_id));
+    EXPECT_EQ(status_["Groups"].find_first_not_of(" \t"), std::string::npos);
+}
+
+TEST_F(Supervisor, CanNeverGainPrivileges) {
+    EXPECT_EQ(status_["NoNewPrivs"], "1");
+}
+
+TEST_F(Supervisor, CatchesNoSignalAndHasOneThread) {
+    EXPECT_EQ(status_["SigCgt"], "0000000000000000");
+    EXPECT_EQ(status_["SigIgn"], "0000000000000000");
+    EXPECT_EQ(status_["Threads"], "1");
+}
+
+TEST_F(Supervisor, CannotBeDumpedOrTracedByItsOwnUser) {
+    struct stat owner {};
+    ASSERT_EQ(::stat(fmt::format("/proc/{}/status", daemon_.pid()).c_str(), &owner), 0);
+    EXPECT_EQ(owner.st_uid, 0U) << "of a process that can be dumped it is the process's own (proc(5))";
+}
+
+TEST_F(Supervisor, HoldsOnlyItsDescriptors) {
+    if (!am_root()) {
+        GTEST_SKIP() << "only root may see the descriptors of a process that can't be dumped";
+    }
+    std::map<std::string, int> kinds;
+    for (const int fd : descriptors_of(daemon_.pid())) {
+        const auto link = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/{}", daemon_.pid(), fd));
+        ++kinds[std::regex_replace(link.string(), std::regex{":\\[\\d+\\]"}, "")];
+    }
+    const std::map<std::string, int> own{{"/dev/null", 2}, // 0 and 1, as it was started
+                                         {"pipe", 2},      // 2, and the log of our own that does not block
+                                         {"socket", 2},    // the listening one, the listener
+                                         {"anon_inode:[signalfd]", 2},
+                                         {program_path("cloister-listener"), 1}};
+    EXPECT_EQ(kinds, own);
 }
 
 } // namespace
