@@ -78,15 +78,20 @@ inline long make(const Attempt& attempt, Site site) {
     register long r8 asm("r8") = argument(4);
     register long r9 asm("r9") = argument(5);
     long result = attempt.number;
+    long ecx = argument(1); // int $0x80 takes its first two arguments from ebx and ecx
     asm volatile("lea -128(%%rsp), %%rsp\n call *%[at]\n lea 128(%%rsp), %%rsp"
-                 : "+a"(result), "+r"(r10), "+r"(r8), "+r"(r9)
-                 : [at] "b"(instruction_of(site)), "D"(argument(0)), "S"(argument(1)), "d"(argument(2))
-                 : "rcx", "r11", "memory");
+                 : "+a"(result), "+c"(ecx), "+r"(r10), "+r"(r8), "+r"(r9)
+                 : [at] "r"(instruction_of(site)), "D"(argument(0)), "S"(argument(1)), "d"(argument(2)),
+                   "b"(argument(0))
+                 : "r11", "memory");
     return result;
 }
 
+/// How a process ends that could not be made ready for its call. No attempt leaves with that.
+constexpr int unprepared = 111;
+
 /// Forks; the child has a connection at descriptor 0 whose client is done, `prepare`s itself, makes the call
-/// and leaves with 0 if it comes back.
+/// and leaves with 0 if it comes back. Throws if it did not come to the call: its end would say nothing.
 template <typename Prepare>
 Outcome in_child(const Attempt& attempt, Site site, Prepare prepare) {
     constexpr time_t deadline_s = 5;
@@ -102,7 +107,7 @@ Outcome in_child(const Attempt& attempt, Site site, Prepare prepare) {
         (void)setitimer(ITIMER_REAL, &deadline, nullptr);
         if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0 || dup2(ends[0], 0) != 0 ||
             shutdown(ends[1], SHUT_WR) != 0) {
-            _exit(111);
+            _exit(unprepared);
         }
         prepare();
         (void)make(attempt, site);
@@ -112,6 +117,9 @@ Outcome in_child(const Attempt& attempt, Site site, Prepare prepare) {
     if (waitpid(pid, &outcome.status, 0) != pid) {
         throw std::runtime_error{"waitpid"};
     }
+    if (outcome.exited() && WEXITSTATUS(outcome.status) == unprepared) {
+        throw std::runtime_error{"a process could not be prepared for its call"};
+    }
     return outcome;
 }
 
@@ -119,7 +127,7 @@ inline void install(const policy::Program& program) {
     const sock_fprog filter{static_cast<unsigned short>(program.size()),
                             const_cast<sock_filter*>(program.data())};
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0) {
-        _exit(112);
+        _exit(unprepared);
     }
 }
 
