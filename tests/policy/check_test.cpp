@@ -9,7 +9,7 @@ namespace {
 
 std::string check_of(const Policy& policy, const Policy* under = nullptr) {
     const auto checked = check(policy, under);
-    return checked ? "holds" : fmt::format("{}: {}", checked.error().line, checked.error().message);
+    return checked ? "holds" : placed(checked.error());
 }
 
 Policy parent(const std::string& lines) {
@@ -32,15 +32,16 @@ TEST(Check, HoldsForWhatIsShipped) {
 }
 
 TEST(Check, ATestSpeaksForAllValuesOfWhatItLeavesOut) {
-    EXPECT_EQ(check_of(parsed("allow shutdown fd == 0  how <= 2 : x\ntest allow shutdown fd=0\n")),
-              "7: this test does not hold: the policy says kill-process for shutdown(fd=0, how=3) on x86_64");
+    EXPECT_EQ(
+        check_of(parsed("allow shutdown fd == 0  how <= 2 : x\ntest allow shutdown fd=0\n")),
+        "7:1: this test does not hold: the policy says kill-process for shutdown(fd=0, how=3) on x86_64");
     EXPECT_EQ(check_of(parsed("allow shutdown fd == 0  how any : x\ntest allow shutdown fd=0\n")), "holds");
 }
 
 TEST(Check, AKillTestFindsTheOneCallThatIsAllowed) {
     EXPECT_EQ(
         check_of(parsed("allow shutdown fd == 41  how == 1 : x\ntest kill shutdown\n")),
-        "7: this test does not hold: the policy says allow (line 6) for shutdown(fd=41, how=1) on x86_64");
+        "7:1: this test does not hold: the policy says allow (line 6) for shutdown(fd=41, how=1) on x86_64");
 }
 
 TEST(Check, ProvesTestsForEveryAddress) {
@@ -49,7 +50,7 @@ TEST(Check, ProvesTestsForEveryAddress) {
               "holds")
         << "an address is never 0";
     EXPECT_EQ(check_of(parsed("allow munmap addr == $buffer  len any : x\ntest kill munmap addr=4096\n")),
-              "7: this test does not hold: the policy says allow (line 6) for munmap(addr=4096, len=0) on "
+              "7:1: this test does not hold: the policy says allow (line 6) for munmap(addr=4096, len=0) on "
               "x86_64, where "
               "$buffer = 0x1000");
     EXPECT_EQ(check_of(parsed("allow munmap addr <= $buffer  len any : x\ntest allow munmap addr=1 len=0\n")),
@@ -67,14 +68,14 @@ TEST(Check, KillMeansTheElseAction) {
                               head_errno)),
               "holds");
     EXPECT_EQ(check_of(parsed(lines + "test kill getuid\n", head_errno)),
-              "8: this test does not hold: the policy says kill-process (line 6) for getuid() on x86_64");
+              "8:1: this test does not hold: the policy says kill-process (line 6) for getuid() on x86_64");
 }
 
 TEST(Check, ForeignAbisGetTheElseAction) {
     const std::string lines = "allow getpid : x\ntest kill x32:getpid\ntest kill i386:getpid\n";
     EXPECT_EQ(check_of(parsed(lines + "test allow x86_64:getpid\ntest allow aarch64:getpid\n")), "holds");
     EXPECT_EQ(check_of(parsed(lines + "test allow x86_64:getpid\ntest kill aarch64:getpid\n")),
-              "10: this test does not hold: the policy says allow (line 6) for getpid() on aarch64");
+              "10:1: this test does not hold: the policy says allow (line 6) for getpid() on aarch64");
     EXPECT_EQ(check_of(parsed(lines + "test kill aarch64:getpid\n",
                               "policy p 1\nsyntax 1\narch x86_64\nelse kill-process\n")),
               "holds")
@@ -89,14 +90,14 @@ TEST(Check, OverlapsThatAgreeAreFineAndOthersAreNot) {
     EXPECT_EQ(check_of(parsed("allow close fd <= 3 : x\nallow close fd <= 5 : y\n")), "holds");
     EXPECT_EQ(check_of(parsed("allow close fd <= 3 : x\nerrno EBADF close fd >= 4 : y\n")), "holds");
     EXPECT_EQ(check_of(parsed("allow close fd <= 4 : x\nerrno EBADF close fd >= 4 : y\n")),
-              "7: this rule says errno EBADF where line 6 says allow: close(fd=4) on x86_64");
+              "7:1: this rule says errno EBADF where line 6 says allow: close(fd=4) on x86_64");
 }
 
 TEST(Check, FindsOverlapsThatDependOnAnAddress) {
     EXPECT_EQ(
         check_of(parsed(
             "allow munmap addr == $buffer  len any : x\nerrno EPERM munmap addr == 4096  len == 1 : y\n")),
-        "7: this rule says errno EPERM where line 6 says allow: munmap(addr=4096, len=1) on x86_64, where "
+        "7:1: this rule says errno EPERM where line 6 says allow: munmap(addr=4096, len=1) on x86_64, where "
         "$buffer = "
         "0x1000");
 }
@@ -116,14 +117,14 @@ TEST(Under, NarrowerOrEqualHolds) {
 
 TEST(Under, WiderShowsACall) {
     EXPECT_EQ(under("allow close fd <= 4 : x\n", "allow close fd <= 3 : x\n"),
-              "7: 'p' is wider than 'q': it says allow for close(fd=4) on x86_64, which 'q' answers with "
+              "7:1: 'p' is wider than 'q': it says allow for close(fd=4) on x86_64, which 'q' answers with "
               "kill-process");
     EXPECT_EQ(under("allow getpid : x\n", "allow getuid : x\n"),
-              "7: 'p' is wider than 'q': it says allow for getpid() on x86_64, which 'q' answers with "
+              "7:1: 'p' is wider than 'q': it says allow for getpid() on x86_64, which 'q' answers with "
               "kill-process");
     EXPECT_EQ(
         under("allow munmap addr == 4096  len any : x\n", "allow munmap addr == $buffer  len any : x\n"),
-        "7: 'p' is wider than 'q': it says allow for munmap(addr=4096, len=0) on x86_64, where $buffer = "
+        "7:1: 'p' is wider than 'q': it says allow for munmap(addr=4096, len=0) on x86_64, where $buffer = "
         "0x1, which "
         "'q' answers with kill-process");
 }
@@ -137,11 +138,11 @@ TEST(Under, ErrnoLiesBetweenAllowAndKill) {
 
 TEST(Under, MustBeTheOneThatIsNamed) {
     const auto q = parent("");
-    EXPECT_EQ(check_of(child("")), "3: the policy 'q' is needed to check this one");
-    EXPECT_EQ(check_of(parsed(""), &q), "0: this policy is not under 'q'");
+    EXPECT_EQ(check_of(child("")), "3:7: the policy 'q' is needed to check this one");
+    EXPECT_EQ(check_of(parsed(""), &q), "0:0: this policy is not under 'q'");
     const auto x86_only = parsed("", "policy q 1\nsyntax 1\narch x86_64\nelse kill-process\n");
     const auto both = parsed("", "policy p 1\nsyntax 1\nunder q\narch x86_64 aarch64\nelse kill-process\n");
-    EXPECT_EQ(check_of(both, &x86_only), "3: 'q' does not list aarch64");
+    EXPECT_EQ(check_of(both, &x86_only), "3:7: 'q' does not list aarch64");
 }
 
 TEST(Under, MayNotHaveMoreParametersTogetherThanOnePolicy) {
@@ -153,7 +154,7 @@ TEST(Under, MayNotHaveMoreParametersTogetherThanOnePolicy) {
         return lines;
     };
     EXPECT_EQ(under(params("abcd"), params("abcefg")), "holds") << "$buffer and seven others";
-    EXPECT_EQ(under(params("abcd"), params("efgh")), "3: more than 8 parameters together");
+    EXPECT_EQ(under(params("abcd"), params("efgh")), "3:7: more than 8 parameters together");
 }
 
 // Each rule of the cell's policy, made wider in one place, is caught.
@@ -189,7 +190,7 @@ TEST(Check, GivesUpAfterAFixedNumberOfSteps) {
         lines += " : x\n";
     }
     EXPECT_EQ(check_of(parsed(lines)),
-              "0: cannot be proved: the decision diagram took more steps than its limit");
+              "0:0: cannot be proved: the decision diagram took more steps than its limit");
 }
 
 } // namespace

@@ -36,8 +36,7 @@ TEST(Compile, TakesNoAddressZero) {
     const auto policy = parsed("allow munmap addr == $buffer  len any : x\n");
     const auto program = compile(policy, native_arch, {{"buffer", 0}});
     ASSERT_FALSE(program);
-    EXPECT_EQ(program.error().message, "the parameter $buffer is not bound");
-    EXPECT_EQ(program.error().line, 6U);
+    EXPECT_EQ(placed(program.error()), "6:14: the parameter $buffer is not bound");
 }
 
 TEST(Compile, SaysThatTheKernelGaveItNoDescriptor) {
@@ -48,7 +47,7 @@ TEST(Compile, SaysThatTheKernelGaveItNoDescriptor) {
     const auto program = compile(parsed(""), native_arch, addresses);
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
     ASSERT_FALSE(program);
-    EXPECT_EQ(program.error().message, "libseccomp: memfd_create: Too many open files");
+    EXPECT_EQ(placed(program.error()), "0:0: libseccomp: memfd_create: Too many open files");
 }
 
 } // namespace

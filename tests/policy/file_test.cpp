@@ -24,6 +24,21 @@ TEST(PolicyFile, MayNotBeADanglingLink) {
     const auto policy = load(scratch.file("link"));
     ASSERT_FALSE(policy);
     EXPECT_EQ(policy.error().kind, Error::Kind::missing);
+    EXPECT_EQ(policy.error().message, "cannot open: No such file or directory (ENOENT)");
+}
+
+TEST(PolicyFile, MustBeReadableForUs) {
+    const Scratch scratch;
+    const auto path = scratch.write("p", head);
+    ASSERT_EQ(::chmod(scratch.file(".").c_str(), 0711), 0);
+    ASSERT_EQ(::chmod(path.c_str(), 0), 0);
+    const bool root = ::geteuid() == 0; // who may read what is forbidden
+    ASSERT_TRUE(!root || ::seteuid(61007) == 0);
+    const auto policy = load(path);
+    ASSERT_TRUE(!root || ::seteuid(0) == 0);
+    ASSERT_FALSE(policy);
+    EXPECT_EQ(policy.error().kind, Error::Kind::refused);
+    EXPECT_EQ(policy.error().message, "cannot open: Permission denied (EACCES)");
 }
 
 TEST(PolicyFile, MayBeALinkToAPolicy) {

@@ -43,6 +43,11 @@ inline Joined shipped_together() {
     return std::move(*joined);
 }
 
+/// "line:column: message"; 0:0 is the file as a whole.
+inline std::string placed(const Error& error) {
+    return fmt::format("{}:{}: {}", error.line, error.column, error.message);
+}
+
 /// Five lines of header and declarations; what is under test comes on line 6.
 inline constexpr std::string_view head = "policy p 1\n"
                                          "syntax 1\n"

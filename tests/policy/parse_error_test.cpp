@@ -21,7 +21,7 @@ TEST_P(Refused, AtItsPlaceWithItsReason) {
     const auto policy = parse(GetParam().text, "p");
     ASSERT_FALSE(policy) << "it was accepted";
     const auto& error = policy.error();
-    EXPECT_EQ(fmt::format("{}:{}: {}", error.line, error.column, error.message), GetParam().error);
+    EXPECT_EQ(placed(error), GetParam().error);
     EXPECT_EQ(error.kind, Error::Kind::refused);
 }
 
@@ -61,6 +61,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"ArchListedTwice", "policy p 1\nsyntax 1\narch x86_64 x86_64\n",
              "3:13: 'x86_64' is listed twice"},
         Case{"EmptyArch", "policy p 1\nsyntax 1\narch\n", "3:5: expected x86_64 or aarch64"},
+        Case{"ElseAlone", "policy p 1\nsyntax 1\narch x86_64\nelse\n", "4:5: expected kill-process"},
         Case{"PermissiveElse", "policy p 1\nsyntax 1\narch x86_64\nelse allow\n",
              "4:6: 'else' cannot be permissive: write kill-process"},
         Case{"UnknownElse", "policy p 1\nsyntax 1\narch x86_64\nelse log\n",
@@ -130,7 +131,9 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"UnknownStatement", after_head("alow getpid : x"),
              "6:1: unknown statement 'alow'. Did you mean allow?"},
         Case{"UnknownStatementFarFromAny", after_head("include other"), "6:1: unknown statement 'include'"},
+        Case{"ReasonAlone", after_head(": x"), "6:1: expected a statement"},
         Case{"Continuation", after_head("\\"), "6:1: unknown statement '\\'"},
+        Case{"ParamAlone", after_head("param"), "6:6: expected a parameter, such as $buffer"},
         Case{"ParamWithoutDollar", after_head("param stack addr : x"),
              "6:7: 'stack' is not a parameter: '$' and a lower-case name"},
         Case{"ParamOfUnknownType", after_head("param $n int : x"),
@@ -145,6 +148,7 @@ INSTANTIATE_TEST_SUITE_P(
              after_head("param $a addr : x\nparam $b addr : x\nparam $c addr : x\nparam $d addr : x\n"
                         "param $e addr : x\nparam $f addr : x\nparam $g addr : x\nparam $h addr : x"),
              "13:7: more than 8 parameters"},
+        Case{"ConstAlone", after_head("const"), "6:6: expected a constant, such as SIZE"},
         Case{"ConstInLowerCase", after_head("const size 1 : x"),
              "6:7: 'size' is not a constant: upper-case letters, digits and '_'"},
         Case{"ConstOfTheKernel", after_head("const MSG_NOSIGNAL 0 : x"),
@@ -287,8 +291,7 @@ TEST(ParseError, OfTheThousandAndFirstRule) {
     ASSERT_TRUE(parse(std::string{head} + rules, "p"));
     const auto policy = parse(std::string{head} + rules + "allow getpid : x\n", "p");
     ASSERT_FALSE(policy);
-    EXPECT_EQ(policy.error().line, 1006U);
-    EXPECT_EQ(policy.error().message, "more than 1000 rules");
+    EXPECT_EQ(placed(policy.error()), "1006:1: more than 1000 rules");
 }
 
 TEST(ParseError, ShowsNoLineWhereTheTextHasNone) {
@@ -309,7 +312,7 @@ TEST(ParseError, NeverPrintsAControlByte) {
     const auto policy = parse("policy p 1\x1b[2J\n", "p");
     ASSERT_FALSE(policy);
     EXPECT_EQ(policy.error().source_line, "policy p 1?[2J");
-    EXPECT_EQ(policy.error().message, "byte 0x1b is not printable ASCII");
+    EXPECT_EQ(placed(policy.error()), "1:11: byte 0x1b is not printable ASCII");
 }
 
 } // namespace
