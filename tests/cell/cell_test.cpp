@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The very source that runs in a cell, against a scripted kernel.
+#include "scripted/allowed.h"
 #include "scripted/connection.h"
 
 #include <algorithm>
@@ -53,14 +54,38 @@ class Listed final : public Script {
 struct Life {
     Exit exit;
     std::uint64_t received, sent;
-    std::vector<long> calls;
+    std::vector<Call> calls;
+    std::vector<long> refused;
 };
+
+/// The calls that the filter would not have let pass: what the oracle takes for right is held against the
+/// texts of the policies, too.
+std::vector<long> refused(const ConnectionKernel& kernel) {
+    static const auto shipped = [](const std::string& name) {
+        return policy::load(CLOISTER_POLICIES "/" + name + ".policy").value();
+    };
+    static const policy::Policy birth = shipped("birth");
+    static const policy::Policy connection = shipped("connection");
+    const auto ladder_end = reinterpret_cast<std::uint64_t>(cell::cloister_ladder) + sys::system_call_size;
+    const policy::Bindings bindings{{"buffer", reinterpret_cast<std::uint64_t>(kernel.buffer())},
+                                    {"ladder", ladder_end - cell::page_size},
+                                    {"ladder_return", ladder_end}};
+    std::vector<long> numbers;
+    for (const Call& call : kernel.calls()) {
+        if (!allows(call.way == sys::Way::Ladder ? birth : connection, bindings, call)) {
+            numbers.push_back(call.number);
+        }
+    }
+    return numbers;
+}
 
 Life live(Listed& script, cell::Duty duty = cell::Duty::Serve) {
     ConnectionKernel kernel{script};
     try {
         const Exit exit = kernel.live(duty);
-        return {exit, kernel.received(), kernel.sent(), kernel.calls()};
+        Life life{exit, kernel.received(), kernel.sent(), kernel.calls(), refused(kernel)};
+        EXPECT_TRUE(life.refused.empty() || duty != cell::Duty::Serve) << "call " << life.refused.front();
+        return life;
     } catch (const ConnectionKernel::Broken& broken) {
         ADD_FAILURE() << broken.what;
         return {};
@@ -68,7 +93,8 @@ Life live(Listed& script, cell::Duty duty = cell::Duty::Serve) {
 }
 
 bool called(const Life& life, long number) {
-    return std::find(life.calls.begin(), life.calls.end(), number) != life.calls.end();
+    return std::any_of(life.calls.begin(), life.calls.end(),
+                       [number](const Call& call) { return call.number == number; });
 }
 
 TEST(Cell, EchoesWhatItReceivedAndEndsClean) {
@@ -213,6 +239,7 @@ TEST(Cell, ViolatesOnlyWhenToldToAndOnlyWhenConfined) {
     const Life life = live(script, cell::Duty::Call);
     EXPECT_EQ(life.exit, Exit::Bug);
     EXPECT_FALSE(called(life, SYS_recvfrom));
+    EXPECT_EQ(life.refused, std::vector<long>{SYS_getppid});
 }
 
 TEST(Cell, KeepsEveryPromiseUnderRandomAnswers) {
@@ -252,6 +279,7 @@ TEST(Cell, KeepsEveryPromiseUnderRandomAnswers) {
             FAIL() << "seed " << seed << ": " << broken.what;
         }
         EXPECT_LE(kernel.sent(), kernel.received());
+        EXPECT_TRUE(refused(kernel).empty()) << "seed " << seed << ": call " << refused(kernel).front();
     }
 }
 

@@ -54,13 +54,13 @@ cell::Exit ConnectionKernel::live(cell::Duty duty) {
 void ConnectionKernel::expect(bool holds, const char* what) const {
     if (!holds) {
         throw Broken{std::string{what} + " (call " + std::to_string(calls_.size()) + ", number " +
-                     std::to_string(calls_.back()) + ", received " + std::to_string(received_) + ", sent " +
-                     std::to_string(sent_) + ")"};
+                     std::to_string(calls_.back().number) + ", received " + std::to_string(received_) +
+                     ", sent " + std::to_string(sent_) + ")"};
     }
 }
 
 long ConnectionKernel::answer(const Call& call) {
-    calls_.push_back(call.number);
+    calls_.push_back(call);
     const auto& a = call.arguments;
     const bool stillborn = next_ == Next::Exit && end_ > cell::Exit::Bug;
     expect(next_ == Next::Birth || call.way == (stillborn ? sys::Way::Ladder : sys::Way::Direct),

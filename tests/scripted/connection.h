@@ -42,7 +42,8 @@ class ConnectionKernel final : public Kernel {
 
     [[nodiscard]] std::uint64_t received() const { return received_; }
     [[nodiscard]] std::uint64_t sent() const { return sent_; }
-    [[nodiscard]] const std::vector<long>& calls() const { return calls_; } ///< their numbers
+    [[nodiscard]] const std::vector<Call>& calls() const { return calls_; }
+    [[nodiscard]] const std::uint8_t* buffer() const { return arena_->buffer; }
 
     long answer(const Call& call) override;
 
@@ -59,7 +60,7 @@ class ConnectionKernel final : public Kernel {
     std::uint64_t sent_ = 0;
     long pending_ = 0;
     int empty_sends_ = 0;
-    std::vector<long> calls_;
+    std::vector<Call> calls_;
 
     void expect(bool holds, const char* what) const;
     long birth(const Call& call);

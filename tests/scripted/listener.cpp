@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "scripted/listener.h"
 
+#include "scripted/allowed.h"
+
 #include "policy/names.h"
 #include "sys/calls.h"
 
@@ -109,18 +111,9 @@ std::vector<nlohmann::json> ListenerWorld::records(const std::string& event) con
 }
 
 void ListenerWorld::expect_allowed(const Call& call) const {
-    seccomp_data data{};
-    data.nr = static_cast<int>(call.number);
-    data.arch = policy::audit_arch(policy::abi_of(policy::native_arch));
-    for (std::size_t i = 0; i < call.arguments.size(); ++i) {
-        data.args[i] = static_cast<std::uint64_t>(call.arguments[i]);
-    }
     const bool at_door = call.way == sys::Way::Door;
-    data.instruction_pointer = bindings_.at(at_door ? "door_return" : "gate_return");
     const auto& policy = at_door ? door_ : gate_;
-    if ((call.way != sys::Way::Gate && !at_door) ||
-        policy::evaluate(policy, policy::native_arch, bindings_, data).action.kind !=
-            policy::Action::Kind::allow) {
+    if ((call.way != sys::Way::Gate && !at_door) || !allows(policy, bindings_, call)) {
         throw Broken{policy.file + " does not allow call " + std::to_string(call.number)};
     }
 }
