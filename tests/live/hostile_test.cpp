@@ -4,10 +4,13 @@
 #include "harness.h"
 #include "hostile/monitor.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <fmt/format.h>
+#include <fstream>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -21,8 +24,9 @@ using hostile::Order;
 constexpr std::uint64_t page = 4096;
 constexpr std::uint64_t stack = page + 1024; // below the buffer
 
-Setup hostile_setup(std::vector<std::string> options = {}) {
-    options.insert(options.begin(), "--policy-dir=" CLOISTER_POLICY_SOURCE);
+Setup hostile_setup(std::vector<std::string> options = {},
+                    const std::string& policies = CLOISTER_POLICY_SOURCE) {
+    options.insert(options.begin(), "--policy-dir=" + policies);
     return {.program = "../tests/hostile/bin/cloisterd", .options = std::move(options)};
 }
 
@@ -127,11 +131,15 @@ TEST_F(HostileCell, CannotWriteItsCodeOrAroundItsArena) {
     expect_death(Deed::Poke, {buffer - stack + 18 * page, 0}, SIGSEGV);
 }
 
-/// Wherever it jumps to in its own code, aligned or not, no instruction makes a call that is not its own.
-TEST(HostileCells, FindNoOtherSystemCallInTheirCode) {
-    const Daemon daemon{hostile_setup({"--lifetime=500ms"})}; // some places loop for ever
+/// Sends cells of that daemon to every byte of their own code, aligned or not, each with a call in its
+/// registers that is not its own: write(0, marker, 8). Whatever the code does afterwards, its client would
+/// see that first. Where it saw it; the pairs of bytes that are system call instructions are in
+/// `instructions`.
+std::vector<std::uint64_t> places_that_write(const Daemon& daemon, std::vector<std::uint64_t>& instructions) {
+    constexpr std::uint64_t marker = 0x4b'52'41'4d'21'21'21'21;
+    constexpr std::uint64_t marker_at = offsetof(Order, arguments[6]); // r9, which write does not look at
     const std::uint64_t code = Taken{daemon}.ladder_page() + page;
-    const auto parent = static_cast<std::uint64_t>(daemon.listener());
+    const std::uint64_t buffer = Taken{daemon}.buffer();
     std::string written(page, '\0');
     for (std::uint64_t offset = 0; offset < page; offset += sizeof(std::uint64_t)) {
         const Taken reader{daemon};
@@ -139,20 +147,50 @@ TEST(HostileCells, FindNoOtherSystemCallInTheirCode) {
         std::memcpy(&written[offset], &bytes, sizeof bytes);
     }
     const std::size_t used = written.find_last_not_of('\xcc') + 1;
-    ASSERT_GT(used, 200U);
+    EXPECT_GT(used, 200U);
+    std::vector<std::uint64_t> seen;
     for (std::uint64_t offset = 0; offset < used; ++offset) {
-        const Taken cell{daemon};
-        cell.order(Deed::Jump, {SYS_getppid}, code + offset);
-        cell.client().half_close();
-        std::string reply;
-        try {
-            reply = cell.client().receive_to_end(5s);
-        } catch (const std::exception&) { // a reset: it died with something unread
+        if (written.compare(offset, 2, "\x0f\x05") == 0) {
+            instructions.push_back(offset);
         }
-        EXPECT_EQ(reply.find(std::string{reinterpret_cast<const char*>(&parent), sizeof parent}),
-                  std::string::npos)
-            << "offset " << offset;
+        const Taken cell{daemon};
+        cell.order(Deed::Jump, {SYS_write, 0, buffer + marker_at, sizeof marker, 0, 0, marker},
+                   code + offset);
+        cell.client().half_close();
+        try {
+            const std::string first = cell.client().receive(sizeof marker, 5s);
+            if (std::memcmp(first.data(), &marker, sizeof marker) == 0) {
+                seen.push_back(offset);
+            }
+        } catch (const std::exception&) { // it died without a word
+        }
     }
+    return seen;
+}
+
+TEST(HostileCells, FindNoOtherSystemCallInTheirCode) {
+    const Daemon daemon{hostile_setup({"--lifetime=500ms"})}; // some places loop for ever
+    std::vector<std::uint64_t> instructions;
+    for (const std::uint64_t offset : places_that_write(daemon, instructions)) {
+        ADD_FAILURE() << "offset " << offset;
+    }
+}
+
+/// Were that call allowed, it would be made, and seen, wherever there is an instruction for it.
+TEST(HostileCells, ControlOfTheSearchFindsEachInstructionWhereThePolicyAllowsTheCall) {
+    const TemporaryDirectory policies;
+    for (const auto& entry : std::filesystem::directory_iterator{CLOISTER_POLICY_SOURCE}) {
+        std::ofstream{policies.file(entry.path().filename())}
+            << read_file(entry.path())
+            << (entry.path().stem() == "connection" ? "allow write fd == 0  buf any  count any : control\n"
+                                                    : "");
+    }
+    const Daemon daemon{hostile_setup({"--lifetime=500ms"}, policies.path())};
+    std::vector<std::uint64_t> instructions;
+    const auto seen = places_that_write(daemon, instructions);
+    EXPECT_GE(instructions.size(), 5U);
+    EXPECT_TRUE(std::includes(seen.begin(), seen.end(), instructions.begin(), instructions.end()))
+        << fmt::format("at {}; seen from {}", fmt::join(instructions, " "), fmt::join(seen, " "));
 }
 
 TEST_F(HostileCell, HasNothingOfTheListenersMemory) {
@@ -165,7 +203,10 @@ TEST_F(HostileCell, HasNothingOfTheListenersMemory) {
     for (const Mapping& mapping : mappings_of(daemon_.listener())) {
         const bool kept = mapping.start == arena || mapping.start == code - page;
         if (!kept && mapping.name != "[vsyscall]") {
-            expect_death(Deed::Peek, {mapping.start}, SIGSEGV);
+            const std::uint64_t middle = mapping.start + (mapping.end - mapping.start) / page / 2 * page;
+            for (const std::uint64_t where : {mapping.start, middle, mapping.end - sizeof(hostile::Reply)}) {
+                expect_death(Deed::Peek, {where}, SIGSEGV);
+            }
             ++tried;
         }
     }
