@@ -6,6 +6,7 @@
 #include "fault.h"
 #include "harness.h"
 #include "plan/plan.h"
+#include "sys/memory_file.h"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -222,8 +223,10 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"Rseq", SYS_rseq, -1, 0, EBUSY, 70, "rseq"},
         Fault{"RseqGivenBack", SYS_rseq, 2, 1, EINVAL, 71, "cannot unregister rseq"},
         Fault{"RseqGivenBackFaked", SYS_rseq, 2, 1, faked, 70, "signal 11"},
-        Fault{"Compiler", SYS_memfd_create, 1, MFD_CLOEXEC, ENOSYS, 65, "libseccomp: memfd_create"},
-        Fault{"Plan", SYS_memfd_create, 1, MFD_CLOEXEC | MFD_ALLOW_SEALING, ENOSYS, 71, "plan: memfd_create"},
+        Fault{"Compiler", SYS_memfd_create, 1, MFD_CLOEXEC | noexec_seal, ENOSYS, 65,
+              "libseccomp: memfd_create"},
+        Fault{"Plan", SYS_memfd_create, 1, MFD_CLOEXEC | noexec_seal | MFD_ALLOW_SEALING, ENOSYS, 71,
+              "plan: memfd_create"},
         Fault{"PlanWritten", SYS_write, 2, sizeof(plan::Plan), ENOSPC, 71, "plan: write"},
         Fault{"PlanWrittenFaked", SYS_write, 2, sizeof(plan::Plan), faked, 71, "plan: write"},
         Fault{"PlanSealed", SYS_fcntl, 1, F_ADD_SEALS, EPERM, 71, "plan: F_ADD_SEALS"},
