@@ -14,7 +14,8 @@ from pathlib import Path
 from . import BenchError, say
 from .load import Load
 from .servers import PEERS, Servers, most_connections
-from .system import Group, children_of, cpu_of, filters_of, on_one_processor, processes_to_have, settled_memory
+from .system import (Group, children_of, cpu_of, on_one_processor, processes_to_have, require_no_filter_of_its_own,
+                     settled_memory)
 
 BUFFER = "0x100000000"  # where cloister-birth has the cell's buffer
 SPARE = 100             # connections that come and go beside the idle ones
@@ -337,9 +338,7 @@ class Vanish:
             with self.context.servers.start("cloisterd", connections=step + SPARE) as server, \
                     ThreadPoolExecutor(1) as pool:
                 with self.context.load.idle(server.address, step, close_rate="all"):
-                    listener, cell = filters_of(server.pid), filters_of(children_of(server.pid)[0])
-                    if listener != cell:
-                        raise BenchError(f"a cell is under {cell} filters, the listener under {listener}")
+                    require_no_filter_of_its_own(children_of(server.pid)[0], server.pid)
                     watch = pool.submit(self.watch, server.pid)
                     begun = time.monotonic()
                 ended, loads = watch.result()

@@ -6,7 +6,7 @@ import platform
 import time
 from pathlib import Path
 
-from . import say
+from . import BenchError, say
 
 PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 SOCKET_CACHES = ("TCP", "TCPv6", "sock_inode_cache", "request_sock_TCP", "request_sock_TCPv6")
@@ -172,9 +172,17 @@ def children_of(pid):
 
 
 def filters_of(pid):
-    """How many seccomp programs hold for a process (Linux 5.9 and later)."""
+    """How many seccomp programs hold for a process; 0, too, where the kernel doesn't say (before Linux 5.9)."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(next((line.split()[1] for line in status.splitlines() if line.startswith("Seccomp_filters:")), 0))
+
+
+def require_no_filter_of_its_own(cell, listener):
+    """What a cell shares with the listener is not freed when the cell ends."""
+    of_cell, of_listener = filters_of(cell), filters_of(listener)
+    if not of_cell == of_listener >= 1:
+        raise BenchError(f"a cell is under {of_cell} filters, the listener under {of_listener}: many that end at once "
+                         "could wedge this kernel")
 
 
 def cpu_of(pid):
