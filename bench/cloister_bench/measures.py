@@ -4,6 +4,7 @@ which two of them as a ratio, belong into the table, and what the goal is."""
 import contextlib
 import json
 import re
+import statistics
 import subprocess
 import tempfile
 import time
@@ -34,6 +35,29 @@ class Row:
 
 def in_turn(names, turn):
     return list(names) if turn % 2 == 0 else list(reversed(names))
+
+
+# Connections of one piece of a measurement, by how many there are at a time: about 100 ms.
+PIECE = {1: 250, 16: 1000, 128: 1000}
+
+
+def in_pieces(load, addresses, concurrent, pieces, turn=0):
+    """Connections per second and their latency. All servers are up, and take turns in short pieces: what else the
+    machine does meanwhile meets all of them alike. The figures of a server are the medians of its pieces."""
+    results = {name: [] for name in addresses}
+    for piece in range(pieces):
+        for name in in_turn(addresses, turn + piece):
+            results[name].append(load.rate(addresses[name], concurrent, PIECE[concurrent]))
+
+    def median(name, pick):
+        return statistics.median(pick(result) for result in results[name])
+    out = {}
+    for name in addresses:
+        out[f"{name} {concurrent}"] = median(name, lambda result: result["per_second"])
+        for share in ("p50", "p99"):
+            out[f"{name} {concurrent} {share}"] = median(name, lambda result, of=share: result["latency_us"][of])
+        out[f"{name} {concurrent} client cpu"] = median(name, lambda result: result["client_cpu_us"])
+    return out
 
 
 def fitting(steps, room):
@@ -88,23 +112,20 @@ class Rate:
     """Connections per second and the latency of one, with 1, 16 and 128 at a time."""
     name, title, rounds, seconds = "rate", "connections per second", 7, 14
     servers = ("cloisterd", "reference-fork", "reference-epoll")
-    # By count, not by time: each leaves a zombie under reference-fork, and pid_max is often 32768 for everybody.
-    totals = {1: 2000, 16: 8000, 128: 8000}
+    pieces = 8
 
     def __init__(self, context):
         self.context = context
 
     def sample(self, turn):
         out = {}
-        for concurrent, total in self.totals.items():
-            for name in in_turn(self.servers, turn):
-                with self.context.servers.start(name) as server:
-                    self.context.load.rate(server.address, concurrent, 200)
-                    result = self.context.load.rate(server.address, concurrent, total // (4 if self.context.quick else 1))
-                out[f"{name} {concurrent}"] = result["per_second"]
-                out[f"{name} {concurrent} p50"] = result["latency_us"]["p50"]
-                out[f"{name} {concurrent} p99"] = result["latency_us"]["p99"]
-                out[f"{name} {concurrent} client cpu"] = result["client_cpu_us"]
+        for concurrent in PIECE:
+            # Started anew, as each connection leaves a zombie under reference-fork, and pid_max is often 32768.
+            with contextlib.ExitStack() as all_up:
+                addresses = {name: all_up.enter_context(self.context.servers.start(name)).address for name in self.servers}
+                for address in addresses.values():
+                    self.context.load.rate(address, concurrent, 200)
+                out |= in_pieces(self.context.load, addresses, concurrent, 2 if self.context.quick else self.pieces, turn)
         return out
 
     def rows(self):
@@ -114,10 +135,9 @@ class Rate:
         return [row(1), row(16, 1.9), row(128),
                 Row("rate.16.epoll", "the same at 16, of epoll to ours", "/s", "reference-epoll 16", "cloisterd 16",
                     "less", 2.3),
-                Row("latency.16.p50", "latency of a connection p50, 16 at a time, to fork", "us", "cloisterd 16 p50",
-                    "reference-fork 16 p50", "less"),
-                Row("latency.16.p99", "latency of a connection p99, 16 at a time, to fork", "us", "cloisterd 16 p99",
-                    "reference-fork 16 p99", "less")]
+                *(Row(f"latency.{concurrent}.{share}", f"latency of a connection {share}, {concurrent} at a time, to fork",
+                      "us", f"cloisterd {concurrent} {share}", f"reference-fork {concurrent} {share}", "less")
+                  for concurrent in PIECE for share in ("p50", "p99"))]
 
 
 class Peers:
@@ -153,9 +173,12 @@ class Peers:
 
 
 class Idle:
-    """The same daemon's rate and latency with more and more idle cells beside, or fewer and fewer."""
-    name, title, rounds, seconds = "idle", "connections per second beside idle cells", 5, 25
-    total = 8000
+    """The same daemon's rate and latency, at 1, 16 and 128 at a time, with more and more idle cells beside, or fewer
+    and fewer."""
+    name, title, rounds, seconds = "idle", "connections per second beside idle cells", 5, 45
+    # The first thousands of connections after many cells came or went are slower: the kernel fills its caches again.
+    settling = 4000
+    pieces = 7
 
     def __init__(self, context):
         self.context = context
@@ -167,10 +190,10 @@ class Idle:
         most = max(self.steps, default=0)
         with self.context.servers.start("cloisterd", connections=most + SPARE) as server, contextlib.ExitStack() as all_idle:
             def measure(beside):
-                result = load.rate(server.address, 16, self.total // (4 if self.context.quick else 1))
-                out[f"{beside}"] = result["per_second"]
-                out[f"{beside} p50"], out[f"{beside} p99"] = result["latency_us"]["p50"], result["latency_us"]["p99"]
-            load.rate(server.address, 16, 500)
+                load.rate(server.address, 16, self.settling)
+                for concurrent in PIECE:
+                    out.update(in_pieces(load, {f"{beside}": server.address}, concurrent,
+                                         2 if self.context.quick else self.pieces))
             batches = [step - before for before, step in zip([0, *self.steps], self.steps)]
             if turn % 2 == 0:
                 measure(0)
@@ -190,10 +213,13 @@ class Idle:
         return out
 
     def rows(self):
-        return [row for step in self.steps for row in (
-            Row(f"idle.{step}", f"connections/s beside {step} idle cells, to none", "/s", f"{step}", "0", goal=0.9),
-            Row(f"idle.{step}.p99", f"p99 of a connection beside {step} idle cells, to none", "us", f"{step} p99",
-                "0 p99", "less", 1.25))]
+        def rows(step, concurrent, goal=0, goal99=0):
+            at = "" if concurrent == 16 else f".{concurrent}"
+            beside = f"beside {step} idle cells, {concurrent} at a time, to none"
+            yield Row(f"idle.{step}{at}", f"connections/s {beside}", "/s", f"{step} {concurrent}", f"0 {concurrent}", goal=goal)
+            yield Row(f"idle.{step}{at}.p99", f"p99 {beside}", "us", f"{step} {concurrent} p99", f"0 {concurrent} p99", "less", goal99)
+        return [row for step in self.steps for concurrent in PIECE
+                for row in rows(step, concurrent, *((0.9, 1.25) if concurrent == 16 else ()))]
 
 
 class PingPong:

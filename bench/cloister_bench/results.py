@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import BenchError
 
-FORMAT = 1
+FORMAT = 2  # of the file: what its figures are called, and how they are measured
 
 
 def summary(row, rounds):
