@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
-// What each step of a cell's birth costs, and each call under a filter. Every step is timed inside a child of
-// its own that ends right after it, as only a newborn pays the first-time costs. Nothing here is taken from
-// src/: the filter is a file of bytes, and what a step does is a system call.
+// What each step of a cell's birth costs, and each call under the joined program of listener and cells.
+// Births are real: in a process under the program each newborn comes through the one instruction that may
+// clone, makes the calls of policy/birth.policy through the one that may make them, in that order, and loses
+// it. Only the newborn's code is ours, not src/cell's: it looks at the clock between the steps.
+#include "cell/cell.h"
+#include "policy/join.h"
+
 #include <algorithm>
 #include <array>
 #include <benchmark/benchmark.h>
@@ -10,13 +14,11 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
+#include <filesystem>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <string>
-#include <string_view>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -24,217 +26,354 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
+#include <utility>
 #include <vector>
+#include <x86intrin.h>
+
+// Pages like those of src/cell/cell.ld: gate, door, ladder, and the page to which the ladder returns. A
+// newborn comes back on an empty stack, and calls what its parent had in rbx.
+asm(R"(
+    .pushsection .births, "ax", @progbits
+    .balign 4096
+    .globl cloister_gate, cloister_door, cloister_ladder
+    .hidden cloister_gate, cloister_door, cloister_ladder
+births:
+cloister_gate:
+        syscall
+        ret
+        .org  births + 2 * 4096 - 2, 0xcc
+cloister_door:
+        syscall
+        test  %rax, %rax
+        jz    1f
+        ret
+    1:  call  *%rbx
+        .org  births + 3 * 4096 - 2, 0xcc
+cloister_ladder:
+        syscall
+        ret
+        .balign 4096, 0xcc
+    .popsection
+)");
 
 namespace {
 
-using Clock =
-    std::chrono::steady_clock; // read without a system call where the kernel's clock source is the TSC
-
-constexpr long page = 4096;
-constexpr std::size_t buffer_size = 65536;
-void* const buffer_address =
-    reinterpret_cast<void*>(0x100000000); // what the program's $buffer must be bound to
-constexpr int births = 1000;
+namespace cell = cloister::cell;
+namespace policy = cloister::policy;
+namespace sys = cloister::sys;
+constexpr std::size_t births = 1000;
 constexpr int calls = 200000;
+constexpr long connection = 0;
 
-std::vector<sock_filter> program;
+cell::Arena arena;
+policy::Program program;
 
-/// A page that the children share with us; on it a child leaves its result.
-struct Result {
-    double seconds;
-    bool there;
+long address(const void* pointer) {
+    return reinterpret_cast<long>(pointer);
+}
+
+/// The address that seccomp sees.
+std::uint64_t after(const std::uint8_t* instruction) {
+    return reinterpret_cast<std::uint64_t>(instruction) + sys::system_call_size;
+}
+
+/// Pages that the children share with us; on them they leave what they measured.
+struct Results {
+    std::array<double, births> seconds;
+    std::size_t born;
 };
-Result* result = nullptr;
-char* spare_page = nullptr;
+Results* results = nullptr;
+
+/// Runs `work` in a child; true if it was done there.
+template <typename Work>
+bool in_child(const Work& work) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+        sys::directly(SYS_exit_group, work() ? 0 : 1); // all that the filter allows anywhere
+    }
+    int status = 0;
+    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+/// The processor's own clock: nothing of libc works in a newborn, which has no thread pointer.
+double seconds_per_tick = 0;
+
+template <typename Work>
+double seconds_of(const Work& work, bool& good) {
+    const auto begun = __rdtsc();
+    good = work() && good;
+    return static_cast<double>(__rdtsc() - begun) * seconds_per_tick;
+}
+
+void calibrate() {
+    using Clock = std::chrono::steady_clock;
+    const auto begun = Clock::now();
+    const auto tick = __rdtsc();
+    std::this_thread::sleep_for(std::chrono::milliseconds{100});
+    seconds_per_tick =
+        std::chrono::duration<double>(Clock::now() - begun).count() / static_cast<double>(__rdtsc() - tick);
+}
 
 bool load_filter() {
     const sock_fprog fprog{static_cast<unsigned short>(program.size()), program.data()};
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &fprog) == 0;
 }
 
-bool drop_capabilities() {
-    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    const __user_cap_data_struct none[2]{};
-    return syscall(SYS_capset, &header, none) == 0;
-}
-
-bool limit_cpu() {
-    const rlimit limit{10, 10};
-    return prlimit(0, RLIMIT_CPU, &limit, nullptr) == 0;
-}
-
-bool limit_lifetime() {
-    const itimerval limit{{0, 0}, {600, 0}};
-    return setitimer(ITIMER_REAL, &limit, nullptr) == 0;
+bool be_filtered() {
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && load_filter();
 }
 
 struct Step {
     const char* name;
     bool (*run)();
 };
+// In the order of src/cell/cell.cpp.
 constexpr std::array steps{
-    Step{"nothing", [] { return true; }}, // what reading the clock twice costs
-    Step{"close_range", [] { return syscall(SYS_close_range, 1, ~0U, 0) == 0; }},
-    Step{"prctl", [] { return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0; }},
-    Step{"getppid", [] { return syscall(SYS_getppid) > 0; }},
-    Step{"prlimit64", limit_cpu},
-    Step{"setitimer", limit_lifetime},
-    Step{"capset", drop_capabilities},
-    Step{"munmap", [] { return munmap(spare_page, page) == 0; }},
+    Step{"nothing", [] { return true; }}, // what looking at the clock costs is in every figure
+    Step{"close_range", [] { return sys::through_ladder(SYS_close_range, 1, ~0U, 0) == 0; }},
+    Step{"prctl", [] { return sys::through_ladder(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL) == 0; }},
+    Step{"getppid", [] { return sys::through_ladder(SYS_getppid) > 0; }},
+    Step{"prlimit64",
+         [] {
+             const rlimit64 limit{10, 11};
+             return sys::through_ladder(SYS_prlimit64, 0, RLIMIT_CPU, address(&limit)) == 0;
+         }},
+    Step{"setitimer",
+         [] {
+             const itimerval limit{{}, {600, 0}};
+             return sys::through_ladder(SYS_setitimer, ITIMER_REAL, address(&limit)) == 0;
+         }},
+    Step{"capset",
+         [] {
+             __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+             const __user_cap_data_struct none[2]{};
+             return sys::through_ladder(SYS_capset, address(&header), address(none)) == 0;
+         }},
+    Step{"munmap",
+         [] {
+             const long end = address(cell::cloister_ladder) + sys::system_call_size;
+             return sys::through_ladder(SYS_munmap, end - static_cast<long>(cell::page_size),
+                                        cell::page_size) == 0;
+         }},
 };
-constexpr Step filter_step{"seccomp", load_filter};
 
-/// Runs `work` in a child; what it returns is whether it was done, and how long it took is in *result.
-template <typename Work>
-bool in_child(const Work& work) {
-    result->there = false;
-    const pid_t pid = fork();
-    if (pid == 0) {
-        _exit(work() ? 0 : 1);
+constexpr std::size_t the_clone = steps.size();
+std::size_t timed_part = 0; ///< of a birth: a step, or the_clone
+
+[[noreturn]] void be_born() {
+    bool good = true;
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+        const double seconds = seconds_of(steps[i].run, good);
+        if (i == timed_part) {
+            results->seconds[results->born] = seconds;
+        }
     }
-    int status = 0;
-    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0 && result->there;
+    for (;;) {
+        sys::directly(SYS_exit_group, good ? 0 : 1);
+    }
 }
 
-template <typename Work>
-bool timed(const Work& work) {
-    const auto begun = Clock::now();
-    const bool good = work();
-    result->seconds = std::chrono::duration<double>(Clock::now() - begun).count();
-    result->there = true;
+long clone_through_door() {
+    long result = SYS_clone;
+    register long child_tid asm("r10") = 0;
+    register long tls asm("r8") = 0;
+    asm volatile("lea -128(%%rsp), %%rsp\n call cloister_door\n lea 128(%%rsp), %%rsp"
+                 : "+a"(result)
+                 : "D"(cell::clone_flags), "S"(arena.buffer), "d"(0), "r"(child_tid), "r"(tls), "b"(be_born)
+                 : "rcx", "r11", "memory");
+    return result;
+}
+
+constexpr std::uint64_t exit_signals = std::uint64_t{1} << (cell::exit_signal - 1);
+
+bool reap(long pid) {
+    int status = 0;
+    return sys::through_gate(SYS_rt_sigtimedwait, address(&exit_signals), 0, 0, sizeof exit_signals) ==
+               cell::exit_signal &&
+           sys::through_gate(SYS_wait4, pid, address(&status), WNOHANG | __WALL) == pid && status == 0;
+}
+
+/// What the listener is to its cells.
+bool raise_newborns() {
+    bool good =
+        madvise(const_cast<unsigned char*>(sys::cloister_gate), 2 * cell::page_size, MADV_DONTFORK) == 0 &&
+        syscall(SYS_rt_sigprocmask, SIG_BLOCK, &exit_signals, nullptr, sizeof exit_signals) == 0 &&
+        be_filtered();
+    for (results->born = 0; good && results->born < births; ++results->born) {
+        long pid = 0;
+        const double seconds = seconds_of([&] { return (pid = clone_through_door()) > 0; }, good);
+        if (timed_part == the_clone) {
+            results->seconds[results->born] = seconds;
+        }
+        good = good && reap(pid);
+    }
     return good;
 }
 
-void report_median(benchmark::State& state, std::vector<double>& times) {
-    std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2),
-                     times.end());
-    state.counters["p50_ns"] = times[times.size() / 2] * 1e9;
+void report(benchmark::State& state) {
+    auto times = results->seconds;
+    std::size_t i = 0;
+    for ([[maybe_unused]] auto _ : state) {
+        state.SetIterationTime(times[i++]);
+    }
+    auto* const median = times.begin() + births / 2;
+    std::nth_element(times.begin(), median, times.end());
+    state.counters["p50_ns"] = *median * 1e9;
 }
 
-void birth_step(benchmark::State& state, Step step) {
-    std::vector<double> times;
-    for ([[maybe_unused]] auto _ : state) {
-        const bool good = in_child([&] {
-            spare_page[0] = 1; // a page of its own, as a child's stack is
-            return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && timed(step.run);
+void birth(benchmark::State& state, std::size_t part) {
+    timed_part = part;
+    if (!in_child(raise_newborns)) {
+        state.SkipWithError("a newborn could not do what birth.policy names");
+        return;
+    }
+    report(state);
+}
+
+/// What each cell would pay for a filter of its own.
+void filter_load(benchmark::State& state) {
+    for (double& seconds : results->seconds) {
+        const bool done = in_child([&] {
+            bool good = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+            seconds = seconds_of(load_filter, good);
+            return good;
         });
-        if (!good) {
-            state.SkipWithError("the step failed in the child");
+        if (!done) {
+            state.SkipWithError("seccomp");
             return;
         }
-        state.SetIterationTime(result->seconds);
-        times.push_back(result->seconds);
     }
-    report_median(state, times);
+    report(state);
 }
 
 /// From the fork to the reaping, of this process, which is small.
 void fork_and_reap(benchmark::State& state) {
-    std::vector<double> times;
-    for ([[maybe_unused]] auto _ : state) {
-        const auto begun = Clock::now();
-        const pid_t pid = fork();
-        if (pid == 0) {
-            _exit(0);
-        }
-        if (pid < 0 || waitpid(pid, nullptr, 0) != pid) {
-            state.SkipWithError("fork");
-            return;
-        }
-        times.push_back(std::chrono::duration<double>(Clock::now() - begun).count());
-        state.SetIterationTime(times.back());
+    bool good = true;
+    for (double& seconds : results->seconds) {
+        seconds = seconds_of([] { return in_child([] { return true; }); }, good);
     }
-    report_median(state, times);
+    if (!good) {
+        state.SkipWithError("fork");
+        return;
+    }
+    report(state);
 }
 
 struct Call {
     const char* name;
-    long (*run)(char* buffer);
+    long (*run)();
     long answer;
 };
 // None moves a byte, so that what is timed is the call's way in and out, and the filter.
 constexpr std::array timed_calls{
     Call{"recvfrom",
-         [](char* buffer) { return syscall(SYS_recvfrom, 0, buffer, buffer_size, 0, nullptr, 0); }, -1},
-    Call{"sendto", [](char* buffer) { return syscall(SYS_sendto, 0, buffer, 0, MSG_NOSIGNAL, nullptr, 0); },
+         [] { return sys::directly(SYS_recvfrom, connection, address(arena.buffer), cell::buffer_size); },
+         -EAGAIN},
+    Call{"sendto",
+         [] { return sys::directly(SYS_sendto, connection, address(arena.buffer), 0, MSG_NOSIGNAL); }, 0},
+    Call{"shutdown", [] { return sys::directly(SYS_shutdown, connection, SHUT_WR); }, 0},
+    // Of a descriptor that is closed already: the first of many would be all that closes.
+    Call{"close", [] { return sys::directly(SYS_close, connection); }, -EBADF},
+    Call{"gate_clock_gettime",
+         [] {
+             timespec now{};
+             return sys::through_gate(SYS_clock_gettime, CLOCK_MONOTONIC, address(&now));
+         },
          0},
-    Call{"getppid", [](char*) { return syscall(SYS_getppid); }, 0},
+    Call{"gate_getsockopt",
+         [] {
+             ucred peer{};
+             socklen_t size = sizeof peer;
+             return sys::through_gate(SYS_getsockopt, connection, SOL_SOCKET, SO_PEERCRED, address(&peer),
+                                      address(&size));
+         },
+         0},
+    Call{"gate_rt_sigtimedwait",
+         [] {
+             const std::uint64_t signals = 1 << (SIGUSR1 - 1);
+             const timespec at_once{};
+             return sys::through_gate(SYS_rt_sigtimedwait, address(&signals), 0, address(&at_once),
+                                      sizeof signals);
+         },
+         -EAGAIN},
 };
-
 bool call_often(const Call& call, bool filtered) {
     int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) != 0 || dup2(pair[0], 0) != 0) {
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) != 0 || dup2(pair[0], connection) != 0) {
         return false;
     }
-    auto* const buffer = static_cast<char*>(buffer_address);
-    const long answer = call.answer != 0 || call.name == std::string_view{"sendto"} ? call.answer : getppid();
-    if (filtered && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || !load_filter())) {
-        return false;
+    if (call.answer == -EBADF) {
+        close(connection);
     }
-    return timed([&] {
-        bool good = true;
-        for (int i = 0; i < calls; ++i) {
-            good = call.run(buffer) == answer && good;
-        }
-        return good;
-    });
+    bool good = !filtered || be_filtered();
+    results->seconds[0] = seconds_of(
+        [&] {
+            bool all = true;
+            for (int i = 0; i < calls; ++i) {
+                all = call.run() == call.answer && all;
+            }
+            return all;
+        },
+        good);
+    return good;
 }
 
 void call_cost(benchmark::State& state, Call call, bool filtered) {
     for ([[maybe_unused]] auto _ : state) {
         if (!in_child([&] { return call_often(call, filtered); })) {
-            state.SkipWithError(filtered ? "not allowed by the program" : "the call failed");
+            state.SkipWithError("the call was not answered as it must be");
             return;
         }
-        state.SetIterationTime(result->seconds / calls);
+        state.SetIterationTime(results->seconds[0] / calls);
     }
 }
 
-std::vector<sock_filter> read_program(const char* path) {
-    std::ifstream file{path, std::ios::binary};
-    const std::string bytes{std::istreambuf_iterator<char>{file}, {}};
-    if (!file || bytes.empty() || bytes.size() % sizeof(sock_filter) != 0 ||
-        bytes.size() / sizeof(sock_filter) > BPF_MAXINSNS) {
-        std::fprintf(stderr, "cloister-birth: %s is not a raw seccomp program of 1 to %d instructions\n",
-                     path, BPF_MAXINSNS);
-        std::exit(64);
-    }
-    std::vector<sock_filter> out(bytes.size() / sizeof(sock_filter));
-    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<char*>(out.data()));
-    return out;
+[[noreturn]] void refuse(const std::string& why) {
+    std::fprintf(stderr, "cloister-birth: %s\n", why.c_str());
+    std::exit(64);
 }
 
-void* map(void* where, std::size_t size, int flags) {
-    void* const memory = mmap(where, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | flags, -1, 0);
-    if (memory == MAP_FAILED) {
-        std::perror("cloister-birth: mmap");
-        std::exit(71);
+template <typename Value>
+Value or_refuse(tl::expected<Value, policy::Error> result) {
+    if (!result) {
+        refuse(result.error().text());
     }
-    return memory;
+    return std::move(*result);
+}
+
+/// The one program, for our instructions.
+policy::Program compile(const std::filesystem::path& directory) {
+    std::vector<policy::Policy> policies;
+    for (const char* file : {"listener.policy", "door.policy", "birth.policy", "connection.policy"}) {
+        policies.push_back(or_refuse(policy::load(directory / file)));
+    }
+    const auto bound = [](const void* pointer) { return reinterpret_cast<std::uint64_t>(pointer); };
+    const std::uint64_t ladder_end = after(cell::cloister_ladder);
+    return or_refuse(policy::compile(or_refuse(policy::join(std::move(policies))), policy::Arch::x86_64,
+                                     {{"buffer", bound(arena.buffer)},
+                                      {"stack", bound(arena.buffer)},
+                                      {"gate_return", after(sys::cloister_gate)},
+                                      {"door_return", after(cell::cloister_door)},
+                                      {"ladder", ladder_end - cell::page_size},
+                                      {"ladder_return", ladder_end}}));
 }
 
 void add_benchmarks() {
-    namespace bm = benchmark;
-    bm::RegisterBenchmark("birth/fork_and_reap", fork_and_reap)->UseManualTime()->Iterations(births);
-    for (const Step& step : steps) {
-        bm::RegisterBenchmark((std::string{"birth/"} + step.name).c_str(), birth_step, step)
-            ->UseManualTime()
-            ->Iterations(births);
+    const auto add = [](const std::string& name, benchmark::IterationCount iterations, auto... what) {
+        benchmark::RegisterBenchmark(name.c_str(), what...)->UseManualTime()->Iterations(iterations);
+    };
+    add("birth/fork_and_reap", births, fork_and_reap);
+    add("birth/clone", births, birth, the_clone);
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+        add(std::string{"birth/"} + steps[i].name, births, birth, i);
     }
-    if (!program.empty()) {
-        bm::RegisterBenchmark("birth/seccomp", birth_step, filter_step)->UseManualTime()->Iterations(births);
-    }
+    add("spared/seccomp", births, filter_load);
     for (const Call& call : timed_calls) {
         for (const bool filtered : {false, true}) {
-            if (!filtered || !program.empty()) {
-                const std::string name =
-                    std::string{"call/"} + call.name + (filtered ? "/filtered" : "/free");
-                bm::RegisterBenchmark(name.c_str(), call_cost, call, filtered)
-                    ->UseManualTime()
-                    ->Iterations(3);
-            }
+            add(std::string{"call/"} + call.name + (filtered ? "/filtered" : "/free"), 3, call_cost, call,
+                filtered);
         }
     }
 }
@@ -243,20 +382,17 @@ void add_benchmarks() {
 
 int main(int argc, char** argv) {
     benchmark::Initialize(&argc, argv);
-    if (argc > 2 || (argc == 2 && argv[1][0] == '-')) {
-        std::fprintf(stderr,
-                     "usage: cloister-birth [PROGRAM] [--benchmark_...]\n"
-                     "PROGRAM is a raw seccomp program for calls on descriptor 0 and a buffer at %p:\n"
-                     "  cloister policy bpf policy/connection.policy --bind buffer=%p --raw > PROGRAM\n",
-                     buffer_address, buffer_address);
-        return 64;
+    if (argc != 2 || argv[1][0] == '-') {
+        refuse("usage: cloister-birth POLICIES [--benchmark_...]; POLICIES is the directory of the policies");
     }
-    if (argc == 2) {
-        program = read_program(argv[1]);
+    calibrate();
+    program = compile(argv[1]);
+    void* const shared =
+        mmap(nullptr, sizeof(Results), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) {
+        refuse("mmap");
     }
-    result = static_cast<Result*>(map(nullptr, page, MAP_SHARED));
-    spare_page = static_cast<char*>(map(nullptr, page, MAP_PRIVATE));
-    map(buffer_address, buffer_size, MAP_PRIVATE | MAP_FIXED_NOREPLACE);
+    results = static_cast<Results*>(shared);
     add_benchmarks();
     benchmark::RunSpecifiedBenchmarks();
     return 0;

@@ -6,11 +6,9 @@ import json
 import re
 import statistics
 import subprocess
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from . import BenchError, say
 from .load import Load
@@ -18,8 +16,7 @@ from .servers import PEERS, Servers, most_connections
 from .system import (Group, children_of, cpu_of, on_one_processor, processes_to_have, require_no_filter_of_its_own,
                      settled_memory)
 
-BUFFER = "0x100000000"  # where cloister-birth has the cell's buffer
-SPARE = 100             # connections that come and go beside the idle ones
+SPARE = 100  # connections that come and go beside the idle ones
 
 
 @dataclass
@@ -436,7 +433,7 @@ class Cpu:
 
 class Birth:
     """Microseconds of each step of a birth, nanoseconds of each call, by Google Benchmark."""
-    name, title, rounds, seconds = "birth", "cost of a birth's steps and of filtered calls", 3, 4
+    name, title, rounds, seconds = "birth", "cost of a birth's steps and of filtered calls", 3, 8
 
     def __init__(self, context):
         self.context = context
@@ -444,41 +441,32 @@ class Birth:
         if not self.program.exists():
             context.skip("birth", "cloister-birth was not built: it needs Google Benchmark; apt-get install libbenchmark-dev")
 
-    def filter(self):
-        """The joined program, with the buffer where cloister-birth has it; its instructions are those of a cell."""
-        done = subprocess.run([self.context.binaries / "cloister", "policy", "bpf",
-                               self.context.source / "policy", f"--bind=buffer={BUFFER}", "--raw"],
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-        if done.returncode != 0:
-            raise BenchError(f"cloister policy bpf: {done.stderr.decode().strip()}")
-        return done.stdout
-
     def sample(self, _turn):
         if not self.program.exists():
             return {}
-        with tempfile.NamedTemporaryFile(prefix="cloister-bench-", suffix=".bpf") as file:
-            Path(file.name).write_bytes(self.filter())
-            done = subprocess.run([self.program, file.name, "--benchmark_format=json"], stdout=subprocess.PIPE,
-                                  stderr=subprocess.DEVNULL, check=False)
+        done = subprocess.run([self.program, self.context.source / "policy", "--benchmark_format=json"],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
         if done.returncode != 0:
             raise BenchError(f"cloister-birth ended with {done.returncode}")
         out = {}
         for one in json.loads(done.stdout)["benchmarks"]:
             if one.get("error_occurred"):
-                continue  # a call that the program does not allow has no cost
+                raise BenchError(f"cloister-birth: {one['name']}: {one['error_message']}")
             kind, step, *how = re.sub("/(iterations:[0-9]+|manual_time)", "", one["name"]).split("/")
             nanoseconds = one.get("p50_ns", one["real_time"])
-            out[" ".join([kind, step, *how])] = nanoseconds / 1000 if kind == "birth" else nanoseconds
+            out[" ".join([kind, step, *how])] = nanoseconds if kind == "call" else nanoseconds / 1000
+        out["steps"] = sum(figure for key, figure in out.items()
+                           if key.startswith("birth ") and key not in ("birth clone", "birth fork_and_reap"))
         return out
 
     def rows(self):
         if not self.program.exists():
             return []
         return [Row("birth.fork", "fork, exit and wait of a small process", "us", "birth fork_and_reap", better="less"),
-                Row("call.recvfrom", "recvfrom with the filter, to without", "ns", "call recvfrom filtered",
-                    "call recvfrom free", "less"),
-                Row("call.sendto", "sendto with the filter, to without", "ns", "call sendto filtered",
-                    "call sendto free", "less")]
+                Row("birth.steps", "all steps of a birth after the clone, to a filter of its own", "us", "steps",
+                    "spared seccomp", "less"),
+                *(Row(f"call.{call}", f"{call} with the filter, to without", "ns", f"call {call} filtered",
+                      f"call {call} free", "less") for call in ("recvfrom", "sendto", "shutdown", "close"))]
 
 
 MEASURES = {one.name: one for one in (Rate, Peers, Idle, PingPong, Throughput, Memory, Vanish, Cpu, Birth)}
