@@ -101,6 +101,8 @@ class Peer:
                 wait_for_port(port, process)
                 yield Running(f"127.0.0.1:{port}", process.pid)
             finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)  # a child of socat's that waits for itself would stay
                 stop(process)
 
 
