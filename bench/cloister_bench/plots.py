@@ -10,6 +10,7 @@ COLOURS = {"cloisterd": OURS, "reference-fork": FORK, "reference-epoll": EPOLL}
 NAMES = {"cloisterd": "cloister", "reference-fork": "plain fork", "reference-epoll": "epoll, no isolation",
          "inetd": "openbsd-inetd", "systemd": "systemd-socket-\nactivate cat", "tcpserver": "tcpserver cat", "socat": "socat fork"}
 SERVERS = ("cloisterd", "reference-fork", "reference-epoll")
+CONCURRENT = {1: "#7f6aa8", 16: OURS, 128: EPOLL}
 PARTS = {"pages": ("own pages", OURS), "page_tables": ("page tables", "#4aa3a3"), "kernel_stacks": ("kernel stacks", "#d9a441"),
          "other_slab": ("other kernel objects", "#b0b7bf"), "sockets": ("sockets, both ends", "#7f6aa8"),
          "vmalloc": ("filters (vmalloc)", "#c4594b"), "per_cpu": ("per CPU", "#5b6570")}
@@ -48,34 +49,70 @@ def leave_room_for(axes, legend, columns=1):
 
 def rate(axes, measure):
     axes.set_title("Connections per second")
-    grouped_bars(axes, measure, (1, 16, 128), SERVERS, lambda s, n: f"{s} {n}", lambda n: f"{n} at a time")
+    grouped_bars(axes, measure, tuple(CONCURRENT), SERVERS, lambda s, n: f"{s} {n}", lambda n: f"{n} at a time")
 
 
 def latency(axes, measure):
-    axes.set_title("Latency of a connection, 16 at a time (µs)")
-    grouped_bars(axes, measure, ("p50", "p99"), SERVERS, lambda s, p: f"{s} 16 {p}", str)
+    axes.set_title("Latency of a connection: p50 and p99 (µs)")
+    for i, server in enumerate(SERVERS):
+        for x, concurrent in enumerate(CONCURRENT):
+            p50, p99 = (measure["median"][f"{server} {concurrent} {share}"] for share in ("p50", "p99"))
+            at = x + (i - 1) * 0.22
+            axes.plot([at, at], [p50, p99], color=COLOURS[server], linewidth=2)
+            axes.plot(at, p50, "o", color=COLOURS[server], label=name_of(server) if x == 0 else None)
+            axes.plot(at, p99, "_", color=COLOURS[server], markersize=10, markeredgewidth=2)
+            for value, below in ((p50, True), (p99, False)):
+                axes.annotate(f"{value:,.0f}", (at, value), (0, -6 if below else 4), textcoords="offset points",
+                              ha="center", va="top" if below else "bottom", fontsize=5.5, color="#444")
+    axes.set_yscale("log")
+    axes.margins(y=0.16)
+    axes.set_xticks(range(len(CONCURRENT)), [f"{n} at a time" for n in CONCURRENT])
+    axes.legend(frameon=False, fontsize=7, loc="upper left")
 
 
 def peers(axes, measure):
-    axes.set_title("Connections per second, 16 at a time")
+    axes.set_title("Other servers, connections per second")
+    axes.set_xlabel("16 at a time")
     ranked = sorted(measure["median"], key=measure["median"].get)
     axes.barh([name_of(s) for s in ranked], [measure["median"][s] for s in ranked],
               color=[COLOURS.get(s, OTHER) for s in ranked])
 
 
-def idle(axes, measure):
-    axes.set_title("Beside idle cells")
-    steps = sorted(int(key) for key in measure["median"] if key.isdigit())
-    base, base99 = measure["median"]["0"], measure["median"]["0 p99"]
-    axes.plot(range(len(steps)), [measure["median"][f"{n}"] / base for n in steps], "o-", color=OURS,
-              label="connections per second")
-    axes.plot(range(len(steps)), [measure["median"][f"{n} p99"] / base99 for n in steps], "s--", color=EPOLL,
-              label="p99 of a connection")
-    axes.axhline(1, color="#888", linewidth=0.6)
+def idle_steps(axes, measure):
+    steps = sorted({int(key.split()[0]) for key in measure["median"]})
     axes.set_xticks(range(len(steps)), [f"{n:,}" for n in steps])
-    axes.set_ylim(0, axes.get_ylim()[1] * 1.1)
-    axes.set_ylabel("to none idle")
-    axes.legend(frameon=False, fontsize=7)
+    axes.set_xlabel("idle cells")
+    return steps
+
+
+def idle_rate(axes, measure):
+    axes.set_title("Connections per second beside idle cells, to none")
+    steps = idle_steps(axes, measure)
+    for concurrent, colour in CONCURRENT.items():
+        base = measure["median"][f"0 {concurrent}"]
+        axes.plot(range(len(steps)), [measure["median"][f"{n} {concurrent}"] / base for n in steps], "o-", color=colour,
+                  label=f"{concurrent} at a time")
+    axes.axhline(0.9, color="#888", linewidth=0.6, linestyle=":")
+    axes.text(0, 0.88, "goal, at 16", fontsize=6.5, color="#888", va="top")
+    axes.set_ylim(0, max(axes.get_ylim()[1] * 1.05, 1.1))
+    axes.legend(frameon=False, fontsize=7, loc="lower right")
+
+
+def idle_latency(axes, measure):
+    axes.set_title("Latency beside idle cells: p50 —, p99 - - (µs)")
+    steps = idle_steps(axes, measure)
+    for concurrent, colour in CONCURRENT.items():
+        for share, line in (("p50", "o-"), ("p99", "s--")):
+            values = [measure["median"][f"{n} {concurrent} {share}"] for n in steps]
+            axes.plot(range(len(steps)), values, line, color=colour, markersize=4,
+                      label=f"{concurrent} at a time" if share == "p50" else None)
+            below = concurrent == 1 or (concurrent, share) == (16, "p50")  # where there usually is room
+            for x, value in enumerate(values):
+                axes.annotate(f"{value:,.0f}", (x, value), (0, -5 if below else 4), textcoords="offset points",
+                              ha="center", va="top" if below else "bottom", fontsize=5.5, color="#444")
+    axes.set_yscale("log")
+    axes.margins(x=0.1, y=0.3)
+    axes.legend(frameon=False, fontsize=7, ncols=3, loc="upper center")
 
 
 def pingpong(axes, measure):
@@ -114,19 +151,52 @@ def cpu(axes, measure):
     leave_room_for(axes, axes.legend(frameon=False, fontsize=7, loc="upper right"))
 
 
+def vanish(axes, measure):
+    axes.set_title("All clients vanish at once (seconds)")
+    steps = sorted({int(key.split()[0]) for key in measure["median"]})
+    for what, label, mark, colour in (("gone", "until the last cell is gone", "o-", OURS),
+                                      ("load", "slowest load of a filter by another program", "s--", EPOLL)):
+        there = [(x, measure["median"][f"{n} {what}"]) for x, n in enumerate(steps) if f"{n} {what}" in measure["median"]]
+        axes.plot(*zip(*there), mark, color=colour, label=label)
+        for x, value in there:
+            axes.annotate(f"{value:.2g}", (x, value), (0, 5), textcoords="offset points", ha="center", fontsize=6.5)
+    axes.set_yscale("log")
+    axes.axhline(1, color="#888", linewidth=0.6, linestyle=":")
+    axes.margins(x=0.15, y=0.4)
+    axes.annotate("limit of a load", (0.01, 1), (0, -2), axes.get_yaxis_transform(), "offset points", va="top", fontsize=6.5,
+                  color="#888")
+    axes.set_xticks(range(len(steps)), [f"{n:,} cells" for n in steps])
+    axes.legend(frameon=False, fontsize=7, loc="upper left")
+
+
 def birth(axes, measure):
     axes.set_title("Steps of a birth (µs)")
-    steps = {key.split()[1]: value for key, value in measure["median"].items()
+    figures = measure["median"]
+    steps = {key.split()[1]: (value, OURS) for key, value in figures.items()
              if key.startswith("birth ") and key not in ("birth fork_and_reap", "birth nothing")}
-    axes.barh(list(reversed(steps)), list(reversed(steps.values())), color=OURS)
-    free_and_filtered = [f"{key.split()[1]} {measure['median'][key.replace('filtered', 'free')]:.0f} → {value:.0f} ns"
-                         for key, value in measure["median"].items() if key.endswith("filtered")]
-    axes.text(0.97, 0.97, "a call, without → with the filter:\n" + "\n".join(free_and_filtered),
-              transform=axes.transAxes, fontsize=7, ha="right", va="top")
+    steps["a filter of its own\n(not needed)"] = (figures["spared seccomp"], FORK)
+    values, colours = zip(*steps.values())
+    axes.bar_label(axes.barh(list(steps), values, color=colours), fmt="%.1f", padding=2, fontsize=6.5)
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
 
 
-PLOTS = (("rate", rate), ("rate", latency), ("idle", idle), ("peers", peers), ("pingpong", pingpong),
-         ("throughput", throughput), ("memory", memory), ("cpu", cpu), ("birth", birth))
+def calls(axes, measure):
+    axes.set_title("A call without the filter, and with it (ns)")
+    free = {key.split()[1]: value for key, value in measure["median"].items() if key.endswith(" free")}
+    names = [name.replace("gate_", "at the gate: ") for name in free]
+    with_filter = [measure["median"][f"call {name} filtered"] for name in free]
+    axes.barh(names, with_filter, color=EPOLL, label="the filter")
+    axes.barh(names, free.values(), color=OURS, label="the call")
+    for y, (filtered, unfiltered) in enumerate(zip(with_filter, free.values())):
+        axes.text(max(filtered, unfiltered), y, f" {unfiltered:.0f} → {filtered:.0f}", va="center", fontsize=6.5)
+    axes.invert_yaxis()
+    axes.margins(x=0.18)
+    axes.legend(frameon=False, fontsize=7, ncols=2, loc="lower center", bbox_to_anchor=(0.4, -0.2))
+
+
+PLOTS = (("rate", rate), ("rate", latency), ("peers", peers), ("idle", idle_rate), ("idle", idle_latency), ("vanish", vanish),
+         ("memory", memory), ("cpu", cpu), ("pingpong", pingpong), ("throughput", throughput), ("birth", birth), ("birth", calls))
 
 
 def headline(data):
