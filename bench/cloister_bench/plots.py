@@ -106,7 +106,7 @@ def idle_latency(axes, measure):
             values = [measure["median"][f"{n} {concurrent} {share}"] for n in steps]
             axes.plot(range(len(steps)), values, line, color=colour, markersize=4,
                       label=f"{concurrent} at a time" if share == "p50" else None)
-            below = concurrent == 1 or (concurrent, share) == (16, "p50")  # where there usually is room
+            below = share == "p50" or concurrent == 1  # where there usually is room
             for x, value in enumerate(values):
                 axes.annotate(f"{value:,.0f}", (x, value), (0, -5 if below else 4), textcoords="offset points",
                               ha="center", va="top" if below else "bottom", fontsize=5.5, color="#444")
