@@ -132,12 +132,12 @@ TEST_F(HostileCell, CannotWriteItsCodeOrAroundItsArena) {
 }
 
 /// Sends cells of that daemon to every byte of their own code, aligned or not, each with a call in its
-/// registers that is not its own: write(0, marker, 8). Whatever the code does afterwards, its client would
-/// see that first. Where it saw it; the pairs of bytes that are system call instructions are in
-/// `instructions`.
+/// registers that is not its own: write(0, marker, 16). Whatever the code does afterwards, its client would
+/// see that first; a reply that the code makes of a register has 8 bytes. Where it saw it; the pairs of bytes
+/// that are system call instructions are in `instructions`.
 std::vector<std::uint64_t> places_that_write(const Daemon& daemon, std::vector<std::uint64_t>& instructions) {
-    constexpr std::uint64_t marker = 0x4b'52'41'4d'21'21'21'21;
-    constexpr std::uint64_t marker_at = offsetof(Order, arguments[6]); // r9, which write does not look at
+    constexpr std::uint64_t marker[2] = {0x4b'52'41'4d'21'21'21'21, 0x4d'41'52'4b'3f'3f'3f'3f};
+    constexpr std::uint64_t marker_at = offsetof(Order, arguments[5]); // r8 and r9, which write ignores
     const std::uint64_t code = Taken{daemon}.ladder_page() + page;
     const std::uint64_t buffer = Taken{daemon}.buffer();
     std::string written(page, '\0');
@@ -154,12 +154,12 @@ std::vector<std::uint64_t> places_that_write(const Daemon& daemon, std::vector<s
             instructions.push_back(offset);
         }
         const Taken cell{daemon};
-        cell.order(Deed::Jump, {SYS_write, 0, buffer + marker_at, sizeof marker, 0, 0, marker},
+        cell.order(Deed::Jump, {SYS_write, 0, buffer + marker_at, sizeof marker, 0, marker[0], marker[1]},
                    code + offset);
         cell.client().half_close();
         try {
             const std::string first = cell.client().receive(sizeof marker, 5s);
-            if (std::memcmp(first.data(), &marker, sizeof marker) == 0) {
+            if (std::memcmp(first.data(), marker, sizeof marker) == 0) {
                 seen.push_back(offset);
             }
         } catch (const std::exception&) { // it died without a word
