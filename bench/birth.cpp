@@ -60,6 +60,7 @@ cloister_ladder:
 
 namespace {
 
+namespace arch = cloister::arch;
 namespace cell = cloister::cell;
 namespace policy = cloister::policy;
 namespace sys = cloister::sys;
@@ -76,7 +77,7 @@ long address(const void* pointer) {
 
 /// The address that seccomp sees.
 std::uint64_t after(const std::uint8_t* instruction) {
-    return reinterpret_cast<std::uint64_t>(instruction) + sys::system_call_size;
+    return reinterpret_cast<std::uint64_t>(instruction) + arch::system_call_size;
 }
 
 /// Pages that the children share with us; on them they leave what they measured.
@@ -153,9 +154,9 @@ constexpr std::array steps{
          }},
     Step{"munmap",
          [] {
-             const long end = address(cell::cloister_ladder) + sys::system_call_size;
-             return sys::through_ladder(SYS_munmap, end - static_cast<long>(cell::page_size),
-                                        cell::page_size) == 0;
+             const long end = address(cell::cloister_ladder) + arch::system_call_size;
+             return sys::through_ladder(SYS_munmap, end - static_cast<long>(arch::max_page_size),
+                                        arch::max_page_size) == 0;
          }},
 };
 
@@ -197,10 +198,10 @@ bool reap(long pid) {
 
 /// What the listener is to its cells.
 bool raise_newborns() {
-    bool good =
-        madvise(const_cast<unsigned char*>(sys::cloister_gate), 2 * cell::page_size, MADV_DONTFORK) == 0 &&
-        syscall(SYS_rt_sigprocmask, SIG_BLOCK, &exit_signals, nullptr, sizeof exit_signals) == 0 &&
-        be_filtered();
+    bool good = madvise(const_cast<unsigned char*>(sys::cloister_gate), 2 * arch::max_page_size,
+                        MADV_DONTFORK) == 0 &&
+                syscall(SYS_rt_sigprocmask, SIG_BLOCK, &exit_signals, nullptr, sizeof exit_signals) == 0 &&
+                be_filtered();
     for (results->born = 0; good && results->born < births; ++results->born) {
         long pid = 0;
         const double seconds = seconds_of([&] { return (pid = clone_through_door()) > 0; }, good);
@@ -356,7 +357,8 @@ policy::Program compile(const std::filesystem::path& directory) {
                                       {"stack", bound(arena.buffer)},
                                       {"gate_return", after(sys::cloister_gate)},
                                       {"door_return", after(cell::cloister_door)},
-                                      {"ladder", ladder_end - cell::page_size},
+                                      {"ladder", ladder_end - arch::max_page_size},
+                                      {"ladder_size", arch::max_page_size},
                                       {"ladder_return", ladder_end}}));
 }
 

@@ -13,9 +13,16 @@ target_compile_options(cloister_flags INTERFACE -Wall -Wextra -Wconversion -Wsig
 # The same sources give the same bytes, wherever they lie.
 target_compile_options(cloister_flags INTERFACE -ffile-prefix-map=${PROJECT_SOURCE_DIR}=. -ffile-prefix-map=${PROJECT_BINARY_DIR}=build)
 
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64")
+  set(CLOISTER_BRANCH_PROTECTION -mbranch-protection=standard)
+  set(CLOISTER_NO_BRANCH_PROTECTION -mbranch-protection=none)
+else()
+  set(CLOISTER_BRANCH_PROTECTION -fcf-protection=full)
+  set(CLOISTER_NO_BRANCH_PROTECTION -fcf-protection=none)
+endif()
 if(CLOISTER_HARDENING)
   target_compile_options(cloister_flags INTERFACE -Werror=format-security -fstack-protector-strong
-    -fstack-clash-protection -fcf-protection=full -fno-delete-null-pointer-checks -fno-strict-overflow -fno-strict-aliasing)
+    -fstack-clash-protection ${CLOISTER_BRANCH_PROTECTION} -fno-delete-null-pointer-checks -fno-strict-overflow -fno-strict-aliasing)
   check_cxx_compiler_flag(-ftrivial-auto-var-init=zero CLOISTER_HAS_ZERO_INIT)
   if(CLOISTER_HAS_ZERO_INIT)
     target_compile_options(cloister_flags INTERFACE -ftrivial-auto-var-init=zero)

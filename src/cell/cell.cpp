@@ -52,12 +52,6 @@ INLINE Exit end_of(long error, Exit timeout) {
     return impossible ? Exit::Bug : Exit::Reset;
 }
 
-/// Moves `size` bytes to a lower, possibly overlapping address. An instruction of its own: a loop would
-/// become a call of memmove.
-INLINE void move_down(std::uint8_t* to, const std::uint8_t* from, long size) {
-    asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
-}
-
 /// The end of a newborn that can't be confined. Only through the ladder does the filter allow these codes: no
 /// cell that reads can claim them.
 BIRTH_CODE [[noreturn]] void fail_birth(Exit step) {
@@ -91,18 +85,18 @@ BIRTH_CODE void be_born(const Orders& orders) {
 /// Unmaps the page that ends with the ladder's instruction. It stands at the front of its mapping, which is
 /// trimmed. If that is refused, it is still there to fail from.
 INLINE void pull_up_ladder() {
-    constexpr long size = page_size;
-    const long end = address(cloister_ladder) + sys::system_call_size;
+    constexpr long size = arch::max_page_size;
+    const long end = address(cloister_ladder) + arch::system_call_size;
     must(sys::through_ladder(SYS_munmap, end - size, size) == 0, Exit::Ladder);
 }
 
 /// Tries what only the filter, or a missing page, can stop.
 [[noreturn]] INLINE void violate(Duty duty) {
-    long number = SYS_getppid; // harmless anywhere
+    constexpr long number = SYS_getppid; // harmless anywhere
     if (duty == Duty::Call) {
         sys::directly(number);
     } else {
-        asm volatile("call *%1" : "+a"(number) : "r"(duty) : "rcx", "r11", "memory");
+        arch::call_at(static_cast<std::uintptr_t>(duty), number);
     }
     leave(Exit::Bug);
 }
@@ -135,7 +129,7 @@ INLINE void send_all(std::uint8_t* buffer, long size) {
         }
         size -= sent;
         if (sent > 0 && size > 0) {
-            move_down(buffer, buffer + sent, size);
+            arch::move_down(buffer, buffer + sent, size);
         }
     }
 }
@@ -168,74 +162,5 @@ extern "C" CELL_CODE void cloister_cell_main(const Orders* orders, std::uint8_t*
     confine(*orders);
     echo(buffer);
 }
-
-#ifndef CLOISTER_SCRIPTED_KERNEL
-// The door: cloister_clone_cell(orders = rdi, buffer = rsi, flags = rdx). The orders go through the clone in
-// registers. What else the caller left there (a peer's address was seen in xmm7) is cleared by the child
-// before anything else, from a state area (Intel SDM 1, 13.4) that says 'all as after a reset': zeros but for
-// MXCSR and FCW. Nothing but clone may return to where 0 means 'you are a cell'.
-asm(R"(
-    .pushsection .cell.door, "ax", @progbits
-    .globl cloister_clone_cell, cloister_door
-    .hidden cloister_clone_cell, cloister_door
-    .type cloister_clone_cell, @function
-cloister_clone_cell:
-        push  %rbx;  push  %rbp;  push  %r12;  push  %r13;  push  %r14;  push  %r15
-        mov   (%rdi), %rbx
-        mov   8(%rdi), %rbp
-        mov   16(%rdi), %r12
-        mov   24(%rdi), %r13
-        mov   32(%rdi), %r14
-        mov   40(%rdi), %r15        # Orders::has_xsave
-        mov   %rdx, %rdi            # clone(flags, stack, parent_tid, child_tid, tls)
-        xor   %edx, %edx
-        xor   %r10d, %r10d
-        xor   %r8d, %r8d
-        mov   $56, %eax
-        jmp   cloister_door
-        .org  cloister_clone_cell + 4096 - 2, 0xcc
-cloister_door:
-        syscall
-    .popsection
-
-    .pushsection .cell.newborn, "ax", @progbits
-        test  %rax, %rax
-        jz    1f
-        pop   %r15;  pop   %r14;  pop   %r13;  pop   %r12;  pop   %rbp;  pop   %rbx
-        ret
-    1:  movw  $0x37f, -576(%rsp)    # FCW
-        movl  $0x1f80, -552(%rsp)   # MXCSR
-        mov   $0xfffffdff, %eax     # every state component but the protection keys
-        mov   $0xffffffff, %edx
-        test  %r15, %r15
-        jz    2f
-        xrstor64 -576(%rsp)
-        jmp   3f
-    2:  fxrstor64 -576(%rsp)
-    3:  mov   %rsp, %rsi
-        push  %r15;  push  %r14;  push  %r13;  push  %r12;  push  %rbp;  push  %rbx
-        mov   %rsp, %rdi
-        xor   %eax, %eax;   xor %ebx, %ebx;   xor %ecx, %ecx;   xor %edx, %edx;   xor %ebp, %ebp
-        xor   %r8d, %r8d;   xor %r9d, %r9d;   xor %r10d, %r10d; xor %r11d, %r11d
-        xor   %r12d, %r12d; xor %r13d, %r13d; xor %r14d, %r14d; xor %r15d, %r15d
-        cld
-        call  cloister_cell_main
-        ud2
-    .popsection
-
-    .pushsection .cell.ladder, "ax", @progbits
-    .globl cloister_ladder
-    .hidden cloister_ladder
-    .type cloister_ladder, @function
-cloister_ladder:
-        syscall                     # the last two bytes of its page
-    .popsection
-
-    .pushsection .cell.top, "ax", @progbits
-        ret                         # the first byte of the next
-    .popsection
-)");
-static_assert(offsetof(Orders, has_xsave) == 40 && stack_size % 64 == 0);
-#endif
 
 } // namespace cloister::cell

@@ -10,10 +10,9 @@
 
 namespace cloister::cell {
 
-inline constexpr std::size_t page_size = 4096;
 inline constexpr std::size_t buffer_size = 65536; ///< SIZE in policy/connection.policy
 /// The stack's top shares a page with the buffer's start: a short message costs a cell one page, not two.
-inline constexpr std::size_t stack_size = page_size + 1024;
+inline constexpr std::size_t stack_size = 4096 + 1024;
 inline constexpr int exit_signal = 40; ///< a real-time signal: they queue (signal(7))
 /// CLONE_SETTLS: the thread pointer becomes 0.
 inline constexpr unsigned long clone_flags = 0x80000 | exit_signal;
@@ -55,7 +54,7 @@ struct Orders {
     std::uint64_t cpu; ///< seconds: SIGXCPU, and a second later SIGKILL
     timeval lifetime;
     Duty duty;
-    long has_xsave; ///< of this processor
+    long has_xsave; ///< of this processor, where it is an x86_64
 };
 static_assert(sizeof(Orders) == 6 * sizeof(long));
 
@@ -69,7 +68,7 @@ static_assert(sizeof(Orders) == 6 * sizeof(long));
 
 /// The memory of a cell besides its code: pages of zeros, since the listener never writes there. On both
 /// sides of it nothing is mapped, so that a stack that grows too far faults.
-struct alignas(page_size) Arena {
+struct alignas(arch::max_page_size) Arena {
     std::uint8_t stack[stack_size];
     std::uint8_t buffer[buffer_size];
 };

@@ -16,7 +16,8 @@
 namespace cloister::listener {
 namespace {
 
-constexpr std::uintptr_t table_span = 2UL << 20; // what one page of the lowest level of page tables maps
+constexpr std::uintptr_t table_span = 2UL
+                                      << 20; // what one page of the lowest level of page tables maps, or more
 
 struct Range {
     std::uintptr_t start, end;
@@ -134,11 +135,11 @@ void without_kept(const cell::Arena* arena, Range range, Rest rest) {
 } // namespace
 
 const cell::Arena* map_arena() {
-    constexpr std::size_t hole = 16 * cell::page_size; // no frame reaches across it
+    constexpr std::size_t hole = 65536; // no frame reaches across it
     constexpr std::size_t size = hole + sizeof(cell::Arena) + hole;
     const std::uintptr_t code = address_of(cell::cloister_cell_start);
     const std::uintptr_t first = code & ~(table_span - 1);
-    for (std::uintptr_t at = first; at + size <= first + table_span; at += cell::page_size) {
+    for (std::uintptr_t at = first; at + size <= first + table_span; at += arch::max_page_size) {
         void* const wanted = reinterpret_cast<void*>(at); // NOLINT(performance-no-int-to-ptr)
         void* const got =
             mmap(wanted, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);

@@ -13,7 +13,11 @@ namespace cloister::policy {
 
 /// The ABIs that a policy may list ...
 enum class Arch { x86_64, aarch64 };
+#if defined(__aarch64__)
+inline constexpr Arch native_arch = Arch::aarch64;
+#else
 inline constexpr Arch native_arch = Arch::x86_64;
+#endif
 
 /// ... and those that a test may name besides. The first two have the values of Arch.
 enum class Abi { x86_64, aarch64, i386, x32 };

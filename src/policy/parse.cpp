@@ -233,7 +233,7 @@ class Parser {
         return {Action::Kind::errno_code, *code};
     }
 
-    // param = "param" "$"name "addr" ":" reason
+    // param = "param" "$"name ( "addr" | "size" ) ":" reason
     void param(Line& line) {
         const auto word = line.take("a parameter, such as $buffer");
         if (word.text.front() != '$' || !is_name(word.text.substr(1), false)) {
@@ -250,8 +250,9 @@ class Parser {
         if (policy_.params.size() == max_params) {
             line.fail(word.where, fmt::format("more than {} parameters", max_params));
         }
-        if (const auto type = line.take("the type, addr"); type.text != "addr") {
-            line.fail(type.where, fmt::format("unknown type '{}': only addr is known", type.text));
+        if (const auto type = line.take("the type, addr or size");
+            type.text != "addr" && type.text != "size") {
+            line.fail(type.where, fmt::format("unknown type '{}': addr and size are known", type.text));
         }
         line.finish();
         line.require_reason();

@@ -7,7 +7,6 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <cpuid.h>
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
@@ -27,14 +26,6 @@ constexpr int above_all_targets = 256;
 
 tl::unexpected<Failure> system_call(std::string_view what) {
     return tl::unexpected(Failure{ExitCode::SystemCall, fmt::format("{}: {}", what, error_text(errno))});
-}
-
-bool has_xsave() {
-    unsigned eax = 0;
-    unsigned ebx = 0;
-    unsigned ecx = 0;
-    unsigned edx = 0;
-    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_OSXSAVE) != 0;
 }
 
 timeval timeval_of(std::chrono::milliseconds time) {
@@ -81,7 +72,7 @@ void fill(plan::Plan& plan, const Setup& setup, const policy::Program& program, 
     plan.arena = hello.arena;
     plan.instructions = hello.instructions;
     plan.orders = {listener, static_cast<std::uint64_t>(options.cpu_limit.count()),
-                   timeval_of(options.lifetime), cell::Duty::Serve, has_xsave() ? 1 : 0};
+                   timeval_of(options.lifetime), cell::Duty::Serve, arch::has_xsave() ? 1 : 0};
     plan.max_connections = options.max_connections;
     plan.listener_count = static_cast<std::uint32_t>(setup.listeners.size());
     plan.idle = timeval_of(options.idle_timeout);

@@ -61,7 +61,7 @@ tl::expected<Policies, Failure> load_policies(const std::filesystem::path& dir) 
 
 tl::expected<policy::Program, Failure> compile_and_prove(const Policies& policies, const Places& places) {
     const auto behind = [](const std::uint8_t* instruction) {
-        return address(instruction + sys::system_call_size);
+        return address(instruction + arch::system_call_size);
     };
     const auto& at = places.instructions;
     const auto buffer = address(places.arena) + offsetof(cell::Arena, buffer);
@@ -71,7 +71,8 @@ tl::expected<policy::Program, Failure> compile_and_prove(const Policies& policie
         {"gate_return", behind(at.gate)},
         {"door_return", behind(at.door)},
         {"ladder_return", behind(at.ladder)},
-        {"ladder", behind(at.ladder) - cell::page_size},
+        {"ladder", behind(at.ladder) - arch::max_page_size},
+        {"ladder_size", arch::max_page_size},
     };
     const auto program = policy::compile(policies.joined, policy::native_arch, bindings);
     if (!program) {
@@ -92,12 +93,14 @@ tl::expected<policy::Program, Failure> compile_and_prove(const Policies& policie
 }
 
 Places sample_places() {
-    constexpr std::uintptr_t code = 0x5555'5555'6000;
+    constexpr std::uintptr_t code = 0x5555'5556'0000;
+    constexpr auto page = arch::max_page_size;
     const auto at = [](std::uintptr_t address) {
         return reinterpret_cast<const std::uint8_t*>(address); // NOLINT(performance-no-int-to-ptr)
     };
     return {reinterpret_cast<const cell::Arena*>(at(0x5555'5540'0000)),
-            {at(code), at(code + 2 * cell::page_size - 2), at(code + 3 * cell::page_size - 2)}};
+            {at(code), at(code + 2 * page - arch::system_call_size),
+             at(code + 3 * page - arch::system_call_size)}};
 }
 
 } // namespace cloister::supervisor

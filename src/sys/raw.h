@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#if defined(__x86_64__)
+#include "arch/x86_64/arch.h"
+#elif defined(__aarch64__)
+#include "arch/aarch64/arch.h"
+#endif
+
 /// The ways into the kernel for the listener (after lock-down) and for a cell: no libc, no errno, no
 /// cancellation point, no vDSO. The one seccomp program of both looks at the address that a system call
 /// returns to, so the instruction that makes the call decides which policy holds for it:
 ///   through_gate    policy/listener.policy    the listener; a cell is born without that page
 ///   through_ladder  policy/birth.policy       a newborn cell, which then unmaps that page
 ///   directly        policy/connection.policy  any other instruction there is: all that is left to a cell
-/// (The fourth, the door of policy/door.policy, is in src/cell/cell.cpp.)
+/// (The fourth, the door of policy/door.policy, is in src/arch/*/cell.cpp.)
 /// Each returns what the kernel returns: -4095 … -1 is a negated errno (syscall(2)).
 namespace cloister::sys {
 
@@ -26,38 +32,24 @@ long answer(Way way, long number, long a1, long a2, long a3, long a4, long a5, l
 
 #else
 
-// A call in inline assembly must not write into the red zone (System V ABI, x86-64, 3.2.2).
-#define CLOISTER_CALL_STUB(stub) "lea -128(%%rsp), %%rsp\n call " stub "\n lea 128(%%rsp), %%rsp"
-
 // NOLINTBEGIN(bugprone-macro-parentheses): the text of an instruction takes none
 #define CLOISTER_WAY(name, way, instruction)                                                                 \
     [[gnu::always_inline]] inline long name(long number, long a1 = 0, long a2 = 0, long a3 = 0, long a4 = 0, \
                                             long a5 = 0, long a6 = 0) {                                      \
-        register long r10 asm("r10") = a4;                                                                   \
-        register long r8 asm("r8") = a5;                                                                     \
-        register long r9 asm("r9") = a6;                                                                     \
-        long result = number;                                                                                \
-        asm volatile(instruction                                                                             \
-                     : "+a"(result)                                                                          \
-                     : "D"(a1), "S"(a2), "d"(a3), "r"(r10), "r"(r8), "r"(r9)                                 \
-                     : "rcx", "r11", "memory");                                                              \
-        return result;                                                                                       \
+        CLOISTER_CALL_BY(instruction)                                                                        \
     }
 // NOLINTEND(bugprone-macro-parentheses)
 
 #endif
 
-CLOISTER_WAY(through_gate, Way::Gate, CLOISTER_CALL_STUB("cloister_gate"))
-CLOISTER_WAY(through_ladder, Way::Ladder, CLOISTER_CALL_STUB("cloister_ladder"))
-CLOISTER_WAY(directly, Way::Direct, "syscall")
+CLOISTER_WAY(through_gate, Way::Gate, CLOISTER_THROUGH("cloister_gate"))
+CLOISTER_WAY(through_ladder, Way::Ladder, CLOISTER_THROUGH("cloister_ladder"))
+CLOISTER_WAY(directly, Way::Direct, CLOISTER_DIRECTLY)
 
 #undef CLOISTER_WAY
-#undef CLOISTER_CALL_STUB
-
-inline constexpr unsigned system_call_size = 2; ///< of the instruction; behind it lies what the filter sees
 
 extern "C" {
-extern const unsigned char cloister_gate[]; ///< the instruction (gate.cpp)
+extern const unsigned char cloister_gate[]; ///< the instruction (src/arch/*/gate.cpp)
 }
 
 } // namespace cloister::sys

@@ -66,9 +66,10 @@ std::vector<long> refused(const ConnectionKernel& kernel) {
     };
     static const policy::Policy birth = shipped("birth");
     static const policy::Policy connection = shipped("connection");
-    const auto ladder_end = reinterpret_cast<std::uint64_t>(cell::cloister_ladder) + sys::system_call_size;
+    const auto ladder_end = reinterpret_cast<std::uint64_t>(cell::cloister_ladder) + arch::system_call_size;
     const policy::Bindings bindings{{"buffer", reinterpret_cast<std::uint64_t>(kernel.buffer())},
-                                    {"ladder", ladder_end - cell::page_size},
+                                    {"ladder", ladder_end - arch::max_page_size},
+                                    {"ladder_size", arch::max_page_size},
                                     {"ladder_return", ladder_end}};
     std::vector<long> numbers;
     for (const Call& call : kernel.calls()) {

@@ -78,6 +78,7 @@ class Cage {
     policy::Bindings bindings_{{"buffer", reinterpret_cast<std::uint64_t>(buffer)},
                                {"stack", reinterpret_cast<std::uint64_t>(buffer + sizeof buffer)},
                                {"ladder", reinterpret_cast<std::uint64_t>(ladder_page)},
+                               {"ladder_size", sizeof ladder_page},
                                {"gate_return", place(Site::gate)},
                                {"door_return", place(Site::door)},
                                {"ladder_return", place(Site::ladder)}};

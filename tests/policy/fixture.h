@@ -23,7 +23,8 @@ inline constexpr bool instrumented = false;
 // The gate and the ladder differ by their high words alone, the gate and the door by their low words.
 inline const Bindings addresses = {{"buffer", 0x7f1234561000},      {"stack", 0x7f1234568000},
                                    {"gate_return", 0x55d2c0ffe017}, {"door_return", 0x55d2c0ffe05b},
-                                   {"ladder", 0x7f12c0ffe000},      {"ladder_return", 0x7f12c0ffe017}};
+                                   {"ladder", 0x7f12c0ffe000},      {"ladder_return", 0x7f12c0ffe017},
+                                   {"ladder_size", 0x1000}};
 
 /// A shipped policy: the fixture of these tests.
 inline Policy shipped(std::string_view name) {

@@ -18,7 +18,7 @@ const std::string together = CLOISTER_POLICIES;
 const std::string bind_all =
     " --bind buffer=0x7f0000001000 --bind stack=0x7f0000009000 --bind gate_return=0x5500000017 "
     "--bind door_return=0x550000005b --bind ladder=0x7f0000010000 "
-    "--bind ladder_return=0x7f0000010017";
+    "--bind ladder_return=0x7f0000010017 --bind ladder_size=0x1000";
 const std::string bind = " --bind buffer=0x7f0000001000";
 
 class PolicyTool : public testing::Test {

@@ -134,7 +134,7 @@ long ConnectionKernel::birth(const Call& call) {
     }
     case SYS_munmap:
         expect(a[0] + a[1] == address(cell::cloister_ladder) + 2 &&
-                   a[1] == static_cast<long>(cell::page_size),
+                   a[1] == static_cast<long>(arch::max_page_size),
                "not the ladder's page");
         break;
     default:

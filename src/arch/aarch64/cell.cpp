@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+//
+// How a cell is born: the door and the first instructions behind it; and the ladder (src/cell/cell.cpp).
+#include "cell/cell.h"
+
+// The door: cloister_clone_cell(orders = x0, buffer = x1, flags = x2). The orders go through the clone in
+// registers. What else the caller left there is cleared by the child before anything else. Of the vector
+// registers that is all but what a system call clears anyway (Documentation/arch/arm64/sve.rst, 4). Nothing
+// but clone may return to where 0 means 'you are a cell'.
+asm(R"(
+    .pushsection .cell.door, "ax", %progbits
+    .globl cloister_clone_cell, cloister_door
+    .hidden cloister_clone_cell, cloister_door
+    .type cloister_clone_cell, %function
+cloister_clone_cell:
+        stp   x29, x30, [sp, #-64]!
+        stp   x19, x20, [sp, #16]
+        stp   x21, x22, [sp, #32]
+        stp   x23, x24, [sp, #48]
+        ldp   x19, x20, [x0]
+        ldp   x21, x22, [x0, #16]
+        ldp   x23, x24, [x0, #32]
+        mov   x0, x2                // clone(flags, stack, parent_tid, tls, child_tid)
+        mov   x2, xzr
+        mov   x3, xzr
+        mov   x4, xzr
+        mov   x8, #220
+        b     cloister_door
+        .org  cloister_clone_cell + 65536 - 4, 0
+cloister_door:
+        svc   #0
+    .popsection
+
+    .pushsection .cell.newborn, "ax", %progbits
+        cbz   x0, 1f
+        ldp   x23, x24, [sp, #48]
+        ldp   x21, x22, [sp, #32]
+        ldp   x19, x20, [sp, #16]
+        ldp   x29, x30, [sp], #64
+        ret
+    1:  .irp  n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+        movi  v\n\().2d, #0
+        .endr
+        msr   fpsr, xzr
+        msr   fpcr, xzr
+        msr   nzcv, xzr
+        mov   x1, sp
+        stp   x19, x20, [sp, #-48]!
+        stp   x21, x22, [sp, #16]
+        stp   x23, x24, [sp, #32]
+        mov   x0, sp
+        .irp  n, 2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30
+        mov   x\n, xzr
+        .endr
+        bl    cloister_cell_main
+        udf   #0
+    .popsection
+
+    .pushsection .cell.ladder, "ax", %progbits
+    .globl cloister_ladder
+    .hidden cloister_ladder
+    .type cloister_ladder, %function
+cloister_ladder:
+        svc   #0                    // the last instruction of its page
+    .popsection
+
+    .pushsection .cell.top, "ax", %progbits
+        ret                         // the first of the next
+    .popsection
+)");
