@@ -4,9 +4,10 @@
 #include "cell/cell.h"
 
 // The door: cloister_clone_cell(orders = x0, buffer = x1, flags = x2). The orders go through the clone in
-// registers. What else the caller left there is cleared by the child before anything else. Of the vector
-// registers that is all but what a system call clears anyway (Documentation/arch/arm64/sve.rst, 4). Nothing
-// but clone may return to where 0 means 'you are a cell'.
+// registers. What else the caller left there is cleared by the child before anything else, but for what the
+// kernel has cleared: what SVE adds, at each system call (Documentation/arch/arm64/sve.rst, 3), and TPIDR2,
+// with the thread pointer (copy_thread(), arch/arm64/kernel/process.c). Nothing but clone may return to where
+// 0 means 'you are a cell'.
 asm(R"(
     .pushsection .cell.door, "ax", %progbits
     .globl cloister_clone_cell, cloister_door
@@ -68,3 +69,4 @@ cloister_ladder:
         ret                         // the first of the next
     .popsection
 )");
+static_assert(cloister::cell::stack_size % 16 == 0); // of sp: AAPCS64, "Universal stack constraints"
