@@ -2,9 +2,8 @@
 #pragma once
 
 #include "policy/join.h"
-#include "sys/raw.h"
+#include "sites.h"
 
-#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -21,10 +20,7 @@
 /// Calls made for real, each in a process of its own that has a deadline, under the filter of production.
 namespace cloister::live {
 
-struct Attempt {
-    long number;
-    std::array<std::uint64_t, 6> arguments{};
-};
+inline constexpr policy::Abi native_abi = policy::abi_of(policy::native_arch);
 
 /// How the process of an attempt ended.
 struct Outcome {
@@ -34,58 +30,6 @@ struct Outcome {
     }
     [[nodiscard]] bool exited() const { return WIFEXITED(status); }
 };
-
-/// Where a call is made from: stands for the instruction that the listener and its cells have for it.
-enum class Site { gate, door, ladder, elsewhere, ia32 };
-
-extern "C" {
-[[gnu::visibility("hidden")]] extern const std::uint8_t site_gate[], site_door[], site_ladder[],
-    site_elsewhere[], site_ia32[];
-}
-// int $0x80 is the system call instruction of 32-bit programs.
-asm(R"(
-    .pushsection .text
-site_gate: .globl site_gate
-    syscall
-    ret
-site_door: .globl site_door
-    syscall
-    ret
-site_ladder: .globl site_ladder
-    syscall
-    ret
-site_elsewhere: .globl site_elsewhere
-    syscall
-    ret
-site_ia32: .globl site_ia32
-    int $0x80
-    ret
-    .popsection
-)");
-
-inline const std::uint8_t* instruction_of(Site site) {
-    const std::uint8_t* const sites[] = {site_gate, site_door, site_ladder, site_elsewhere, site_ia32};
-    return sites[static_cast<std::size_t>(site)];
-}
-inline std::uint64_t return_address(Site site) {
-    constexpr std::uint64_t instruction_size = 2;
-    return reinterpret_cast<std::uint64_t>(instruction_of(site)) + instruction_size;
-}
-
-inline long make(const Attempt& attempt, Site site) {
-    const auto argument = [&](std::size_t i) { return static_cast<long>(attempt.arguments[i]); };
-    register long r10 asm("r10") = argument(3);
-    register long r8 asm("r8") = argument(4);
-    register long r9 asm("r9") = argument(5);
-    long result = attempt.number;
-    long ecx = argument(1); // int $0x80 takes its first two arguments from ebx and ecx
-    asm volatile("lea -128(%%rsp), %%rsp\n call *%[at]\n lea 128(%%rsp), %%rsp"
-                 : "+a"(result), "+c"(ecx), "+r"(r10), "+r"(r8), "+r"(r9)
-                 : [at] "r"(instruction_of(site)), "D"(argument(0)), "S"(argument(1)), "d"(argument(2)),
-                   "b"(argument(0))
-                 : "r11", "memory");
-    return result;
-}
 
 /// How a process ends that could not be made ready for its call. No attempt leaves with that.
 constexpr int unprepared = 111;
@@ -135,7 +79,7 @@ inline seccomp_data as_data(const Attempt& attempt, Site site) {
     seccomp_data data{};
     data.instruction_pointer = return_address(site);
     data.nr = static_cast<int>(attempt.number);
-    data.arch = policy::audit_arch(policy::Abi::x86_64);
+    data.arch = policy::audit_arch(native_abi);
     for (std::size_t i = 0; i < attempt.arguments.size(); ++i) {
         data.args[i] = attempt.arguments[i];
     }

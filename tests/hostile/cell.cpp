@@ -6,31 +6,13 @@
 #include "cell/cell.cpp"
 #undef cloister_cell_main
 
-#include "monitor.h"
+#include "jump.h"
 
 namespace cloister::cell {
 namespace {
 
 using hostile::Deed;
 using hostile::Order;
-
-[[gnu::always_inline]] inline std::uint64_t jump(const Order& order) {
-    const auto& a = order.arguments;
-    register std::uint64_t r10 asm("r10") = a[4];
-    register std::uint64_t r8 asm("r8") = a[5];
-    register std::uint64_t r9 asm("r9") = a[6];
-    std::uint64_t result = a[0];
-    std::uint64_t target = order.target;
-    std::uint64_t rdi = a[1];
-    std::uint64_t rsi = a[2];
-    std::uint64_t rdx = a[3];
-    asm volatile("call *%[target]"
-                 : "+a"(result), [target] "+r"(target), "+D"(rdi), "+S"(rsi), "+d"(rdx), "+r"(r10), "+r"(r8),
-                   "+r"(r9)
-                 :
-                 : "rcx", "r11", "r12", "r13", "r14", "r15", "cc", "memory");
-    return result;
-}
 
 [[gnu::always_inline]] inline std::uint64_t do_it(const std::uint8_t* buffer, const Order& order) {
     const auto& a = order.arguments;
@@ -53,7 +35,7 @@ using hostile::Order;
         return jump(order);
     case Deed::Spin:
         for (;;) {
-            asm volatile("pause");
+            asm volatile("");
         }
     }
     return 0;

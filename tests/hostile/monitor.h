@@ -15,7 +15,7 @@ enum class Deed : std::uint64_t {
     Peek,   ///< reply: the 8 bytes at arguments[0]
     Poke,   ///< stores arguments[1] at arguments[0]; reply: 0
     Call,   ///< system call arguments[0] with arguments[1..6]; reply: its result
-    Jump,   ///< runs the instructions at target, arguments[0..6] in place as for Call; reply: rax
+    Jump,   ///< runs the instructions at target, arguments[0..6] in place as for Call; reply: its result
     Spin,   ///< for ever
 };
 

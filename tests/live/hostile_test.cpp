@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 // What an attacker can do who runs any code in a cell once it is born (tests/hostile), and what not.
+#include "cell/cell.h"
 #include "client.h"
 #include "harness.h"
 #include "hostile/monitor.h"
+#include "machine.h"
+#include "policy/names.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -21,8 +24,9 @@ namespace {
 using hostile::Deed;
 using hostile::Order;
 
-constexpr std::uint64_t page = 4096;
-constexpr std::uint64_t stack = page + 1024; // below the buffer
+constexpr std::uint64_t page = arch::max_page_size;    // what gate, door, ladder and loop have each
+constexpr std::uint64_t stack = cell::stack_size;      // below the buffer
+constexpr std::uint64_t call = arch::system_call_size; // the instruction
 
 Setup hostile_setup(std::vector<std::string> options = {},
                     const std::string& policies = CLOISTER_POLICY_SOURCE) {
@@ -56,7 +60,7 @@ class Taken {
     [[nodiscard]] const Client& client() const { return client_; }
 
     [[nodiscard]] std::uint64_t buffer() const { return does(Deed::Where); }
-    [[nodiscard]] std::uint64_t ladder_page() const { return does(Deed::Ladder) + 2 - page; }
+    [[nodiscard]] std::uint64_t ladder_page() const { return does(Deed::Ladder) + call - page; }
 
   private:
     const Daemon& daemon_;
@@ -94,7 +98,7 @@ TEST_F(HostileCell, HasNoGateNoDoorAndNoLadder) {
         expect_death(Deed::Peek, {start}, SIGSEGV);
         expect_death(Deed::Peek, {start + page - 8}, SIGSEGV);
     }
-    const std::uint64_t instructions[] = {ladder - 2 * page, ladder - 2, ladder + page - 2};
+    const std::uint64_t instructions[] = {ladder - 2 * page, ladder - call, ladder + page - call};
     for (const std::uint64_t instruction : instructions) {
         expect_death(Deed::Jump, {SYS_getppid}, SIGSEGV, instruction);
         expect_death(Deed::Jump, {SYS_mmap, 0, page, 7, 0x22, ~0ULL, 0}, SIGSEGV, instruction);
@@ -103,7 +107,7 @@ TEST_F(HostileCell, HasNoGateNoDoorAndNoLadder) {
 
 TEST_F(HostileCell, GetsNothingFromTheKernelsOwnPage) {
     constexpr std::uint64_t vsyscalls[] = {0xffffffffff600000, 0xffffffffff600400, 0xffffffffff600800};
-    for (const std::uint64_t entry : vsyscalls) { // gettimeofday, time, getcpu; a fault where vsyscall=none
+    for (const std::uint64_t entry : vsyscalls) { // gettimeofday, time, getcpu; a fault where there is none
         const Taken cell{daemon_};
         cell.order(Deed::Jump, {}, entry);
         const Json end = cell.end();
@@ -128,29 +132,37 @@ TEST_F(HostileCell, CannotWriteItsCodeOrAroundItsArena) {
     const std::uint64_t code = cell.ladder_page() + page;
     expect_death(Deed::Poke, {code + 8, 0}, SIGSEGV);
     expect_death(Deed::Poke, {buffer - stack - 8, 0}, SIGSEGV);
-    expect_death(Deed::Poke, {buffer - stack + 18 * page, 0}, SIGSEGV);
+    expect_death(Deed::Poke, {buffer - stack + sizeof(cell::Arena), 0}, SIGSEGV);
 }
 
-/// Sends cells of that daemon to every byte of their own code, aligned or not, each with a call in its
-/// registers that is not its own: write(0, marker, 16). Whatever the code does afterwards, its client would
-/// see that first; a reply that the code makes of a register has 8 bytes. Where it saw it; the pairs of bytes
-/// that are system call instructions are in `instructions`.
-std::vector<std::uint64_t> places_that_write(const Daemon& daemon, std::vector<std::uint64_t>& instructions) {
-    constexpr std::uint64_t marker[2] = {0x4b'52'41'4d'21'21'21'21, 0x4d'41'52'4b'3f'3f'3f'3f};
-    constexpr std::uint64_t marker_at = offsetof(Order, arguments[5]); // r8 and r9, which write ignores
-    const std::uint64_t code = Taken{daemon}.ladder_page() + page;
-    const std::uint64_t buffer = Taken{daemon}.buffer();
+/// The code that a cell has, up to what fills its page.
+std::string code_of_a_cell() {
+    const Daemon daemon{hostile_setup()};
+    const Taken cell{daemon};
+    const std::uint64_t code = cell.ladder_page() + page;
     std::string written(page, '\0');
     for (std::uint64_t offset = 0; offset < page; offset += sizeof(std::uint64_t)) {
-        const Taken reader{daemon};
-        const std::uint64_t bytes = reader.does(Deed::Peek, {code + offset});
+        const std::uint64_t bytes = cell.does(Deed::Peek, {code + offset});
         std::memcpy(&written[offset], &bytes, sizeof bytes);
     }
-    const std::size_t used = written.find_last_not_of('\xcc') + 1;
-    EXPECT_GT(used, 200U);
+    written.resize(written.find_last_not_of(code_fill) + 1);
+    return written;
+}
+
+/// Sends cells of that daemon to every place of their own code where the processor takes an instruction,
+/// meant as one or not, each with a call in its registers that is not its own: write(0, marker, 16). Whatever
+/// the code does afterwards, its client would see that first; a reply that the code makes of a register has 8
+/// bytes. Where it saw it; where the bytes are a system call instruction is in `instructions`.
+std::vector<std::uint64_t> places_that_write(const Daemon& daemon, std::vector<std::uint64_t>& instructions) {
+    constexpr std::uint64_t marker[2] = {0x4b'52'41'4d'21'21'21'21, 0x4d'41'52'4b'3f'3f'3f'3f};
+    constexpr std::uint64_t marker_at = offsetof(Order, arguments[5]); // the last two, which write ignores
+    const std::uint64_t code = Taken{daemon}.ladder_page() + page;
+    const std::uint64_t buffer = Taken{daemon}.buffer();
+    const std::string written = code_of_a_cell();
+    EXPECT_GT(written.size(), 200U);
     std::vector<std::uint64_t> seen;
-    for (std::uint64_t offset = 0; offset < used; ++offset) {
-        if (written.compare(offset, 2, "\x0f\x05") == 0) {
+    for (std::uint64_t offset = 0; offset < written.size(); offset += instruction_alignment) {
+        if (written.compare(offset, system_call_bytes.size(), system_call_bytes) == 0) {
             instructions.push_back(offset);
         }
         const Taken cell{daemon};
@@ -203,7 +215,7 @@ TEST_F(HostileCell, HasNothingOfTheListenersMemory) {
     for (const Mapping& mapping : mappings_of(daemon_.listener())) {
         const bool kept = mapping.start == arena || mapping.start == code - page;
         if (!kept && mapping.name != "[vsyscall]") {
-            const std::uint64_t middle = mapping.start + (mapping.end - mapping.start) / page / 2 * page;
+            const std::uint64_t middle = mapping.start + (mapping.end - mapping.start) / 2;
             for (const std::uint64_t where : {mapping.start, middle, mapping.end - sizeof(hostile::Reply)}) {
                 expect_death(Deed::Peek, {where}, SIGSEGV);
             }
@@ -231,15 +243,20 @@ TEST_F(HostileCell, ReachesNoOtherProcess) {
 }
 
 TEST_F(HostileCell, GetsNoProcessNoFileNoSocketNoPrivilege) {
-    for (const long number :
-         {SYS_clone,       SYS_fork,         SYS_vfork,        SYS_clone3,         SYS_execve,
-          SYS_execveat,    SYS_open,         SYS_openat,       SYS_openat2,        SYS_socket,
-          SYS_connect,     SYS_accept4,      SYS_recvmsg,      SYS_read,           SYS_write,
-          SYS_dup,         SYS_setuid,       SYS_capset,       SYS_prctl,          SYS_seccomp,
-          SYS_unshare,     SYS_setns,        SYS_bpf,          SYS_io_uring_setup, SYS_perf_event_open,
-          SYS_userfaultfd, SYS_rt_sigaction, SYS_rt_sigreturn, SYS_setitimer,      SYS_mount,
-          SYS_chdir,       SYS_getpid}) {
-        expect_death(Deed::Call, {static_cast<std::uint64_t>(number)}, SIGSYS);
+    for (const char* name :
+         {"clone",       "fork",         "vfork",        "clone3",         "execve",
+          "execveat",    "open",         "openat",       "openat2",        "socket",
+          "connect",     "accept4",      "recvmsg",      "read",           "write",
+          "dup",         "setuid",       "capset",       "prctl",          "seccomp",
+          "unshare",     "setns",        "bpf",          "io_uring_setup", "perf_event_open",
+          "userfaultfd", "rt_sigaction", "rt_sigreturn", "setitimer",      "mount",
+          "chdir",       "getpid"}) {
+        using policy::Abi;
+        ASSERT_TRUE(policy::number_of(Abi::x86_64, name)) << name;
+        const auto number = policy::number_of(policy::abi_of(policy::native_arch), name);
+        if (number) { // aarch64 has no fork, vfork, open
+            expect_death(Deed::Call, {*number}, SIGSYS);
+        }
     }
 }
 

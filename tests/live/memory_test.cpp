@@ -1,25 +1,22 @@
 // SPDX-License-Identifier: MIT
 // What is in a cell's memory and registers, and what happens when a cell that was taken over tries more than
 // it may. All of it takes root: cells can't be dumped.
+#include "cell/cell.h"
 #include "client.h"
 #include "harness.h"
+#include "machine.h"
 
 #include <algorithm>
-#include <cpuid.h>
 #include <csignal>
-#include <elf.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/user.h>
 #include <sys/wait.h>
 
 namespace cloister::live {
 namespace {
-
-constexpr std::uint64_t page = 4096;
 
 class CellMemory : public ::testing::Test {
   protected:
@@ -46,9 +43,10 @@ std::string text_of(const std::vector<Mapping>& mappings) {
     return text;
 }
 
-/// Blocked in recvfrom (45).
+/// Blocked in recvfrom.
 bool waits_in_recv(pid_t cell) {
-    return within(5s, [&] { return read_file(fmt::format("/proc/{}/syscall", cell)).starts_with("45 "); });
+    const auto number = fmt::format("{} ", SYS_recvfrom);
+    return within(5s, [&] { return read_file(fmt::format("/proc/{}/syscall", cell)).starts_with(number); });
 }
 
 /// A process stopped wherever it is, and let go by the destructor.
@@ -66,36 +64,17 @@ class Traced {
     Traced(const Traced&) = delete;
     Traced& operator=(const Traced&) = delete;
 
-    [[nodiscard]] user_regs_struct registers() const {
-        user_regs_struct registers{};
-        if (::ptrace(PTRACE_GETREGS, pid_, nullptr, &registers) != 0) {
-            throw std::runtime_error("no registers");
-        }
+    [[nodiscard]] Registers registers() const {
+        Registers registers{};
+        (void)read_registers(pid_, NT_PRSTATUS, std::span{&registers, 1});
         return registers;
-    }
-    /// All that XSAVE keeps: x87, SSE, AVX and what else there is.
-    [[nodiscard]] std::vector<std::uint8_t> extended_state() const {
-        std::vector<std::uint8_t> state(16384);
-        iovec vector{state.data(), state.size()};
-        if (::ptrace(PTRACE_GETREGSET, pid_, NT_X86_XSTATE, &vector) != 0) {
-            throw std::runtime_error("no extended state");
-        }
-        state.resize(vector.iov_len);
-        return state;
     }
     /// Makes it execute `number(arguments...)` with its own system call instruction, when it is let go.
     void force_call(long number, const std::array<std::uint64_t, 6>& arguments) const {
-        user_regs_struct registers = this->registers();
-        registers.rip -= 2; // it was stopped within a system call: back to the instruction
-        registers.rax = static_cast<unsigned long long>(number);
-        registers.orig_rax = ~0ULL; // nothing to restart
-        registers.rdi = arguments[0];
-        registers.rsi = arguments[1];
-        registers.rdx = arguments[2];
-        registers.r10 = arguments[3];
-        registers.r8 = arguments[4];
-        registers.r9 = arguments[5];
-        if (::ptrace(PTRACE_SETREGS, pid_, nullptr, &registers) != 0) {
+        Registers registers = this->registers();
+        make_call(registers, number, arguments);
+        iovec vector{&registers, sizeof registers};
+        if (::ptrace(PTRACE_SETREGSET, pid_, NT_PRSTATUS, &vector) != 0) {
             throw std::runtime_error("the registers can't be set");
         }
     }
@@ -123,8 +102,8 @@ TEST_F(CellMemory, IsOnePageOfCodeAndTheArena) {
             EXPECT_EQ(mapping.name.find(foreign), std::string::npos) << text;
         }
     }
-    EXPECT_EQ(code, page) << text;
-    EXPECT_EQ(writable, 65536 + 2 * page) << "the buffer and the stack\n" << text;
+    EXPECT_EQ(code, arch::max_page_size) << text;
+    EXPECT_EQ(writable, sizeof(cell::Arena)) << "the buffer and the stack\n" << text;
     EXPECT_EQ(mappings.size(), 2U) << text;
 }
 
@@ -182,16 +161,9 @@ TEST_F(CellMemory, RegistersAtTheFirstRecvPointNowhereElse) {
     ASSERT_TRUE(waits_in_recv(cell));
     const auto mappings = own_mappings_of(cell);
     const Traced traced{cell};
-    const user_regs_struct registers = traced.registers();
-    EXPECT_EQ(registers.orig_rax, static_cast<unsigned long long>(SYS_recvfrom));
-    const std::pair<const char*, unsigned long long> all[] = {
-        {"rax", registers.rax}, {"rbx", registers.rbx}, {"rcx", registers.rcx}, {"rdx", registers.rdx},
-        {"rsi", registers.rsi}, {"rdi", registers.rdi}, {"rbp", registers.rbp}, {"rsp", registers.rsp},
-        {"r8", registers.r8},   {"r9", registers.r9},   {"r10", registers.r10}, {"r11", registers.r11},
-        {"r12", registers.r12}, {"r13", registers.r13}, {"r14", registers.r14}, {"r15", registers.r15},
-        {"rip", registers.rip}};
-    for (const auto& [name, value] : all) {
-        const bool may_be_address = value > 0x10000 && value < 0x800000000000;
+    EXPECT_EQ(number_in(traced.registers()), SYS_recvfrom);
+    for (const auto& [name, value] : named(traced.registers())) {
+        const bool may_be_address = value > 0x10000 && value < end_of_addresses;
         const bool ours =
             std::any_of(mappings.begin(), mappings.end(), [value = value](const Mapping& mapping) {
                 return value >= mapping.start &&
@@ -199,8 +171,11 @@ TEST_F(CellMemory, RegistersAtTheFirstRecvPointNowhereElse) {
             });
         EXPECT_TRUE(!may_be_address || ours) << fmt::format("{} = {:#x}\n{}", name, value, text_of(mappings));
     }
-    EXPECT_EQ(registers.fs_base, 0U);
-    EXPECT_EQ(registers.gs_base, 0U);
+    const auto pointers = thread_pointers(cell);
+    EXPECT_FALSE(pointers.empty());
+    for (const std::uint64_t pointer : pointers) {
+        EXPECT_EQ(pointer, 0U);
+    }
 }
 
 TEST_F(CellMemory, VectorRegistersAtTheFirstRecvAreClear) {
@@ -209,19 +184,10 @@ TEST_F(CellMemory, VectorRegistersAtTheFirstRecvAreClear) {
     const pid_t cell = daemon.only_cell();
     ASSERT_TRUE(waits_in_recv(cell));
     const Traced traced{cell};
-    const auto state = traced.extended_state();
-    ASSERT_GE(state.size(), 576U);
-    // Protection keys are no data and start with a value of their own.
-    unsigned keys_size = 0;
-    unsigned keys_offset = 0;
-    unsigned ignored = 0;
-    __cpuid_count(0xd, 9, keys_size, keys_offset, ignored, ignored);
-    for (std::size_t at = 32; at < state.size(); ++at) {
-        const bool header = at >= 416 && at < 576;
-        const bool keys = at >= keys_offset && at < keys_offset + keys_size;
-        if (!header && !keys) {
-            ASSERT_EQ(state[at], 0) << "at byte " << at;
-        }
+    const auto state = vector_registers(cell);
+    ASSERT_GE(state.size(), 384U);
+    for (std::size_t at = 0; at < state.size(); ++at) {
+        ASSERT_EQ(state[at], 0) << "at byte " << at;
     }
 }
 
@@ -269,7 +235,7 @@ TEST_P(TakenOverCell, DiesOf) {
     {
         const Traced traced{cell};
         if (attempt.arguments[1] == 1) { // stands for the one buffer
-            attempt.arguments[1] = traced.registers().rsi;
+            attempt.arguments[1] = second_argument_in(traced.registers());
         }
         traced.force_call(attempt.number, attempt.arguments);
     }

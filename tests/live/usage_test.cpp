@@ -2,6 +2,7 @@
 // Wrong input: the exit code says of what kind, the message says what to do.
 #include "client.h"
 #include "harness.h"
+#include "policy/names.h"
 
 #include <filesystem>
 #include <fmt/format.h>
@@ -204,8 +205,10 @@ TEST_F(Policy, WhoseProgramSaysMoreThanItsTextIs65WithTheCallAndNeverBecomesRead
         const Outcome outcome = start(option);
         EXPECT_EQ(outcome.exit_code, 65) << outcome.err;
         EXPECT_TRUE(std::regex_search(
-            outcome.err, std::regex{"program and policy differ: for munmap\\(addr=.* on x86_64 elsewhere "
-                                    ".* the program says allow, the policy kill-process"}))
+            outcome.err,
+            std::regex{fmt::format("program and policy differ: for munmap\\(addr=.* on {} elsewhere "
+                                   ".* the program says allow, the policy kill-process",
+                                   to_string(policy::native_arch))}))
             << outcome.err;
         EXPECT_EQ(outcome.err.find("\"ready\""), std::string::npos) << outcome.err;
     }

@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 
 /// Stands for the ladder, which only the asm of a real cell has.
-extern "C" constinit const std::uint8_t cloister::cell::cloister_ladder[] = {0x0f, 0x05};
+extern "C" constinit const std::uint8_t cloister::cell::cloister_ladder[arch::system_call_size] = {};
 
 namespace cloister::scripted {
 namespace {
@@ -133,7 +133,7 @@ long ConnectionKernel::birth(const Call& call) {
         break;
     }
     case SYS_munmap:
-        expect(a[0] + a[1] == address(cell::cloister_ladder) + 2 &&
+        expect(a[0] + a[1] == address(cell::cloister_ladder) + arch::system_call_size &&
                    a[1] == static_cast<long>(arch::max_page_size),
                "not the ladder's page");
         break;
