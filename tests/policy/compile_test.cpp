@@ -10,7 +10,7 @@ namespace {
 TEST(Compile, GivesEachActionToItsCallsAndToNoOthers) {
     const auto policy = parsed("allow getpid : x\nerrno EPERM getuid : x\nkill-process getgid\n",
                                "policy p 1\nsyntax 1\narch x86_64\nelse errno ENOSYS\n");
-    const auto program = compile(policy, native_arch, {}).value();
+    const auto program = compile(policy, Arch::x86_64, {}).value();
     const auto returned = [&](std::string_view name) {
         seccomp_data call{};
         call.nr = static_cast<int>(*number_of(Abi::x86_64, name));
@@ -21,7 +21,7 @@ TEST(Compile, GivesEachActionToItsCallsAndToNoOthers) {
     EXPECT_EQ(returned("getuid"), "errno EPERM");
     EXPECT_EQ(returned("getgid"), "kill-process");
     EXPECT_EQ(returned("getppid"), "errno ENOSYS");
-    EXPECT_TRUE(prove(policy, native_arch, {}, program));
+    EXPECT_TRUE(prove(policy, Arch::x86_64, {}, program));
 }
 
 TEST(Compile, LeavesOutARuleThatSaysWhatHoldsAnyway) {

@@ -67,11 +67,11 @@ TEST(Evaluate, AnAddressThatIsNotKnownIsThatOfNoCall) {
     seccomp_data call{};
     call.nr = static_cast<int>(*number_of(Abi::x86_64, "munmap"));
     call.arch = audit_arch(Abi::x86_64);
-    EXPECT_EQ(evaluate(policy, native_arch, {}, call).action.text(), "kill-process");
-    EXPECT_EQ(failing_condition(policy, policy.rules.at(0), native_arch, {}, call), 0U);
+    EXPECT_EQ(evaluate(policy, Arch::x86_64, {}, call).action.text(), "kill-process");
+    EXPECT_EQ(failing_condition(policy, policy.rules.at(0), Arch::x86_64, {}, call), 0U);
     call.args[0] = addresses.at("buffer");
-    EXPECT_EQ(evaluate(policy, native_arch, {}, call).action.text(), "kill-process");
-    EXPECT_EQ(evaluate(policy, native_arch, addresses, call).action.text(), "allow");
+    EXPECT_EQ(evaluate(policy, Arch::x86_64, {}, call).action.text(), "kill-process");
+    EXPECT_EQ(evaluate(policy, Arch::x86_64, addresses, call).action.text(), "allow");
 }
 
 } // namespace

@@ -267,13 +267,13 @@ TEST(JoinedWitness, NamesThePolicyTheCallAndWhereItComesFrom) {
                               piece("gate", "here", "allow getuid : x\nallow close fd == 7 : y\n")})
                             .value();
     const Bindings bindings = {{"here", 0x1234500001000}};
-    const auto program = compile(joined, native_arch, bindings).value();
+    const auto program = compile(joined, Arch::x86_64, bindings).value();
     const auto swapped = [&](std::uint32_t number, std::uint32_t other) {
         auto wrong = program;
         for (auto& i : wrong) {
             i.k = i.code == (BPF_JMP | BPF_JEQ | BPF_K) && i.k == number ? other : i.k;
         }
-        const auto proved = prove(joined, native_arch, bindings, wrong);
+        const auto proved = prove(joined, Arch::x86_64, bindings, wrong);
         return proved ? "equal" : proved.error().text();
     };
     EXPECT_EQ(swapped(3, 4),
@@ -313,7 +313,7 @@ TEST(JoinedText, SpeaksByPlace) {
         data.nr = static_cast<int>(number_of(Abi::x86_64, call).value());
         data.arch = audit_arch(Abi::x86_64);
         data.instruction_pointer = from;
-        return evaluate(joined, native_arch, addresses, data).action.text();
+        return evaluate(joined, Arch::x86_64, addresses, data).action.text();
     };
     const auto gate = addresses.at("gate_return");
     EXPECT_EQ(says("exit_group", gate), "allow");

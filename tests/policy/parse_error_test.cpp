@@ -138,7 +138,7 @@ INSTANTIATE_TEST_SUITE_P(
              "6:7: 'stack' is not a parameter: '$' and a lower-case name"},
         Case{"ParamOfUnknownType", after_head("param $n int : x"),
              "6:10: unknown type 'int': addr and size are known"},
-        Case{"ParamWithoutType", after_head("param $n : x"), "6:10: expected the type, addr"},
+        Case{"ParamWithoutType", after_head("param $n : x"), "6:10: expected the type, addr or size"},
         Case{"ParamWithoutReason", after_head("param $n addr"),
              "6:14: a reason is missing: write ' : ' and why"},
         Case{"ParamWithEmptyReason", after_head("param $n addr :"), "6:15: a reason is missing after ':'"},

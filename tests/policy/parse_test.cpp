@@ -79,6 +79,13 @@ TEST(Parse, ReadsEveryOperatorAndAction) {
     EXPECT_EQ(policy.rules.at(3).reason, "with a reason");
 }
 
+TEST(Parse, ReadsParametersThatAreAddressesAndSizes) {
+    const auto policy = parsed("param $size size : x\nallow munmap addr == $buffer  len == $size : x\n");
+    ASSERT_EQ(policy.params.size(), 2U);
+    EXPECT_EQ(policy.params[1].name, "size");
+    EXPECT_EQ(policy.rules.at(0).conditions.at(1).operand.param, 1U);
+}
+
 TEST(Parse, TakesDigitsAndSeparatorsInNames) {
     const auto policy = parsed("const A_9 9 : x\nparam $b-2_c addr : x\n",
                                "policy p-1_a 1\nsyntax 1\narch x86_64\nelse kill-process\n");

@@ -68,11 +68,11 @@ TEST(Prove, NeedsEveryAddressAndNoneIsZero) {
 
 TEST(Prove, ShowsTheCallThatTellsTheTwoApart) {
     const auto policy = parsed("allow close fd == 7 : x\n");
-    const auto wider = compile(parsed("allow close fd <= 7 : x\n"), native_arch, addresses).value();
+    const auto wider = compile(parsed("allow close fd <= 7 : x\n"), Arch::x86_64, addresses).value();
     EXPECT_EQ(prove_of(policy, wider),
               "0:0: program and policy differ: for close(fd=0) on x86_64 the program "
               "says allow, the policy kill-process");
-    const auto narrower = compile(parsed("allow getpid : x\n"), native_arch, addresses).value();
+    const auto narrower = compile(parsed("allow getpid : x\n"), Arch::x86_64, addresses).value();
     EXPECT_EQ(prove_of(policy, narrower),
               "6:1: program and policy differ: for close(fd=7) on x86_64 the program "
               "says kill-process, the policy allow");
@@ -115,7 +115,7 @@ TEST(Prove, CatchesALeakThroughTheInstructionPointer) {
 
 TEST(Prove, FollowsMasks) {
     const auto policy = parsed("allow mprotect start any  len any  prot in PROT_READ|PROT_WRITE : x\n");
-    const auto program = compile(policy, native_arch, addresses).value();
+    const auto program = compile(policy, Arch::x86_64, addresses).value();
     EXPECT_EQ(prove_of(policy, program), "equal");
     const auto other = parsed("allow mprotect start any  len any  prot in PROT_READ|PROT_EXEC : x\n");
     EXPECT_EQ(prove_of(other, program),
@@ -148,7 +148,7 @@ TEST(Prove, FollowsATestOfBits) {
 
 TEST(Prove, NeedsAnAbiThatThePolicyLists) {
     const auto policy = parsed("", "policy p 1\nsyntax 1\narch x86_64\nelse kill-process\n");
-    EXPECT_EQ(prove_of(policy, compile(policy, native_arch, {}).value(), Arch::aarch64),
+    EXPECT_EQ(prove_of(policy, compile(policy, Arch::x86_64, {}).value(), Arch::aarch64),
               "0:0: the policy does not list aarch64");
 }
 
@@ -210,7 +210,7 @@ TEST(Prove, DecidesEachUnionOfComparisonsOnOneArgument) {
                         continue;
                     }
                     const auto policy = parsed(text);
-                    const auto program = compile(policy, native_arch, addresses);
+                    const auto program = compile(policy, Arch::x86_64, addresses);
                     if (!program) {
                         continue;
                     }
@@ -220,7 +220,7 @@ TEST(Prove, DecidesEachUnionOfComparisonsOnOneArgument) {
                         for (const auto near : {v - 1, v, v + 1, v | 0x8000000000000000, v ^ 0x100000000}) {
                             const seccomp_data call{11, audit_arch(Abi::x86_64), 0, {near, 0, 0, 0, 0, 0}};
                             same = same && run(*program, call) ==
-                                               evaluate(policy, native_arch, {}, call).action.value();
+                                               evaluate(policy, Arch::x86_64, {}, call).action.value();
                         }
                     }
                     EXPECT_EQ(prove_of(policy, *program) == "equal", same) << text;
