@@ -139,20 +139,21 @@ const cell::Arena* map_arena() {
     constexpr std::size_t size = hole + sizeof(cell::Arena) + hole;
     const std::uintptr_t code = address_of(cell::cloister_cell_start);
     const std::uintptr_t first = code & ~(table_span - 1);
+    const auto map = [](std::uintptr_t at, std::size_t bytes, int protection) {
+        return mmap(reinterpret_cast<void*>(at), bytes, protection, // NOLINT(performance-no-int-to-ptr)
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    };
     for (std::uintptr_t at = first; at + size <= first + table_span; at += arch::max_page_size) {
-        void* const wanted = reinterpret_cast<void*>(at); // NOLINT(performance-no-int-to-ptr)
-        void* const got =
-            mmap(wanted, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-        if (got == wanted) {
-            auto* const arena = static_cast<std::uint8_t*>(got) + hole;
-            if (munmap(got, hole) == 0 && munmap(arena + sizeof(cell::Arena), hole) == 0 &&
-                mprotect(arena, sizeof(cell::Arena), PROT_READ | PROT_WRITE) == 0) {
-                return reinterpret_cast<const cell::Arena*>(arena);
-            }
-            break;
+        void* const got = map(at, size, PROT_NONE);
+        if (got == MAP_FAILED) {
+            continue;
         }
-        if (got != MAP_FAILED) { // a kernel before 4.17 does not know MAP_FIXED_NOREPLACE
-            munmap(got, size);
+        munmap(got, size);
+        if (address_of(got) == at) { // a kernel before 4.17 does not know MAP_FIXED_NOREPLACE
+            void* const arena = map(at + hole, sizeof(cell::Arena), PROT_READ | PROT_WRITE);
+            if (address_of(arena) == at + hole) {
+                return static_cast<const cell::Arena*>(arena);
+            }
         }
     }
     die(ExitCode::SystemCall, "cannot place the cells' memory beside their code: mmap: %s",

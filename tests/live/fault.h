@@ -18,6 +18,7 @@ struct Fault {
     int exit_code;
     const char* said; ///< a regular expression for stderr
     bool needs_root = false;
+    int landlock_abi = 0; ///< which it needs
 };
 
 inline void PrintTo(const Fault& fault, std::ostream* out) {
