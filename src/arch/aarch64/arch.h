@@ -15,6 +15,7 @@ inline constexpr std::size_t max_page_size = 65536;
 #define CLOISTER_DIRECTLY "svc #0"
 #define CLOISTER_THROUGH(stub) "bl " stub
 
+// NOLINTBEGIN(bugprone-macro-parentheses): the text of an instruction takes none
 /// The body of long f(long number, long a1, ... long a6), which makes that call by `instruction`.
 #define CLOISTER_CALL_BY(instruction)                                                                        \
     register long x8 asm("x8") = number;                                                                     \
@@ -29,6 +30,7 @@ inline constexpr std::size_t max_page_size = 65536;
                  : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)                                      \
                  : "x30", "memory");                                                                         \
     return x0;
+// NOLINTEND(bugprone-macro-parentheses)
 
 /// Makes the call `number` by the instruction at `address`, if there is one.
 [[gnu::always_inline]] inline void call_at(std::uintptr_t address, long number) {

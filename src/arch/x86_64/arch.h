@@ -16,6 +16,7 @@ inline constexpr std::size_t max_page_size = 4096; ///< whatever the kernel: it 
 // A call in inline assembly must not write into the red zone (System V ABI, x86-64, 3.2.2).
 #define CLOISTER_THROUGH(stub) "lea -128(%%rsp), %%rsp\n call " stub "\n lea 128(%%rsp), %%rsp"
 
+// NOLINTBEGIN(bugprone-macro-parentheses): the text of an instruction takes none
 /// The body of long f(long number, long a1, ... long a6), which makes that call by `instruction`.
 #define CLOISTER_CALL_BY(instruction)                                                                        \
     register long r10 asm("r10") = a4;                                                                       \
@@ -27,6 +28,7 @@ inline constexpr std::size_t max_page_size = 4096; ///< whatever the kernel: it 
                  : "D"(a1), "S"(a2), "d"(a3), "r"(r10), "r"(r8), "r"(r9)                                     \
                  : "rcx", "r11", "memory");                                                                  \
     return result;
+// NOLINTEND(bugprone-macro-parentheses)
 
 /// Makes the call `number` by the instruction at `address`, if there is one.
 [[gnu::always_inline]] inline void call_at(std::uintptr_t address, long number) {
