@@ -16,8 +16,8 @@
 namespace cloister::listener {
 namespace {
 
-constexpr std::uintptr_t table_span = 2UL
-                                      << 20; // what one page of the lowest level of page tables maps, or more
+/// What one page of the lowest level of page tables maps, at least.
+constexpr std::uintptr_t table_span = 2UL << 20;
 
 struct Range {
     std::uintptr_t start, end;

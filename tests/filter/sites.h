@@ -4,6 +4,7 @@
 #include "sys/raw.h"
 
 #include <array>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 
@@ -25,7 +26,8 @@ extern "C" {
 
 #if defined(__x86_64__)
 
-#define CLOISTER_IA32 "int $0x80" // the system call instruction of 32-bit programs
+#define CLOISTER_IA32 "int $0x80"                // the system call instruction of 32-bit programs
+inline constexpr int end_without_ia32 = SIGSEGV; ///< of who uses it where the kernel does not have it
 
 inline long make_by(const std::uint8_t* instruction, const Attempt& attempt) {
     const std::uint64_t* const a = attempt.arguments.data();
@@ -44,6 +46,7 @@ inline long make_by(const std::uint8_t* instruction, const Attempt& attempt) {
 #elif defined(__aarch64__)
 
 #define CLOISTER_IA32 "udf #0" // none: a 64-bit program has no way to make a 32-bit call
+inline constexpr int end_without_ia32 = SIGILL;
 
 inline long make_by(const std::uint8_t* instruction, const Attempt& attempt) {
     const std::uint64_t* const a = attempt.arguments.data();
