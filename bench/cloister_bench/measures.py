@@ -38,13 +38,19 @@ def in_turn(names, turn):
 PIECE = {1: 250, 16: 1000, 128: 1000}
 
 
-def in_pieces(load, addresses, concurrent, pieces, turn=0):
-    """Connections per second and their latency. All servers are up, and take turns in short pieces: what else the
-    machine does meanwhile meets all of them alike. The figures of a server are the medians of its pieces."""
+def taking_turns(addresses, pieces, turn, measure):
+    """The results of each server. All are up, and take turns in short pieces: what else the machine does meanwhile
+    meets all of them alike."""
     results = {name: [] for name in addresses}
     for piece in range(pieces):
         for name in in_turn(addresses, turn + piece):
-            results[name].append(load.rate(addresses[name], concurrent, PIECE[concurrent]))
+            results[name].append(measure(addresses[name]))
+    return results
+
+
+def in_pieces(load, addresses, concurrent, pieces, turn=0):
+    """Connections per second and their latency. The figures of a server are the medians of its pieces."""
+    results = taking_turns(addresses, pieces, turn, lambda address: load.rate(address, concurrent, PIECE[concurrent]))
 
     def median(name, pick):
         return statistics.median(pick(result) for result in results[name])
@@ -257,27 +263,24 @@ class Throughput:
         out = self.of_one(turn)
         for name in in_turn(self.both, turn):
             with self.context.servers.start(name) as server:
-                out[f"{name} 8"] = self.stream(server, 8, "2s")
+                out[f"{name} 8"] = self.stream(server.address, 8, "2s")
         return out | (attempts(self.of_socat, "socat") if self.socat else {})
 
     def of_one(self, turn):
         """Means of many short turns: how fast a connection is depends on which processors its two ends come to
         share, for as long as it lives."""
-        pieces = 2 if self.context.quick else self.pieces
-        with contextlib.ExitStack() as up:
-            servers = {name: up.enter_context(self.context.servers.start(name)) for name in self.both}
-            found = {name: [] for name in self.both}
-            for piece in range(pieces):
-                for name in in_turn(self.both, turn + piece):
-                    found[name].append(self.stream(servers[name], 1, "400ms"))
-        return {f"{name} 1": statistics.mean(values) for name, values in found.items()}
+        with contextlib.ExitStack() as all_up:
+            addresses = {name: all_up.enter_context(self.context.servers.start(name)).address for name in self.both}
+            results = taking_turns(addresses, 2 if self.context.quick else self.pieces, turn,
+                                   lambda address: self.stream(address, 1, "400ms"))
+        return {f"{name} 1": statistics.mean(values) for name, values in results.items()}
 
     def of_socat(self):
         with self.context.servers.start("socat") as server:
-            return {"socat 1": self.stream(server, 1, "2s")}
+            return {"socat 1": self.stream(server.address, 1, "2s")}
 
-    def stream(self, server, streams, duration):
-        result = self.context.load.measure("stream", server.address, connections=streams, warm_up="200ms",
+    def stream(self, address, streams, duration):
+        result = self.context.load.measure("stream", address, connections=streams, warm_up="200ms",
                                            duration="500ms" if self.context.quick else duration, timeout="3s")
         return result["mib_per_second"]
 
