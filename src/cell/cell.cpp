@@ -69,7 +69,7 @@ INLINE void must(bool done, Exit step) {
 /// What must be true before the first byte (policy/birth.policy).
 BIRTH_CODE void be_born(const Orders& orders) {
     using sys::through_ladder;
-    must(through_ladder(SYS_close_range, 1, ~0U, 0) == 0, Exit::Descriptors);
+    must(orders.duty == Duty::Release || through_ladder(SYS_close_range, 1, ~0U, 0) == 0, Exit::Descriptors);
     must(through_ladder(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0, Exit::DeathSignal);
     // It may have died before we asked to be told: prctl(2).
     must(through_ladder(SYS_getppid) == orders.listener, Exit::Orphan);
@@ -105,6 +105,10 @@ INLINE void pull_up_ladder() {
 INLINE void confine(const Orders& orders) {
     be_born(orders);
     pull_up_ladder();
+    if (orders.duty == Duty::Release) {
+        sys::directly(SYS_close, connection); // it may sleep here: src/listener/release.cpp
+        leave(Exit::Done);
+    }
     if (orders.duty != Duty::Serve) {
         violate(orders.duty);
     }

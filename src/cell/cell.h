@@ -16,6 +16,7 @@ inline constexpr std::size_t stack_size = 4096 + 1024;
 inline constexpr int exit_signal = 40; ///< a real-time signal: they queue (signal(7))
 /// CLONE_SETTLS: the thread pointer becomes 0.
 inline constexpr unsigned long clone_flags = 0x80000 | exit_signal;
+inline constexpr unsigned long releaser_flags = clone_flags | 0x400; ///< CLONE_FILES
 
 /// How a cell ends; the listener turns it into the `reason` of the log. Up to 5 it is a claim of a process
 /// that may have been taken over; above, the filter lets only newborns say it (policy/birth.policy).
@@ -45,6 +46,8 @@ struct Instructions {
 enum class Duty : std::uintptr_t {
     Serve = 0,
     Call = 1, ///< a call that its birth may make and a cell may not: SIGSYS
+    Release =
+        2, ///< closes descriptor 0 of the table that it shares with the listener (releaser_flags), and ends
     // Any other value is an instruction that it must not have, and jumps to: SIGSEGV.
 };
 

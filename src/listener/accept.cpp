@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <arpa/inet.h>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <netinet/in.h>
@@ -37,28 +38,47 @@ bool is_of_the_listener(long error) {
 
 } // namespace
 
-void Server::accept_from(std::uint32_t listener) {
-    for (int i = 0; i < accepts_per_round && accepting(); ++i) {
-        sockaddr_storage address{};
-        socklen_t length = sizeof address;
-        const long fd = sys::accept(polled_[listener + 2].fd, reinterpret_cast<sockaddr*>(&address), &length);
-        if (fd == plan::connection_fd) {
-            strange_errors_ = 0;
-            give_to_cell(listener, peer_of(listener, address));
-        } else if (fd == -EAGAIN) {
-            return; // the client has gone, or another generation was quicker
-        } else if (is_no_room(fd)) {
-            return pause("accept4", fd);
-        } else if (fd > 0) {
-            bug("accept4 returned descriptor %ld: 0 was not free", fd);
-        } else if (is_of_the_listener(fd)) {
-            die(ExitCode::SystemCall, "cannot accept on %s: %s", plan_.listeners[listener].name,
-                error_text(fd));
-        } else if (!is_of_the_connection(fd) && ++strange_errors_ > strange_errors_limit) {
-            die(ExitCode::SystemCall, "accept4 on %s fails again and again: %s",
-                plan_.listeners[listener].name, error_text(fd));
+/// The sockets that are ready take turns, one connection each, and go on from there in the next round: none
+/// starves, however few connections may still be accepted.
+void Server::accept_connections() {
+    std::uint64_t ready = 0;
+    for (std::uint32_t i = 0; i < plan_.listener_count; ++i) {
+        ready |= std::uint64_t{(polled_[i + 2].revents & POLLIN) != 0} << i;
+    }
+    for (int accepted = 0; accepted < accepts_per_round && ready != 0 && accepting(); ++accepted) {
+        const auto next = std::countr_zero(std::rotr(ready, static_cast<int>(turn_)));
+        const unsigned listener = (turn_ + static_cast<unsigned>(next)) % plan::max_listeners;
+        turn_ = (listener + 1) % plan::max_listeners;
+        if (!accept_from(listener)) {
+            ready &= ~(std::uint64_t{1} << listener);
         }
     }
+}
+
+/// One connection. False if there is none, or no room for one.
+bool Server::accept_from(std::uint32_t listener) {
+    sockaddr_storage address{};
+    socklen_t length = sizeof address;
+    // Without an address for unix: if it could not be told, the kernel would close the connection here.
+    auto* const peer = is_unix(listener) ? nullptr : reinterpret_cast<sockaddr*>(&address);
+    const long fd = sys::accept(listening_fd(listener), peer, peer == nullptr ? nullptr : &length);
+    if (fd == plan::connection_fd) {
+        strange_errors_ = 0;
+        give_to_cell(listener, peer_of(listener, address));
+    } else if (fd == -EAGAIN) {
+        return false; // the client has gone, or another generation was quicker
+    } else if (is_no_room(fd)) {
+        pause("accept4", fd);
+        return false;
+    } else if (fd > 0) {
+        bug("accept4 returned descriptor %ld: 0 was not free", fd);
+    } else if (is_of_the_listener(fd)) {
+        die(ExitCode::SystemCall, "cannot accept on %s: %s", plan_.listeners[listener].name, error_text(fd));
+    } else if (!is_of_the_connection(fd) && ++strange_errors_ > strange_errors_limit) {
+        die(ExitCode::SystemCall, "accept4 on %s fails again and again: %s", plan_.listeners[listener].name,
+            error_text(fd));
+    }
+    return true;
 }
 
 /// Rests for a moment when the kernel has no room. Says so once a minute at most, with the last client it
@@ -72,7 +92,7 @@ void Server::pause(std::string_view call, long error, std::string_view peer) {
     complaint_due_ns_ = now_ns_ + complaint_interval_ns;
     Record paused = record(Level::warning, "paused");
     paused.text("call", call).text("error", error_text(error)).text("peer", peer);
-    paused.number("live", static_cast<std::int64_t>(cells_.live()))
+    paused.number("live", static_cast<std::int64_t>(connections()))
         .number("times", static_cast<std::int64_t>(complaints_));
     complaints_ = 0;
     log(paused);
@@ -103,15 +123,37 @@ Peer Server::peer_of(std::uint32_t listener, const sockaddr_storage& address) {
     return peer;
 }
 
-/// The connection is descriptor 0. Afterwards the cell has it, or it was reset; 0 is free again.
+/// What a connection must have and did not inherit from its listening socket. 0, or a negated errno.
+long Server::set_options() {
+    constexpr linger no_linger{0, 0}; // a socket that was passed to us may have it: close would sleep
+    constexpr int on = 1;
+    const int buffer = static_cast<int>(plan_.socket_buffer);
+    const struct {
+        int name;
+        const void* value;
+        socklen_t size;
+    } options[] = {
+        {SO_RCVTIMEO, &plan_.idle, sizeof plan_.idle}, {SO_SNDTIMEO, &plan_.idle, sizeof plan_.idle},
+        {SO_LINGER, &no_linger, sizeof no_linger},     {SO_OOBINLINE, &on, sizeof on},
+        {SO_SNDBUF, &buffer, sizeof buffer},           {SO_RCVBUF, &buffer, sizeof buffer},
+    };
+    for (const auto& [name, value, size] : options) {
+        if (value == &buffer && buffer == 0) {
+            continue;
+        }
+        if (const long result = sys::setsockopt(plan::connection_fd, SOL_SOCKET, name, value, size);
+            result != 0) {
+            return result;
+        }
+    }
+    return 0;
+}
+
+/// The connection is descriptor 0. Afterwards the cell has it, or it was reset.
 void Server::give_to_cell(std::uint32_t listener, const Peer& peer) {
-    if (peer.family == AF_UNIX) { // there the listening socket's timeouts are not inherited
-        const timeval& idle = plan_.idle;
-        for (const int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
-            const long result = sys::setsockopt(plan::connection_fd, SOL_SOCKET, option, &idle, sizeof idle);
-            if (result != 0) {
-                return refuse("setsockopt", result, peer);
-            }
+    if (!plan_.listeners[listener].inherited) {
+        if (const long error = set_options(); error != 0) {
+            return refuse("setsockopt", error, peer);
         }
     }
     const long pid = cell::cloister_clone_cell(&plan_.orders, plan_.arena->buffer, cell::clone_flags);
@@ -124,21 +166,23 @@ void Server::give_to_cell(std::uint32_t listener, const Peer& peer) {
     cell.connection = ++connections_;
     cell.started_ns = now_ns_;
     cell.peer = peer;
-    sys::close(plan::connection_fd);
-    if (cells_.full() && !said_full_) {
+    close_connection(peer.family == AF_UNIX && may_hold_descriptors());
+    if (full() && !said_full_) {
         say_full();
     }
 }
 
 /// No cell for this client: a reset tells it at once.
 void Server::refuse(const char* call, long error, const Peer& peer) {
+    const bool by_releaser = peer.family == AF_UNIX && may_hold_descriptors();
     const linger reset{1, 0};
     sys::setsockopt(plan::connection_fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    sys::close(plan::connection_fd);
-    if (!is_no_room(error)) {
+    if (is_no_room(error)) {
+        pause(call, error, PeerText{peer}.text);
+        close_connection(by_releaser);
+    } else { // its end is the connection's end
         die(ExitCode::SystemCall, "cannot give a connection to a cell: %s: %s", call, error_text(error));
     }
-    pause(call, error, PeerText{peer}.text);
 }
 
 } // namespace cloister::listener

@@ -40,17 +40,18 @@ PeerText::PeerText(const Peer& peer) {
     }
 }
 
+void Server::count_failed_setup(const End& end) {
+    failed_setups_ = end.failed_setup ? failed_setups_ + 1 : 0;
+    if (failed_setups_ >= failed_setups_limit) {
+        die(ExitCode::SelfTest, "%lu cells in a row could not be confined, the last one at %.*s",
+            failed_setups_, static_cast<int>(end.reason.size()), end.reason.data());
+    }
+}
+
 void Server::log_end(const Cell& cell, int status, const rusage& usage) {
     const End end = end_of(status, cell.ended_by_us);
     const PeerText peer{cell.peer};
-    if (end.failed_setup) {
-        if (++failed_setups_ >= failed_setups_limit) {
-            die(ExitCode::SelfTest, "%lu cells in a row could not be confined, the last one at %.*s",
-                failed_setups_, static_cast<int>(end.reason.size()), end.reason.data());
-        }
-    } else {
-        failed_setups_ = 0;
-    }
+    count_failed_setup(end);
     if (is_canary(cell)) {
         forget_canary(cell); // another client may come from that port one day
         if (end.level == Level::info) {

@@ -19,6 +19,7 @@ constexpr std::size_t kill_batch = 200;  // a machine that serves others shall n
 constexpr std::size_t sweep_ticks = 60;  // in which the sweep has seen the whole table
 constexpr std::size_t sweep_least = 128; // places of the table per tick
 constexpr int signals_per_round = 512;
+constexpr std::int64_t releaser_look_ns = second_ns / 1000; // it sleeps, or sends us its exit signal at once
 
 constexpr std::uint64_t bit(int signal) {
     return std::uint64_t{1} << (signal - 1);
@@ -44,27 +45,22 @@ std::uint64_t blocked_signals() {
 }
 
 Server::Server(const plan::Plan& plan, pid_t supervisor)
-    : plan_{plan}, supervisor_{supervisor}, cells_{plan.max_connections}, log_{plan.log_format ==
-                                                                                   plan::LogFormat::json,
-                                                                               plan.log_priorities,
-                                                                               plan.log_may_block} {
+    : plan_{plan}, supervisor_{supervisor}, cells_{plan.max_connections + max_releasers},
+      log_{plan.log_format == plan::LogFormat::json, plan.log_priorities, plan.log_may_block} {
     polled_[0] = {plan::signal_fd, POLLIN, 0};
     polled_[1] = {plan::control_fd, POLLIN, 0};
     for (std::uint32_t i = 0; i < plan_.listener_count; ++i) {
-        polled_[i + 2] = {plan::first_listener_fd + static_cast<int>(i), POLLIN, 0};
+        polled_[i + 2] = {listening_fd(i), POLLIN, 0};
     }
 }
 
 void Server::serve() {
-    while (phase_ == Phase::serving || cells_.live() != 0) {
+    while (phase_ == Phase::serving || connections() != 0) { // releasers end with us
         wait();
         take_orders();
         take_signals();
-        for (std::uint32_t i = 0; i < plan_.listener_count; ++i) {
-            if ((polled_[i + 2].revents & POLLIN) != 0) {
-                accept_from(i);
-            }
-        }
+        look_after_releasers();
+        accept_connections();
         if (now_ns_ >= tick_due_ns_) {
             tick();
         }
@@ -89,7 +85,7 @@ void Server::say_last_words() {
 }
 
 bool Server::accepting() const {
-    return phase_ == Phase::serving && !cells_.full() && now_ns_ >= resume_ns_;
+    return phase_ == Phase::serving && !full() && !occupied_ && now_ns_ >= resume_ns_;
 }
 
 /// Waits until something happens. A listener that must rest is not polled: the backlog holds its clients.
@@ -98,6 +94,9 @@ void Server::wait() {
     if (log_.pending()) {
         timeout_ns = retry_log_ns;
     }
+    if (occupied_ && releaser_ != 0) {
+        timeout_ns = releaser_look_ns;
+    }
     if (now_ns_ < resume_ns_) {
         timeout_ns = timeout_ns < 0 ? resume_ns_ - now_ns_ : std::min(timeout_ns, resume_ns_ - now_ns_);
     }
@@ -105,6 +104,9 @@ void Server::wait() {
     const unsigned count = accepting() ? plan_.listener_count + 2 : 2;
     for (auto& polled : polled_) {
         polled.revents = 0;
+    }
+    for (std::uint32_t i = 0; i < plan_.listener_count; ++i) { // poll(2) passes over a negative one
+        polled_[i + 2].fd = is_unix(i) && releasers_ == max_releasers ? -1 : listening_fd(i);
     }
     const long ready = sys::ppoll(polled_.data(), count, timeout_ns < 0 ? nullptr : &timeout);
     if (ready < 0 && ready != -EINTR && ready != -ENOMEM) {
@@ -179,16 +181,20 @@ void Server::stop_accepting() {
     }
     phase_ = Phase::draining;
     for (std::uint32_t i = 0; i < plan_.listener_count; ++i) {
-        sys::close(polled_[i + 2].fd);
         polled_[i + 2].revents = 0;
+        if (is_unix(i)) {
+            to_release_ |= std::uint64_t{1} << i;
+        } else {
+            sys::close(listening_fd(i));
+        }
     }
 }
 
 void Server::kill_a_batch() {
-    const auto more = [this] { return killed_ < kill_batch && killed_ < cells_.live(); };
+    const auto more = [this] { return killed_ < kill_batch && killed_ < connections(); };
     for (std::size_t seen = 0; seen < cells_.places() && more(); ++seen) {
         Cell* const cell = cells_.at(kill_place_++);
-        if (cell != nullptr && !cell->ended_by_us) {
+        if (cell != nullptr && !cell->ended_by_us && !cell->releaser) {
             cell->ended_by_us = true;
             ++killed_;
             sys::tgkill(cell->pid, cell->pid, SIGKILL);
@@ -230,7 +236,13 @@ void Server::reap(Cell& cell) {
     if (cell.ended_by_us) {
         --killed_;
     }
-    log_end(cell, status, usage);
+    if (cell.releaser) {
+        --releasers_;
+        releaser_ = cell.pid == releaser_ ? 0 : releaser_;
+        count_failed_setup(end_of(status, false));
+    } else {
+        log_end(cell, status, usage);
+    }
     cells_.remove(cell);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cell/cell.h"
+#include "listener/ends.h"
 #include "listener/log.h"
 #include "listener/table.h"
 #include "plan/plan.h"
@@ -21,6 +22,9 @@ namespace cloister::listener {
 /// a call of the ladder's (SIGSYS), and one each jumps to the ladder, the door and the gate (SIGSEGV: they
 /// are not there). Dies unless that killed them. Under the final filter.
 void expect_violators_to_die(const plan::Plan& plan);
+
+/// Releasers that may live at a time; while so many do, no unix client is accepted that needs another.
+inline constexpr std::size_t max_releasers = 64;
 
 /// The listener under its filter: accept, fork a cell, reap, log. Makes system calls through sys only,
 /// allocates nothing.
@@ -52,10 +56,26 @@ class Server {
     std::size_t sweep_place_ = 0;
     std::size_t kill_place_ = 0;
     std::size_t killed_ = 0; // by us, not yet reaped
+    unsigned turn_ = 0;      // the listening socket that accepts next
+
+    // Releasers (release.cpp).
+    bool occupied_ = false;            // descriptor 0 is for a releaser to close
+    pid_t releaser_ = 0;               // the one that shall do so; 0: none is alive that has not
+    std::int64_t releaser_due_ns_ = 0; // it has stopped if descriptor 0 is not free by then
+    std::size_t releasers_ = 0;        // alive, among cells_
+    std::uint64_t to_release_ = 0;     // listening sockets that wait for one, by bits
     std::array<sockaddr_storage, plan::max_listeners> canaries_{};
     std::array<pollfd, plan::max_listeners + 2> polled_{};
 
+    [[nodiscard]] std::size_t connections() const { return cells_.live() - releasers_; }
+    [[nodiscard]] bool full() const { return connections() == plan_.max_connections; }
     [[nodiscard]] bool accepting() const;
+    [[nodiscard]] static int listening_fd(std::uint32_t listener) {
+        return plan::first_listener_fd + static_cast<int>(listener);
+    }
+    [[nodiscard]] bool is_unix(std::uint32_t listener) const {
+        return plan_.listeners[listener].family == AF_UNIX;
+    }
     void wait();
     void read_clock();
     void tick();
@@ -67,14 +87,24 @@ class Server {
     void kill_a_batch();
     void say_last_words();
 
-    void accept_from(std::uint32_t listener);
+    void accept_connections();
+    [[nodiscard]] bool accept_from(std::uint32_t listener);
     void pause(std::string_view call, long error, std::string_view peer = {});
     [[nodiscard]] Peer peer_of(std::uint32_t listener, const sockaddr_storage& address);
+    [[nodiscard]] long set_options();
     void give_to_cell(std::uint32_t listener, const Peer& peer);
     void refuse(const char* call, long error, const Peer& peer);
 
+    [[nodiscard]] static bool may_hold_descriptors();
+    [[nodiscard]] static bool is_connection_fd_free();
+    void close_connection(bool by_releaser);
+    void look_after_releasers();
+    void start_releaser();
+    void occupy_with_a_listener();
+
     void take_signals();
     void reap(Cell& cell);
+    void count_failed_setup(const End& end);
     void log_end(const Cell& cell, int status, const rusage& usage);
     [[nodiscard]] bool is_canary(const Cell& cell) const;
     void forget_canary(const Cell& cell) { canaries_[cell.listener] = {}; }

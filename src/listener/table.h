@@ -30,6 +30,7 @@ struct Cell {
     std::uint64_t connection;
     std::int64_t started_ns; ///< CLOCK_MONOTONIC
     bool ended_by_us;
+    bool releaser; ///< serves no connection: src/listener/release.cpp
     Peer peer;
 };
 

@@ -36,6 +36,7 @@ enum class LogFormat : std::uint8_t { json, logfmt };
 struct Listener {
     char name[128];       ///< as in the log: `127.0.0.1:7007`, `[::1]:7007`, `unix:/run/x`; ends with NUL
     std::uint16_t family; ///< AF_INET, AF_INET6 or AF_UNIX
+    bool inherited;       ///< accepted connections have the socket's options: TCP, and bound by us
 };
 
 struct Plan {
@@ -47,7 +48,8 @@ struct Plan {
     cell::Orders orders;           ///< for every cell that serves
     std::uint32_t max_connections; ///< 1 … connection_limit
     std::uint32_t listener_count;  ///< 1 … max_listeners
-    timeval idle;                  ///< for AF_UNIX, where accepted sockets don't inherit it
+    timeval idle;                  ///< set on accepted connections that do not inherit it
+    std::uint32_t socket_buffer;   ///< likewise, bytes as setsockopt(2) takes them; 0: the kernel's own way
     LogFormat log_format;
     bool log_priorities;         ///< `<n>` before each record (sd-daemon(3))
     bool log_may_block;          ///< the log is not O_NONBLOCK: ask poll first

@@ -22,7 +22,7 @@ constexpr Constant constants[] = {
     {"SO_OOBINLINE", 10}, {"SO_LINGER", 13}, {"SO_REUSEPORT", 15}, {"SO_PASSCRED", 16}, {"SO_PEERCRED", 17},
     {"SO_RCVLOWAT", 18}, {"SO_SNDLOWAT", 19}, {"SO_ACCEPTCONN", 30}, {"SO_PROTOCOL", 38}, {"SO_DOMAIN", 39},
     {"SO_PEERSEC", 31}, {"SO_INCOMING_CPU", 49}, {"SO_COOKIE", 57}, {"SO_ATTACH_FILTER", 26},
-    {"SO_BUSY_POLL", 46}, {"AF_UNSPEC", 0}, {"AF_UNIX", 1}, {"AF_INET", 2}, {"AF_INET6", 10},
+    {"SO_BUSY_POLL", 46}, {"SO_PASSRIGHTS", 83}, {"AF_UNSPEC", 0}, {"AF_UNIX", 1}, {"AF_INET", 2}, {"AF_INET6", 10},
     {"AF_NETLINK", 16}, {"AF_PACKET", 17}, {"SOCK_STREAM", 1}, {"SOCK_DGRAM", 2}, {"SOCK_RAW", 3},
     {"SOCK_SEQPACKET", 5}, {"SOCK_NONBLOCK", 2048}, {"SOCK_CLOEXEC", 0x80000}, {"SOL_IP", 0},
     {"SOL_TCP", 6}, {"SOL_IPV6", 41}, {"IPPROTO_IP", 0}, {"IPPROTO_TCP", 6}, {"IPPROTO_UDP", 17},

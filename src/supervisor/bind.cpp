@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/bind.h"
 
+#include "supervisor/socket_options.h"
 #include "sys/die.h"
 
 #include <algorithm>
@@ -9,61 +10,16 @@
 #include <fmt/format.h>
 #include <fstream>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 
 namespace cloister::supervisor {
 namespace {
 
 /// The kernel takes less where net.core.somaxconn is less.
 constexpr int backlog = 4096;
-/// The kernel rounds socket timeouts up to its tick, which is at most 1/100 s.
-constexpr std::chrono::milliseconds tick{10};
 
 const sockaddr* generic(const sockaddr_storage& address) {
     return reinterpret_cast<const sockaddr*>(&address);
-}
-
-std::optional<Failure> set_option(int fd, const std::string& name, int level, int option,
-                                  std::string_view label, int value) {
-    if (::setsockopt(fd, level, option, &value, sizeof value) != 0) {
-        return system_failure(name, fmt::format("setsockopt {}={}", label, value), errno);
-    }
-    int actual = -1;
-    socklen_t length = sizeof actual;
-    if (::getsockopt(fd, level, option, &actual, &length) != 0) {
-        return system_failure(name, fmt::format("getsockopt {}", label), errno);
-    }
-    if (actual != value) {
-        return Failure{ExitCode::SelfTest,
-                       fmt::format("{}: {} was set to {} and reads back as {}; this kernel can't "
-                                   "be relied on",
-                                   name, label, value, actual)};
-    }
-    return {};
-}
-
-std::optional<Failure> set_timeout(int fd, const std::string& name, int option, std::string_view label,
-                                   std::chrono::milliseconds timeout) {
-    const auto whole = std::chrono::floor<std::chrono::seconds>(timeout);
-    timeval value{whole.count(), std::chrono::microseconds{timeout - whole}.count()};
-    if (::setsockopt(fd, SOL_SOCKET, option, &value, sizeof value) != 0) {
-        return system_failure(name, fmt::format("setsockopt {}={}ms", label, timeout.count()), errno);
-    }
-    timeval actual{};
-    socklen_t length = sizeof actual;
-    if (::getsockopt(fd, SOL_SOCKET, option, &actual, &length) != 0) {
-        return system_failure(name, fmt::format("getsockopt {}", label), errno);
-    }
-    const auto read_back = std::chrono::seconds{actual.tv_sec} + std::chrono::microseconds{actual.tv_usec};
-    if (read_back < timeout || read_back > timeout + tick) {
-        return Failure{
-            ExitCode::SelfTest,
-            fmt::format("{}: {} was set to {}ms and reads back as {}us; this kernel can't be relied on", name,
-                        label, timeout.count(), read_back.count())};
-    }
-    return {};
 }
 
 /// [::] takes IPv4 too, unless 0.0.0.0 of the same port stands beside it; any other IPv6 address takes IPv6
@@ -189,27 +145,6 @@ std::optional<Failure> bind_tcp(int fd, const Address& address, const std::vecto
 
 } // namespace
 
-Failure system_failure(const std::string& name, std::string_view call, int error) {
-    return {ExitCode::SystemCall, fmt::format("{}: {}: {}", name, call, error_text(error))};
-}
-
-std::optional<Failure> set_inherited_options(int fd, const std::string& name,
-                                             std::chrono::milliseconds idle_timeout) {
-    auto failure = set_timeout(fd, name, SO_RCVTIMEO, "SO_RCVTIMEO", idle_timeout);
-    const auto timeout = [&](int option, std::string_view label) {
-        failure = failure ? failure : set_timeout(fd, name, option, label, idle_timeout);
-    };
-    const auto number = [&](int level, int option, std::string_view label, int value) {
-        failure = failure ? failure : set_option(fd, name, level, option, label, value);
-    };
-    timeout(SO_SNDTIMEO, "SO_SNDTIMEO");
-    number(IPPROTO_TCP, TCP_NODELAY, "TCP_NODELAY", 1);
-    number(IPPROTO_TCP, TCP_USER_TIMEOUT, "TCP_USER_TIMEOUT", static_cast<int>(idle_timeout.count()));
-    number(SOL_SOCKET, SO_KEEPALIVE, "SO_KEEPALIVE", 1);
-    number(SOL_SOCKET, SO_OOBINLINE, "SO_OOBINLINE", 1); // an urgent byte is a byte to echo, in its place
-    return failure;
-}
-
 std::optional<Failure> read_bound_address(Listener& listener) {
     listener.address_length = sizeof listener.address;
     if (::getsockname(listener.fd.get(), reinterpret_cast<sockaddr*>(&listener.address),
@@ -220,8 +155,7 @@ std::optional<Failure> read_bound_address(Listener& listener) {
     return {};
 }
 
-tl::expected<Listener, Failure> bind_listener(const Address& address, const std::vector<Address>& all,
-                                              const std::optional<User>& owner) {
+tl::expected<Listener, Failure> bind_listener(const Address& address, const Options& options) {
     const int family = address.storage.ss_family;
     Listener listener{};
     listener.is_unix = family == AF_UNIX;
@@ -230,8 +164,11 @@ tl::expected<Listener, Failure> bind_listener(const Address& address, const std:
         return tl::unexpected{errno == EAFNOSUPPORT ? bind_failure(address, errno)
                                                     : system_failure(address.text, "socket", errno)};
     }
-    auto failure =
-        listener.is_unix ? bind_unix(listener, address, owner) : bind_tcp(listener.fd.get(), address, all);
+    auto failure = listener.is_unix ? bind_unix(listener, address, options.user)
+                                    : bind_tcp(listener.fd.get(), address, options.listen);
+    if (!failure) {
+        failure = set_options(listener, address.text, options); // before there is a queue
+    }
     if (!failure && ::listen(listener.fd.get(), backlog) != 0) {
         failure = bind_failure(address, errno); // Linux tells some conflicts only here
     }

@@ -5,17 +5,10 @@
 
 namespace cloister::supervisor {
 
-/// A socket that is bound to `address` and listens. `all` are all addresses that shall be bound.
-[[nodiscard]] tl::expected<Listener, Failure>
-bind_listener(const Address& address, const std::vector<Address>& all, const std::optional<User>& owner);
-
-/// What setsockopt(2) sets is read back; a difference is an error. `name` is for the message.
-[[nodiscard]] std::optional<Failure> set_inherited_options(int fd, const std::string& name,
-                                                           std::chrono::milliseconds idle_timeout);
+/// A socket that is bound to `address`, one of `options.listen`, has its options, and listens.
+[[nodiscard]] tl::expected<Listener, Failure> bind_listener(const Address& address, const Options& options);
 
 /// Fills name and address from the kernel.
 [[nodiscard]] std::optional<Failure> read_bound_address(Listener& listener);
-
-[[nodiscard]] Failure system_failure(const std::string& name, std::string_view call, int error);
 
 } // namespace cloister::supervisor

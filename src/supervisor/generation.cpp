@@ -73,9 +73,10 @@ void fill(plan::Plan& plan, const Setup& setup, const policy::Program& program, 
     plan.instructions = hello.instructions;
     plan.orders = {listener, static_cast<std::uint64_t>(options.cpu_limit.count()),
                    timeval_of(options.lifetime), cell::Duty::Serve, arch::has_xsave() ? 1 : 0};
-    plan.max_connections = options.max_connections;
+    plan.max_connections = setup.max_connections;
     plan.listener_count = static_cast<std::uint32_t>(setup.listeners.size());
     plan.idle = timeval_of(options.idle_timeout);
+    plan.socket_buffer = options.socket_buffer.value_or(0);
     plan.log_format = options.log_format == LogFormat::json ? plan::LogFormat::json : plan::LogFormat::logfmt;
     plan.log_priorities = setup.log_priorities;
     plan.log_may_block = setup.log_may_block;
@@ -89,6 +90,7 @@ void fill(plan::Plan& plan, const Setup& setup, const policy::Program& program, 
         auto& target = plan.listeners[i];
         listener_socket.name.copy(target.name, sizeof target.name - 1);
         target.family = listener_socket.address.ss_family;
+        target.inherited = !listener_socket.is_unix && !listener_socket.activated;
     }
 }
 
@@ -101,12 +103,20 @@ tl::expected<Generation, Failure> Generation::start(const Setup& setup) {
     }
     Fd ours{ends[0]};
     Fd theirs{ends[1]};
-    const pid_t pid = fork();
-    if (pid < 0) {
-        return system_call("cannot start a listener: fork");
+    if (!setup.oom_score.raise()) {
+        return system_call("cannot raise oom_score_adj for a listener: write");
     }
+    const pid_t pid = fork();
     if (pid == 0) {
         become_listener(setup, theirs.get());
+    }
+    const int fork_error = errno;
+    if (!setup.oom_score.lower()) {
+        die(ExitCode::SystemCall, "cannot lower our oom_score_adj again: write: %s", error_text(errno));
+    }
+    errno = fork_error;
+    if (pid < 0) {
+        return system_call("cannot start a listener: fork");
     }
     theirs.reset(); // the end of the listener shall be the end of the socket
     Generation generation{pid, std::move(ours)};

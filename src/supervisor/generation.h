@@ -3,6 +3,7 @@
 
 #include "plan/plan.h"
 #include "supervisor/log.h"
+#include "supervisor/oom_score.h"
 #include "supervisor/programs.h"
 #include "supervisor/sockets.h"
 
@@ -17,7 +18,9 @@ struct Setup {
     const Options& options;
     const Policies& policies;
     const std::vector<Listener>& listeners;
-    int binary_fd; ///< cloister-listener, opened before we gave up our permissions
+    const OomScore& oom_score;
+    unsigned max_connections; ///< what the options ask for, or fewer where the system allows no more
+    int binary_fd;            ///< cloister-listener, opened before we gave up our permissions
     int log_fd;
     bool log_may_block;
     bool log_priorities;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/limits.h"
 
+#include "cell/cell.h"
+
 #include <algorithm>
 #include <fmt/core.h>
 #include <fstream>
@@ -13,6 +15,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t processes_of_others = 256; // a system is never without
+constexpr std::uint64_t kib = 1024;
+constexpr std::uint64_t memory_of_ours = 8192 * kib; // supervisor and listener; they use half of it
 
 std::optional<std::uint64_t> number_in(const fs::path& file) {
     std::ifstream stream{file};
@@ -26,9 +30,9 @@ std::optional<std::uint64_t> available_memory(const fs::path& meminfo) {
     for (std::string line; std::getline(stream, line);) {
         std::istringstream words{line};
         std::string name;
-        std::uint64_t kib = 0;
-        if (words >> name >> kib && name == "MemAvailable:") {
-            return kib * 1024;
+        std::uint64_t amount = 0;
+        if (words >> name >> amount && name == "MemAvailable:") {
+            return amount * kib;
         }
     }
     return std::nullopt;
@@ -69,6 +73,32 @@ std::optional<std::uint64_t> least_in(const std::vector<fs::path>& groups, const
     return least;
 }
 
+/// The group, of these and those above them, that has the least room for our processes.
+struct Processes {
+    std::uint64_t max, others;
+};
+std::optional<Processes> least_processes(const std::vector<fs::path>& groups) {
+    std::optional<Processes> least;
+    for (const auto& group : groups) {
+        const auto max = number_in(group / "pids.max");
+        const auto others = number_in(group / "pids.current").value_or(1) + 1; // we are one; and the listener
+        if (max &&
+            (!least || *max - std::min(*max, others) < least->max - std::min(least->max, least->others))) {
+            least = Processes{*max, others};
+        }
+    }
+    return least;
+}
+
+/// The third number of a file such as tcp_wmem.
+std::uint64_t largest_of_three(const fs::path& file) {
+    std::ifstream stream{file};
+    std::uint64_t least = 0;
+    std::uint64_t usual = 0;
+    std::uint64_t largest = 0;
+    return stream >> least >> usual >> largest ? largest : 0;
+}
+
 std::optional<std::uint64_t> hard_limit(__rlimit_resource resource) {
     rlimit have{};
     return getrlimit(resource, &have) == 0 ? std::optional<std::uint64_t>{have.rlim_max} : std::nullopt;
@@ -76,36 +106,64 @@ std::optional<std::uint64_t> hard_limit(__rlimit_resource resource) {
 
 } // namespace
 
-std::vector<Bound> bounds(unsigned max_connections, const fs::path& root) {
+Cost connection_cost(std::uint64_t buffers) {
+    constexpr std::uint64_t idle = 58 * kib;
+    return {idle, idle + cell::buffer_size + buffers};
+}
+
+std::uint64_t largest_automatic_buffers(const fs::path& root) {
+    const auto settings = root / "proc/sys/net/ipv4";
+    return largest_of_three(settings / "tcp_wmem") + largest_of_three(settings / "tcp_rmem");
+}
+
+std::vector<Bound> bounds(unsigned max_connections, const Cost& cost, const fs::path& root) {
     std::vector<Bound> found;
     const auto look = [&](std::string name, std::optional<std::uint64_t> is, std::uint64_t each,
-                          std::uint64_t others, std::string consequence) {
+                          std::uint64_t others, bool hard, std::string consequence) {
         if (is) {
             const auto allows = *is > others ? (*is - others) / each : 0;
             if (allows < max_connections) {
-                found.push_back({std::move(name), *is, allows, std::move(consequence)});
+                found.push_back({std::move(name), *is, allows, hard, std::move(consequence)});
             }
         }
     };
-    constexpr const char* resets = "more clients will be reset; raise it";
+    constexpr bool hard = true;
     constexpr std::uint64_t ours = 2; // supervisor and listener
-    look("RLIMIT_NPROC", hard_limit(RLIMIT_NPROC), 1, ours,
-         "more clients will be reset; raise it (LimitNPROC=)");
-    look("RLIMIT_SIGPENDING", hard_limit(RLIMIT_SIGPENDING), 1, 0,
-         "ends of cells will be noticed late; raise it (LimitSIGPENDING=)");
-    look("kernel.pid_max", number_in(root / "proc/sys/kernel/pid_max"), 1, processes_of_others, resets);
-    look("kernel.threads-max", number_in(root / "proc/sys/kernel/threads-max"), 1, processes_of_others,
-         resets);
-    look("pids.max", least_in(cgroups(root, "pids"), "pids.max"), 1, ours,
-         "more clients will be reset; raise it (TasksMax=)");
-    constexpr const char* memory = "more connections can exhaust memory; lower --max-connections";
-    look("memory.max", least_in(cgroups(root, "memory"), "memory.max"), connection_cost, 0, memory);
-    look("memory.limit_in_bytes", least_in(cgroups(root, "memory"), "memory.limit_in_bytes"), connection_cost,
-         0, memory);
-    look("available memory", available_memory(root / "proc/meminfo"), connection_cost, 0, memory);
+    constexpr const char* raise_it = "no more are accepted; raise it";
+    look("RLIMIT_NPROC", hard_limit(RLIMIT_NPROC), 1, ours, hard,
+         "no more are accepted; raise it (LimitNPROC=)");
+    look("RLIMIT_SIGPENDING", hard_limit(RLIMIT_SIGPENDING), 1, 0, !hard,
+         "with more, ends of cells are noticed late; raise it (LimitSIGPENDING=)");
+    look("kernel.pid_max", number_in(root / "proc/sys/kernel/pid_max"), 1, processes_of_others, hard,
+         raise_it);
+    look("kernel.threads-max", number_in(root / "proc/sys/kernel/threads-max"), 1, processes_of_others, hard,
+         raise_it);
+    if (const auto processes = least_processes(cgroups(root, "pids"))) {
+        look("pids.max", processes->max, 1, processes->others, hard,
+             "no more are accepted; raise it (TasksMax=)");
+    }
+    const std::string memory =
+        fmt::format("at {} KiB a connection whose buffers are full ({} KiB an idle one)", cost.worst / kib,
+                    cost.idle / kib);
+    const std::string enforced =
+        memory + ": no more are accepted; raise it (MemoryMax=), or lower --socket-buffer";
+    look("memory.max", least_in(cgroups(root, "memory"), "memory.max"), cost.worst, memory_of_ours, hard,
+         enforced);
+    look("memory.limit_in_bytes", least_in(cgroups(root, "memory"), "memory.limit_in_bytes"), cost.worst,
+         memory_of_ours, hard, enforced);
+    look("available memory", available_memory(root / "proc/meminfo"), cost.worst, memory_of_ours, !hard,
+         memory + ": more can exhaust it; lower --max-connections or --socket-buffer");
     std::stable_sort(found.begin(), found.end(),
                      [](const Bound& a, const Bound& b) { return a.allows < b.allows; });
     return found;
+}
+
+unsigned allowed_connections(unsigned max_connections, const std::vector<Bound>& bounds) {
+    std::uint64_t allowed = max_connections;
+    for (const Bound& bound : bounds) {
+        allowed = bound.hard ? std::min(allowed, bound.allows) : allowed;
+    }
+    return static_cast<unsigned>(std::max<std::uint64_t>(allowed, 1));
 }
 
 } // namespace cloister::supervisor

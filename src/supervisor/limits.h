@@ -14,15 +14,29 @@ struct Bound {
     std::string name;        ///< as the system calls it: "kernel.pid_max"
     std::uint64_t is;        ///< its value: processes, signals, or bytes
     std::uint64_t allows;    ///< connections at a time
+    bool hard;               ///< more than that can't be had: no more are accepted
     std::string consequence; ///< and the cure
 };
 
-/// What binds before `max_connections`, the smallest first. Read from `root`/proc and `root`/sys; what can't
-/// be read does not bind.
-[[nodiscard]] std::vector<Bound> bounds(unsigned max_connections, const std::filesystem::path& root = "/");
+/// What a connection costs in memory, the kernel's included: bytes.
+struct Cost {
+    std::uint64_t idle;  ///< measured by bench/run --only memory
+    std::uint64_t worst; ///< everything full: the cell's buffer and its socket's
+};
+/// `buffers`: the send and the receive buffer of a connection together, as the kernel counts them (twice what
+/// setsockopt(2) was given: socket(7)).
+[[nodiscard]] Cost connection_cost(std::uint64_t buffers);
 
-/// What a connection is counted with, both socket ends on this machine: bytes. An idle one costs 57 to 79 KiB
-/// (bench/run --only memory); the rest is for what its buffers hold.
-constexpr std::uint64_t connection_cost = std::uint64_t{105} * 1024;
+/// The largest send and receive buffer together that the kernel gives a socket whose buffers are its own
+/// choice: tcp_wmem and tcp_rmem of tcp(7).
+[[nodiscard]] std::uint64_t largest_automatic_buffers(const std::filesystem::path& root = "/");
+
+/// What binds before `max_connections`, the smallest first. Read from `root`/proc and `root`/sys; what can't
+/// be read does not bind. Memory is counted with the worst cost.
+[[nodiscard]] std::vector<Bound> bounds(unsigned max_connections, const Cost& cost,
+                                        const std::filesystem::path& root = "/");
+
+/// As many connections as the hard ones among `bounds` allow, at least 1 and at most `max_connections`.
+[[nodiscard]] unsigned allowed_connections(unsigned max_connections, const std::vector<Bound>& bounds);
 
 } // namespace cloister::supervisor

@@ -35,6 +35,8 @@ constexpr std::array specs{
     Spec{"idle-timeout", 0, "TIME", "end a connection on which nothing moves for so long (60s)"},
     Spec{"lifetime", 0, "TIME", "end a connection after so long (10m)"},
     Spec{"cpu-limit", 0, "TIME", "CPU time of one connection, whole seconds (10s)"},
+    Spec{"socket-buffer", 0, "SIZE|auto",
+         "send and receive buffer of a connection (256K); auto: as large as the kernel likes"},
     Spec{"drain-timeout", 0, "TIME", "how long connections may go on after SIGTERM (30s)"},
     Spec{"log-format", 0, "json|logfmt", "form of the records on stderr (json)"},
     Spec{"check", 't', nullptr, "check options and policies, say nothing when they are good, and exit"},
@@ -43,6 +45,7 @@ constexpr std::array specs{
 
 constexpr const char* footer =
     "TIME is a whole number and a unit: 500ms, 10s, 2m, 1h; 1ms to 24h.\n"
+    "SIZE is a whole number and a unit: 64K, 1M; 4K to 64M.\n"
     "Each value may also stand in the environment: CLOISTER_IDLE_TIMEOUT for --idle-timeout,\n"
     "CLOISTER_LISTEN with spaces between addresses. An option wins over the environment.\n"
     "Sockets that a service manager passes (LISTEN_FDS) take the place of the default address.";
@@ -138,12 +141,12 @@ class Settings {
         return !values.empty();
     }
     template <class Use>
-    void one(const std::string& name, Use&& use) {
+    bool one(const std::string& name, Use&& use) {
         if (!failure && settings_[name].values.size() > 1) {
             failure = usage(
                 fmt::format("--{} is given {} times; give it once", name, settings_[name].values.size()));
         }
-        each(name, std::forward<Use>(use));
+        return each(name, std::forward<Use>(use));
     }
     template <class Duration>
     void duration(const std::string& name, Duration& into) {
@@ -223,6 +226,9 @@ tl::expected<Options, Exit> parse_options(int argc, const char* const* argv,
     settings.duration("lifetime", options.lifetime);
     settings.duration("cpu-limit", options.cpu_limit);
     settings.duration("drain-timeout", options.drain_timeout);
+    options.socket_buffer_given = settings.one("socket-buffer", [&](const std::string& text) {
+        return read_buffer_size(text, options.socket_buffer);
+    });
     settings.one("log-format",
                  [&](const std::string& text) { return read_log_format(text, options.log_format); });
     if (settings.failure) {

@@ -38,6 +38,8 @@ struct Options {
     std::chrono::milliseconds lifetime = std::chrono::minutes{10};
     std::chrono::milliseconds drain_timeout = std::chrono::seconds{30};
     std::chrono::seconds cpu_limit{10};
+    std::optional<unsigned> socket_buffer = 256U * 1024; ///< bytes, as setsockopt(2) takes them; none: 'auto'
+    bool socket_buffer_given = false;
     LogFormat log_format = LogFormat::json;
     bool check = false;
     std::vector<std::string> warnings; ///< sentences for the log

@@ -2,6 +2,7 @@
 #include "supervisor/sockets.h"
 
 #include "supervisor/bind.h"
+#include "supervisor/socket_options.h"
 #include "sys/die.h"
 
 #include <charconv>
@@ -73,7 +74,7 @@ std::string why_not_served(int fd) {
     return {};
 }
 
-tl::expected<Listener, Failure> adopt(Activation::Socket socket) {
+tl::expected<Listener, Failure> adopt(Activation::Socket socket, const Options& options) {
     const int fd = socket.fd.get();
     if (const auto why = why_not_served(fd); !why.empty()) {
         return tl::unexpected{
@@ -88,7 +89,11 @@ tl::expected<Listener, Failure> adopt(Activation::Socket socket) {
     listener.name = socket.name;
     listener.activated = true;
     listener.is_unix = int_option(fd, SO_DOMAIN) == AF_UNIX;
-    if (auto failure = read_bound_address(listener)) {
+    auto failure = read_bound_address(listener);
+    if (!failure) {
+        failure = set_options(listener, listener.name, options);
+    }
+    if (failure) {
         return tl::unexpected{std::move(*failure)};
     }
     return listener;
@@ -139,7 +144,7 @@ tl::expected<Activation, Failure> take_activation() {
                 activation_failure(fmt::format("LISTEN_FDS='{}', but descriptor {} ({}) is not open", *fds,
                                                fd, labels[static_cast<size_t>(i)]))};
         }
-        activation.sockets.push_back({Fd{fd}, std::move(labels[static_cast<size_t>(i)])});
+        activation.sockets.push_back({ListeningFd{fd}, std::move(labels[static_cast<size_t>(i)])});
     }
     return activation;
 }
@@ -159,18 +164,15 @@ tl::expected<std::vector<Listener>, Failure> open_listeners(const Options& optio
             failure = std::move(listener.error());
             return;
         }
-        if (!listener->is_unix) {
-            failure = set_inherited_options(listener->fd.get(), listener->name, options.idle_timeout);
-        }
         listeners.push_back(std::move(*listener));
     };
     for (auto& socket : activation.sockets) {
         if (!failure) {
-            keep(adopt(std::move(socket)));
+            keep(adopt(std::move(socket), options));
         }
     }
     for (size_t i = 0; bind_ours && !failure && i < options.listen.size(); ++i) {
-        keep(bind_listener(options.listen[i], options.listen, options.user));
+        keep(bind_listener(options.listen[i], options));
     }
     if (failure) {
         remove_unix_paths(listeners);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "supervisor/listening_fd.h"
 #include "supervisor/options.h"
 #include "sys/exit_code.h"
-#include "sys/fd.h"
 
 #include <string>
 #include <sys/socket.h>
@@ -15,7 +15,7 @@ namespace cloister::supervisor {
 
 /// A socket that listens, with every option set that an accepted TCP socket inherits. AF_UNIX inherits none.
 struct Listener {
-    Fd fd;
+    ListeningFd fd;
     std::string name; ///< the bound address with its real port: "127.0.0.1:7007", "[::1]:7007", "unix:/run/x"
     sockaddr_storage address;
     socklen_t address_length;
@@ -23,6 +23,9 @@ struct Listener {
     bool activated;   ///< passed to us, not bound by us
     dev_t device = 0; ///< of the file of a unix socket that we bound
     ino_t inode = 0;
+    int send_buffer =
+        0; ///< of a connection, bytes as the kernel counts them: twice what was asked for, or less
+    int receive_buffer = 0;
 };
 
 struct Failure {
@@ -33,7 +36,7 @@ struct Failure {
 /// The sockets of sd_listen_fds(3), not looked at yet.
 struct Activation {
     struct Socket {
-        Fd fd;
+        ListeningFd fd;
         std::string name; ///< of LISTEN_FDNAMES
     };
     std::vector<Socket> sockets;

@@ -73,9 +73,15 @@ Fd open_listener_binary() {
     return fd;
 }
 
-/// Says what of the system binds before our own limit does.
-void warn_of_low_limits(const Options& options, Log& log) {
-    for (const Bound& bound : bounds(options.max_connections)) {
+/// Says what of the system binds before our own limit does. Returns how many connections may be.
+unsigned find_limits(const Options& options, const std::vector<Listener>& listeners, Log& log) {
+    std::uint64_t buffers = options.socket_buffer ? 0 : largest_automatic_buffers();
+    for (const Listener& listener : listeners) {
+        buffers = std::max(buffers, static_cast<std::uint64_t>(listener.send_buffer) +
+                                        static_cast<std::uint64_t>(listener.receive_buffer));
+    }
+    const auto found = bounds(options.max_connections, connection_cost(buffers));
+    for (const Bound& bound : found) {
         log.write(
             Record{Level::warning, "limit"}
                 .add("limit", bound.name)
@@ -85,6 +91,29 @@ void warn_of_low_limits(const Options& options, Log& log) {
                 .add("message", fmt::format("{} allows {} connections, fewer than --max-connections: {}",
                                             bound.name, bound.allows, bound.consequence)));
     }
+    return allowed_connections(options.max_connections, found);
+}
+
+/// Says which buffers the kernel made smaller than --socket-buffer.
+void report_capped_buffers(const Options& options, const std::vector<Listener>& listeners, Log& log) {
+    const auto report = [&](const char* limit, int Listener::*buffer) {
+        for (const Listener& listener : listeners) {
+            const unsigned is = static_cast<unsigned>(listener.*buffer) / 2;
+            if (options.socket_buffer && is < *options.socket_buffer) {
+                log.write(
+                    Record{options.socket_buffer_given ? Level::warning : Level::info, "limit"}
+                        .add("limit", limit)
+                        .add("is", is)
+                        .add("socket_buffer", *options.socket_buffer)
+                        .add("message", fmt::format("{} makes buffers of {} bytes of --socket-buffer {}: "
+                                                    "raise it, or ask for less",
+                                                    limit, is, *options.socket_buffer)));
+                return;
+            }
+        }
+    };
+    report("net.core.wmem_max", &Listener::send_buffer);
+    report("net.core.rmem_max", &Listener::receive_buffer);
 }
 
 /// Gives up every privilege, for good. True if there are no supplementary groups.
@@ -100,14 +129,23 @@ bool give_up_privileges(const Options& options) {
 
 class Supervisor {
   public:
-    Supervisor(const Options& options, const Policies& policies, std::vector<Listener> listeners, Log log,
-               bool log_priorities)
+    Supervisor(const Options& options, const Policies& policies, std::vector<Listener> listeners,
+               const OomScore& oom_score, Log log, bool log_priorities)
         : options_{options}, policies_{policies}, listeners_{std::move(listeners)}, log_{std::move(log)},
           binary_{open_listener_binary()}, stop_signals_{open_signals({SIGTERM, SIGINT})},
           other_signals_{open_signals({SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2})},
-          setup_{options_,        policies_,      listeners_, binary_.get(),      log_.fd(),
-                 log_may_block(), log_priorities, false,      stop_signals_.get()} {
-        warn_of_low_limits(options_, log_);
+          setup_{options_,
+                 policies_,
+                 listeners_,
+                 oom_score,
+                 find_limits(options_, listeners_, log_),
+                 binary_.get(),
+                 log_.fd(),
+                 log_may_block(),
+                 log_priorities,
+                 false,
+                 stop_signals_.get()} {
+        report_capped_buffers(options_, listeners_, log_);
         setup_.groups_empty = give_up_privileges(options_);
     }
 
@@ -189,7 +227,7 @@ class Supervisor {
                        .add("landlock_abi", generation_->landlock_abi())
                        .add("capability_bounding_set",
                             generation_->bounding_empty() ? "empty" : "kept, inert under no_new_privs")
-                       .add("limits", NumberMap{{"max_connections", options_.max_connections},
+                       .add("limits", NumberMap{{"max_connections", setup_.max_connections},
                                                 {"idle_timeout_ms", milliseconds(options_.idle_timeout)},
                                                 {"lifetime_ms", milliseconds(options_.lifetime)},
                                                 {"cpu_limit_ms", milliseconds(options_.cpu_limit)},
@@ -313,7 +351,7 @@ class Supervisor {
 
 } // namespace
 
-ExitCode run(const Options& options) {
+ExitCode run(const Options& options, const OomScore& oom_score) {
     reset_signals(blocked);
     umask(077);
     const auto policies = load_policies(options.policy_dir);
@@ -337,8 +375,12 @@ ExitCode run(const Options& options) {
     Fd log_fd = open_log_without_blocking();
     const bool priority =
         is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM")); // NOLINT(concurrency-mt-unsafe)
-    Supervisor supervisor{options, *policies, std::move(*listeners),
-                          Log{options.log_format, std::move(log_fd), priority}, priority};
+    Supervisor supervisor{options,
+                          *policies,
+                          std::move(*listeners),
+                          oom_score,
+                          Log{options.log_format, std::move(log_fd), priority},
+                          priority};
     return supervisor.run();
 }
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "supervisor/oom_score.h"
 #include "supervisor/options.h"
 
 namespace cloister::supervisor {
 
 /// cloisterd, from its options on: proves the policies, binds, gives up its privileges, and keeps a listener
 /// running until it is told to stop. Returns what to exit with; errors are said on stderr.
-[[nodiscard]] ExitCode run(const Options& options);
+[[nodiscard]] ExitCode run(const Options& options, const OomScore& oom_score);
 
 } // namespace cloister::supervisor

@@ -140,6 +140,28 @@ Verdict read_log_format(const std::string& text, LogFormat& into) {
     return {};
 }
 
+Verdict read_buffer_size(const std::string& text, std::optional<unsigned>& into) {
+    constexpr unsigned kib = 1024;
+    constexpr unsigned least = 4 * kib;
+    constexpr unsigned most = 64 * kib * kib;
+    if (text == "auto") {
+        into.reset();
+        return {};
+    }
+    const auto unit_at = std::min(text.find_first_not_of("0123456789"), text.size());
+    const auto unit = text.substr(unit_at);
+    const unsigned factor = unit == "K" ? kib : unit == "M" ? kib * kib : 0;
+    if (unit_at == 0 || factor == 0) {
+        return usage("a size is a whole number and a unit: 64K, 1M; give 4K to 64M, or auto");
+    }
+    const auto count = whole_number<std::uint64_t>(text.substr(0, unit_at));
+    if (!count || *count > most / factor || *count * factor < least) {
+        return usage("out of range; give 4K to 64M, or auto");
+    }
+    into = static_cast<unsigned>(*count) * factor;
+    return {};
+}
+
 Verdict read_duration(const std::string& text, std::chrono::milliseconds longest,
                       std::chrono::milliseconds& into) {
     const auto unit_at = std::min(text.find_first_not_of("0123456789"), text.size());

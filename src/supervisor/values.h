@@ -22,6 +22,9 @@ using Verdict = std::optional<Refusal>;
 [[nodiscard]] Verdict read_max_connections(const std::string& text, unsigned& into);
 [[nodiscard]] Verdict read_log_format(const std::string& text, LogFormat& into);
 
+/// 64K, 1M: 4K to 64M, in bytes; auto: nothing.
+[[nodiscard]] Verdict read_buffer_size(const std::string& text, std::optional<unsigned>& into);
+
 /// 500ms, 10s, 2m, 1h: at least one of what `into` counts in, at most `longest`.
 [[nodiscard]] Verdict read_duration(const std::string& text, std::chrono::milliseconds longest,
                                     std::chrono::milliseconds& into);

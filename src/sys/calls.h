@@ -3,6 +3,7 @@
 
 #include "sys/raw.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -41,6 +42,9 @@ CLOISTER_CALL long getsockopt(int fd, int level, int name, void* value, socklen_
 }
 CLOISTER_CALL long setsockopt(int fd, int level, int name, const void* value, socklen_t length) {
     return through_gate(SYS_setsockopt, fd, level, name, address(value), length);
+}
+CLOISTER_CALL long dup_to_lowest(int fd) { // the lowest descriptor that is free: fcntl(2)
+    return through_gate(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0);
 }
 CLOISTER_CALL long clock_gettime(clockid_t clock, timespec* now) {
     return through_gate(SYS_clock_gettime, clock, address(now));

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+#include "supervisor/listening_fd.h"
+
+#include <cerrno>
+#include <csignal>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+namespace cloister::supervisor {
+namespace {
+
+bool is_tcp(int fd) {
+    int family = 0;
+    socklen_t length = sizeof family;
+    return ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) == 0 &&
+           (family == AF_INET || family == AF_INET6);
+}
+
+/// SIGALRM is not blocked in us, and has its default action.
+void close_in_child(int fd) {
+    const pid_t parent = ::getpid();
+    // As fork(2), but for CLONE_FILES; libc has no wrapper that returns in the child.
+    const long pid = ::syscall(SYS_clone, CLONE_FILES | SIGCHLD, nullptr, nullptr, nullptr, nullptr);
+    if (pid == 0) {
+        constexpr itimerval one_second{{}, {1, 0}};
+        if (::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && ::getppid() == parent &&
+            ::setitimer(ITIMER_REAL, &one_second, nullptr) == 0) {
+            ::close(fd);
+        }
+        ::_exit(0);
+    }
+}
+
+} // namespace
+
+void ListeningFd::reset(int fd) {
+    const int saved = errno;
+    if (fd_ >= 0 && is_tcp(fd_)) {
+        ::close(fd_);
+    } else if (fd_ >= 0) {
+        close_in_child(fd_);
+    }
+    errno = saved;
+    fd_ = fd;
+}
+
+} // namespace cloister::supervisor

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+#include "supervisor/oom_score.h"
+
+#include <algorithm>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/oom.h>
+#include <optional>
+#include <string>
+#include <unistd.h>
+
+namespace cloister::supervisor {
+namespace {
+
+std::optional<int> read_score(int fd) {
+    char text[16] = {};
+    return ::pread(fd, text, sizeof text - 1, 0) > 0 ? std::optional{std::atoi(text)} : std::nullopt;
+}
+
+} // namespace
+
+OomScore::OomScore() : file_{::open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC)} {
+    const auto score = read_score(file_.get());
+    if (!score) {
+        file_.reset();
+        return;
+    }
+    own_ = *score;
+    raised_ = std::min(own_ + OOM_SCORE_ADJ_MAX / 2, OOM_SCORE_ADJ_MAX);
+}
+
+bool OomScore::write(int score) const {
+    if (!available()) {
+        return true;
+    }
+    const std::string text = fmt::format("{}", score);
+    return ::pwrite(file_.get(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()) &&
+           read_score(file_.get()) == score;
+}
+
+} // namespace cloister::supervisor

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "supervisor/sockets.h"
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace cloister::supervisor {
+
+/// Sets an int option (setsockopt(2)) and reads it back: a difference is an error. `name` is the socket's,
+/// `label` the option's, for the message.
+[[nodiscard]] std::optional<Failure> set_option(int fd, const std::string& name, int level, int option,
+                                                std::string_view label, int value);
+
+/// Sets what a connection must have and a TCP connection inherits, and what this socket must not have; reads
+/// all of it back. Fills send_buffer and receive_buffer. `name` is for the message.
+[[nodiscard]] std::optional<Failure> set_options(Listener& listener, const std::string& name,
+                                                 const Options& options);
+
+[[nodiscard]] Failure system_failure(const std::string& name, std::string_view call, int error);
+
+} // namespace cloister::supervisor
