@@ -156,7 +156,7 @@ TEST(Listener, DiesWhenThereCanNeverBeACell) {
     world.clone_errors = 1;
     world.then([&] { world.connect(); });
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SystemCall));
-    EXPECT_EQ(world.resets(), 1U);
+    EXPECT_EQ(world.socket_options().at(SO_LINGER), 1) << "its end resets the client";
 }
 
 TEST(Listener, ReapsACellWhoseSignalWasLost) {
@@ -348,6 +348,7 @@ TEST(Listener, ReportsAViolationAsARecordOfItsOwn) {
 TEST(Listener, NamesIpv6AndUnixClients) {
     ListenerWorld six{8, AF_INET6};
     six.then([&] { six.connect(); });
+    six.then([&] { six.end_cell(1000, exited(cell::Exit::Done)); });
     six.then([&] {
         six.scope = 3;
         six.connect();
@@ -367,7 +368,190 @@ TEST(Listener, GivesNoUnixClientACellWithoutItsTimeouts) {
     world.then([&] { world.connect(); });
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SystemCall));
     EXPECT_TRUE(world.born().empty());
-    EXPECT_EQ(world.resets(), 1U);
+    EXPECT_EQ(world.socket_options().at(SO_LINGER), 1) << "its end resets the client";
+}
+
+TEST(Listener, LetsItsSocketsTakeTurnsWhenFewConnectionsMayBeAccepted) {
+    ListenerWorld world{2, AF_INET, 3};
+    world.then([&] { // the first one is always busy
+        world.connect(100, 0);
+        world.connect(2, 1);
+        world.connect(2, 2);
+    });
+    for (std::size_t i = 0; i < 6; ++i) {
+        world.then([&, i] { world.end_cell(world.born().at(i), exited(cell::Exit::Done)); });
+        world.then([] {});
+    }
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.accepted_from(), (std::vector<std::size_t>{0, 1, 2, 0, 1, 2, 0, 0}));
+}
+
+TEST(Listener, SetsOnAUnixConnectionWhatItDoesNotInherit) {
+    ListenerWorld world{8, AF_UNIX};
+    world.then([&] { world.connect(); });
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.socket_options().at(SO_OOBINLINE), 1);
+    EXPECT_EQ(world.socket_options().at(SO_SNDBUF), 65536);
+    EXPECT_EQ(world.socket_options().at(SO_LINGER), 0);
+    EXPECT_TRUE(world.socket_options().contains(SO_RCVTIMEO) && world.socket_options().contains(SO_SNDTIMEO));
+    EXPECT_EQ(world.releasers().size(), 1U) << "of the listening socket at the end, and no other";
+}
+
+TEST(Listener, LeavesBuffersToTheKernelWhenAskedTo) {
+    ListenerWorld world{8, AF_UNIX};
+    world.plan().socket_buffer = 0;
+    world.then([&] { world.connect(); });
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_FALSE(world.socket_options().contains(SO_SNDBUF) || world.socket_options().contains(SO_RCVBUF));
+}
+
+TEST(Listener, SetsNothingOnATcpConnectionThatInherits) {
+    ListenerWorld world;
+    world.then([&] { world.connect(); });
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_TRUE(world.socket_options().empty());
+}
+
+TEST(Listener, SetsOnATcpConnectionOfAPassedSocketWhatItMayNotHaveInherited) {
+    ListenerWorld world;
+    world.plan().listeners[0].inherited = false;
+    world.then([&] { world.connect(); });
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.socket_options().size(), 6U);
+}
+
+/// What a client may have passed: the world throws if the listener itself closes it, or touches it while a
+/// releaser is at work.
+class Releasers : public testing::TestWithParam<long> {
+  protected:
+    Releasers() { world_.passrights = GetParam(); }
+    void wait(int rounds) {
+        for (int i = 0; i < rounds; ++i) {
+            world_.then([] {});
+        }
+    }
+    ListenerWorld world_{8, AF_UNIX};
+};
+
+INSTANTIATE_TEST_SUITE_P(PassRights, Releasers, testing::Values(1, -ENOPROTOOPT, -EINVAL));
+
+TEST_P(Releasers, CloseTheConnectionsOfUnixClients) {
+    world_.then([&] { world_.connect(3); });
+    wait(6);
+    world_.then([&] { world_.order(plan::Message::Tag::Drain); });
+    wait(1);
+    world_.then([&] { EXPECT_FALSE(world_.listens()); });
+    EXPECT_EQ(world_.serve(), left_in_order);
+    EXPECT_EQ(world_.born().size(), 3U);
+    EXPECT_EQ(world_.releasers().size(), 4U); // and the listening socket
+    EXPECT_EQ(world_.records("connection").size(), 3U);
+}
+
+TEST_P(Releasers, AreNoConnections) {
+    world_.plan().max_connections = 2;
+    world_.at_releaser = [&](pid_t) { world_.release(); }; // they sleep
+    world_.then([&] { world_.connect(5); });
+    world_.then([&] { EXPECT_EQ(world_.born().size(), 1U); });
+    wait(4);
+    EXPECT_EQ(world_.serve(), left_in_order);
+    EXPECT_EQ(world_.born().size(), 2U);
+    EXPECT_EQ(world_.records("connection").size(), 2U);
+}
+
+TEST_P(Releasers, ThatDieBeforeTheyCloseAreReplaced) {
+    world_.at_releaser = [&, dies = true](pid_t pid) mutable {
+        if (!dies) {
+            world_.release();
+        }
+        world_.end_cell(pid, dies ? SIGKILL : 0);
+        dies = !dies;
+    };
+    world_.then([&] { world_.connect(2); });
+    wait(8);
+    world_.then([&] {
+        EXPECT_EQ(world_.born().size(), 2U);
+        EXPECT_EQ(world_.releasers().size(), 4U);
+    });
+    EXPECT_EQ(world_.serve(), left_in_order);
+}
+
+TEST_P(Releasers, ThatAreStoppedAreKilledAfterASecondAndReplacedOneAtATime) {
+    world_.at_releaser = [&, stopped = true](pid_t pid) mutable {
+        if (!stopped) {
+            world_.release();
+            world_.end_cell(pid, 0);
+        }
+        stopped = false;
+    };
+    world_.then([&] { world_.connect(2); });
+    world_.then([&] {
+        EXPECT_EQ(world_.releasers().size(), 1U);
+        EXPECT_FALSE(world_.polled_listener());
+        world_.pass(900'000'000);
+    });
+    world_.then([&] {
+        EXPECT_EQ(world_.releasers().size(), 1U);
+        world_.pass(200'000'000);
+    });
+    wait(8);
+    world_.then([&] { EXPECT_EQ(world_.born().size(), 2U); });
+    EXPECT_EQ(world_.serve(), left_in_order);
+}
+
+TEST_P(Releasers, ThatCannotBeHadAreTriedForAgainAndTheListenerGoesOnReaping) {
+    world_.at_clone = [&](pid_t) {
+        world_.clone_error = -EAGAIN;
+        world_.clone_errors = 3;
+    };
+    world_.then([&] { world_.connect(2); });
+    for (int i = 0; i < 3; ++i) {
+        world_.then([&] {
+            EXPECT_FALSE(world_.polled_listener());
+            world_.pass(150'000'000);
+        });
+    }
+    world_.then([&] { world_.end_cell(1000, exited(cell::Exit::Idle)); });
+    wait(6);
+    EXPECT_EQ(world_.serve(), left_in_order);
+    EXPECT_EQ(world_.born().size(), 2U);
+    EXPECT_EQ(world_.records("connection").front()["reason"], "idle");
+    EXPECT_EQ(world_.records("paused").size(), 1U);
+}
+
+TEST_P(Releasers, RefuseAClientForWhomThereIsNoCell) {
+    world_.clone_error = -EAGAIN;
+    world_.clone_errors = 1;
+    world_.then([&] { world_.connect(); });
+    for (int i = 0; i < 4; ++i) {
+        world_.then([&] { world_.pass(150'000'000); });
+    }
+    EXPECT_EQ(world_.serve(), left_in_order);
+    EXPECT_TRUE(world_.born().empty());
+    EXPECT_EQ(world_.releasers().size(), 2U);
+    EXPECT_EQ(world_.resets(), 0U) << "the listener itself closed it";
+}
+
+TEST_P(Releasers, ThatSleepTakeNoMoreThanTheirPlaces) {
+    world_.plan().max_connections = 1000;
+    world_.at_releaser = [&](pid_t) { world_.release(); };
+    world_.then([&] { world_.connect(200); });
+    wait(300);
+    world_.then([&] {
+        EXPECT_EQ(world_.releasers().size(), listener::max_releasers);
+        EXPECT_FALSE(world_.polled_listener());
+        world_.end_cell(world_.releasers().front(), SIGALRM);
+    });
+    wait(4);
+    world_.then([&] { EXPECT_EQ(world_.releasers().size(), listener::max_releasers + 1); });
+    EXPECT_EQ(world_.serve(), left_in_order);
+}
+
+TEST_P(Releasers, ThatCannotBeConfinedEndTheListener) {
+    world_.at_releaser = [&](pid_t pid) { world_.end_cell(pid, exited(cell::Exit::Ladder)); };
+    world_.then([&] { world_.connect(); });
+    wait(80);
+    EXPECT_EQ(world_.serve(), static_cast<int>(ExitCode::SelfTest));
+    EXPECT_EQ(world_.releasers().size(), 32U);
 }
 
 /// Ends `count` connections, one at a time, after `before` has happened, and then lets `after` happen.

@@ -92,6 +92,9 @@ std::set<pid_t>& daemons() {
     if (environment.listen_pid != nullptr) {
         write_number(environment.listen_pid, ::getpid());
     }
+    for (const Fault& fault : setup.faults) {
+        answer_in_the_kernels_place(fault);
+    }
     ::execve(arguments[0], arguments, environment.pointers.data());
     ::_exit(127);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "fault.h"
 #include "processes.h"
 #include "sys/fd.h"
 
@@ -25,6 +26,7 @@ struct Setup {
     std::vector<int> passed{};          ///< listening sockets, LISTEN_FDS; then no --listen unless given
     bool standard_descriptors = true;   ///< false: 0, 1 and 2 are closed
     bool await_ready = true;
+    std::vector<Fault> faults{}; ///< of its kernel
 };
 
 /// A cloisterd of our own, as root with --user. Its stderr is read by a thread. The destructor ends it at

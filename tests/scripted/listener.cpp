@@ -17,8 +17,9 @@ namespace cloister::scripted {
 namespace {
 
 constexpr pid_t first_pid = 1000;
+constexpr int not_zero = plan::status_fd; // the lowest free descriptor while 0 is taken
+constexpr pid_t first_releaser = 1'000'000;
 constexpr pid_t supervisor_pid = 77;
-constexpr int listener_fd = plan::first_listener_fd;
 
 template <typename T>
 T* pointer(long address) {
@@ -27,14 +28,20 @@ T* pointer(long address) {
 
 } // namespace
 
-ListenerWorld::ListenerWorld(unsigned max_connections, std::uint16_t family)
+ListenerWorld::ListenerWorld(unsigned max_connections, std::uint16_t family, unsigned listeners)
     : arena_{std::make_unique<cell::Arena>()},
       gate_{policy::load(CLOISTER_POLICIES "/listener.policy").value()},
       door_{policy::load(CLOISTER_POLICIES "/door.policy").value()} {
     plan_.max_connections = max_connections;
-    plan_.listener_count = 1;
-    plan_.listeners[0].family = family;
-    std::strcpy(plan_.listeners[0].name, "the-listener");
+    plan_.listener_count = listeners;
+    for (unsigned i = 0; i < listeners; ++i) {
+        plan_.listeners[i].family = family;
+        plan_.listeners[i].inherited = family != AF_UNIX;
+        std::strcpy(plan_.listeners[i].name, "the-listener");
+    }
+    plan_.socket_buffer = 65536;
+    backlogs_.resize(listeners);
+    listens_.resize(listeners, true);
     bindings_ = {{"gate_return", 1}, // where a call comes from is known here by its way
                  {"door_return", 2},
                  {"stack", reinterpret_cast<std::uint64_t>(arena_->buffer)}};
@@ -89,7 +96,7 @@ int ListenerWorld::serve() {
 
 int ListenerWorld::send_violators() {
     const Running running{*this};
-    connection_open_ = true; // violators have none, and do not care
+    zero_ = Zero::Connection; // violators have none, and do not care
     try {
         listener::expect_violators_to_die(plan_);
         return -1;
@@ -127,7 +134,9 @@ long ListenerWorld::answer(const Call& call) {
     case SYS_accept4:
         return accept(call);
     case SYS_clone:
-        return clone();
+        return clone(call);
+    case SYS_fcntl:
+        return dup(static_cast<int>(a[0]));
     case SYS_close:
         return close(static_cast<int>(a[0]));
     case SYS_rt_sigtimedwait:
@@ -149,11 +158,9 @@ long ListenerWorld::answer(const Call& call) {
         return 0;
     }
     case SYS_setsockopt:
-        lingers_ = lingers_ || a[2] == SO_LINGER;
-        return a[2] == SO_LINGER ? 0 : setsockopt_error;
+        return set_option(call);
     case SYS_getsockopt:
-        *pointer<ucred>(a[3]) = {4711, 1000, 1000};
-        return 0;
+        return get_option(call);
     case SYS_exit_group:
         throw Exited{static_cast<int>(a[0])};
     default:
@@ -175,7 +182,7 @@ long ListenerWorld::wait(const Call& call) {
     if (ppoll_error != 0) {
         return std::exchange(ppoll_error, 0);
     }
-    polled_listener_ = a[1] == 3;
+    polled_listener_ = a[1] == plan_.listener_count + 2 && fds[2].fd >= 0;
     if (!happenings_.empty()) {
         auto happening = std::move(happenings_.front());
         happenings_.pop_front();
@@ -190,15 +197,16 @@ long ListenerWorld::wait(const Call& call) {
     }
     fds[0].revents = signals_.empty() ? 0 : POLLIN;
     fds[1].revents = orders_.empty() && !supervisor_gone_ ? 0 : POLLIN;
-    if (polled_listener_) {
-        fds[2].revents = listens_ && (backlog_ > 0 || !accept_errors_.empty()) ? POLLIN : 0;
+    for (std::size_t i = 0; i + 2 < static_cast<std::size_t>(a[1]); ++i) {
+        const bool ready = listens_.at(i) && (backlogs_.at(i) > 0 || !accept_errors_.empty());
+        fds[i + 2].revents = ready && fds[i + 2].fd >= 0 ? POLLIN : 0;
     }
     return 1;
 }
 
 long ListenerWorld::accept(const Call& call) {
     ++accepts_;
-    if (connection_open_) {
+    if (zero_ != Zero::Free) {
         return 99; // 0 was not free
     }
     if (!accept_errors_.empty()) {
@@ -206,12 +214,16 @@ long ListenerWorld::accept(const Call& call) {
         accept_errors_.pop_front();
         return error;
     }
-    if (backlog_ == 0) {
+    const auto listener = static_cast<std::size_t>(call.arguments[0] - plan::first_listener_fd);
+    if (backlogs_.at(listener) == 0) {
         return -EAGAIN;
     }
-    --backlog_;
-    connection_open_ = true;
+    --backlogs_.at(listener);
+    accepted_from_.push_back(listener);
+    zero_ = Zero::Connection;
     lingers_ = false;
+    socket_options_.clear();
+    chosen_ = plan_.listeners[0].family == AF_UNIX && passrights != 0;
     if (plan_.listeners[0].family == AF_INET) {
         auto& in = *pointer<sockaddr_in>(call.arguments[1]);
         in.sin_family = AF_INET;
@@ -227,31 +239,82 @@ long ListenerWorld::accept(const Call& call) {
     return plan::connection_fd;
 }
 
-long ListenerWorld::clone() {
-    if (!connection_open_) {
+long ListenerWorld::dup(int fd) {
+    if (zero_ != Zero::Free) {
+        return fd == plan::signal_fd ? not_zero : throw Broken{"dup while 0 is not free"};
+    }
+    zero_ = fd == plan::signal_fd ? Zero::Dup : Zero::Listening;
+    chosen_ = zero_ == Zero::Listening;
+    return plan::connection_fd;
+}
+
+void ListenerWorld::release() {
+    zero_ = Zero::Free;
+}
+
+long ListenerWorld::set_option(const Call& call) {
+    const auto& a = call.arguments;
+    if (zero_ != Zero::Connection) {
+        throw Broken{"an option of what is no connection"};
+    }
+    const auto& value = *pointer<int>(a[3]);
+    lingers_ = a[2] == SO_LINGER ? value != 0 : lingers_;
+    socket_options_[static_cast<int>(a[2])] = value;
+    return a[2] == SO_LINGER ? 0 : setsockopt_error;
+}
+
+long ListenerWorld::get_option(const Call& call) const {
+    const auto& a = call.arguments;
+    if (zero_ != Zero::Connection) {
+        throw Broken{"an option of what is no connection"};
+    }
+    if (a[2] == SO_PEERCRED) {
+        *pointer<ucred>(a[3]) = {4711, 1000, 1000};
+    } else {
+        *pointer<int>(a[3]) = passrights == 1 ? 1 : 0;
+        return passrights < 0 ? passrights : 0;
+    }
+    return 0;
+}
+
+long ListenerWorld::clone(const Call& call) {
+    if (zero_ != Zero::Connection && zero_ != Zero::Listening) {
         throw Broken{"a cell without a connection"};
     }
     if (clone_error != 0 && clone_errors > 0) {
         --clone_errors;
         return clone_error;
     }
+    if (call.arguments[0] == static_cast<long>(cell::releaser_flags)) {
+        const pid_t pid = first_releaser + static_cast<pid_t>(releasers_.size());
+        releasers_.push_back(pid);
+        live_.insert(pid);
+        at_releaser(pid);
+        return pid;
+    }
     const pid_t pid = first_pid + static_cast<pid_t>(born_.size());
     born_.push_back(pid);
     live_.insert(pid);
     at_clone(pid);
-    if (live_.size() > plan_.max_connections) {
+    const auto cells =
+        std::count_if(live_.begin(), live_.end(), [](pid_t one) { return one < first_releaser; });
+    if (static_cast<unsigned>(cells) > plan_.max_connections) {
         throw Broken{"more cells than the limit"};
     }
     return pid;
 }
 
 long ListenerWorld::close(int fd) {
-    if (fd == plan::connection_fd && connection_open_) {
-        connection_open_ = false;
+    const auto listener = static_cast<std::size_t>(fd) - plan::first_listener_fd;
+    if (fd == plan::connection_fd && zero_ == Zero::Connection && !chosen_) {
+        zero_ = Zero::Free;
         resets_ += lingers_ ? 1 : 0;
-    } else if (fd == listener_fd && listens_) {
-        listens_ = false;
-    } else {
+    } else if (fd == plan::connection_fd && zero_ == Zero::Dup) {
+        zero_ = Zero::Free;
+    } else if (listener < listens_.size() && listens_.at(listener) &&
+               (plan_.listeners[listener].family != AF_UNIX || zero_ == Zero::Listening)) {
+        listens_.at(listener) = false;
+    } else if (fd != not_zero) { // the duplicate that showed that 0 was not free
         throw Broken{"close of what is not open: " + std::to_string(fd)};
     }
     return 0;

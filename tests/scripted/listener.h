@@ -12,6 +12,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -22,17 +23,18 @@ namespace cloister::scripted {
 /// policy/listener.policy, or policy/door.policy: one that the filter would not allow throws Broken.
 class ListenerWorld final : public Kernel {
   public:
-    struct Broken {
-        std::string what;
+    struct Broken : std::runtime_error {
+        using std::runtime_error::runtime_error;
     };
 
-    explicit ListenerWorld(unsigned max_connections = 8, std::uint16_t family = AF_INET);
+    explicit ListenerWorld(unsigned max_connections = 8, std::uint16_t family = AF_INET,
+                           unsigned listeners = 1);
 
     /// What happens at the next wait, in order.
     void then(std::function<void()> happening) { happenings_.push_back(std::move(happening)); }
 
     // For happenings.
-    void connect(unsigned clients = 1) { backlog_ += clients; }
+    void connect(unsigned clients = 1, std::size_t listener = 0) { backlogs_.at(listener) += clients; }
     void come_from(std::uint16_t port) { next_port_ = port; } ///< the next client
     void fail_accept(long error, unsigned times = 1) {
         accept_errors_.insert(accept_errors_.end(), times, error);
@@ -56,7 +58,14 @@ class ListenerWorld final : public Kernel {
     long clock_error = 0;
     std::uint32_t scope = 0; ///< of IPv6 clients
     bool log_takes = true;   ///< what poll says of the log
+    long passrights = 0;     ///< of unix connections, or the error of asking
     std::function<void()> at_log_poll = [] {};
+    /// A releaser; it closes descriptor 0 and ends at once unless this says otherwise.
+    std::function<void(pid_t)> at_releaser = [this](pid_t pid) {
+        release();
+        end_cell(pid, 0);
+    };
+    void release(); ///< a releaser closes descriptor 0
     std::function<void(pid_t)> at_clone = [](pid_t) {};
 
     /// Runs a listener until it leaves. Its exit code, -1 if it returned from serve() as it should.
@@ -66,14 +75,18 @@ class ListenerWorld final : public Kernel {
 
     [[nodiscard]] const std::set<pid_t>& live() const { return live_; }
     [[nodiscard]] const std::vector<pid_t>& born() const { return born_; }
+    [[nodiscard]] const std::vector<pid_t>& releasers() const { return releasers_; }
     [[nodiscard]] unsigned resets() const { return resets_; } ///< connections closed with SO_LINGER 0
+    [[nodiscard]] const std::vector<std::size_t>& accepted_from() const { return accepted_from_; }
+    /// Of the last connection, those that were set, with an int's value.
+    [[nodiscard]] const std::map<int, int>& socket_options() const { return socket_options_; }
     [[nodiscard]] unsigned waits() const { return waits_; }
     [[nodiscard]] unsigned accepts() const { return accepts_; }
     [[nodiscard]] std::size_t most_killed_at_once() const { return most_dying_; }
     [[nodiscard]] const std::string& log() const { return log_; }
     [[nodiscard]] std::vector<nlohmann::json> records(const std::string& event) const;
     [[nodiscard]] const std::vector<plan::Message::Tag>& told() const { return told_; } ///< the supervisor
-    [[nodiscard]] bool listens() const { return listens_; }
+    [[nodiscard]] bool listens() const { return listens_.at(0); }
     [[nodiscard]] bool polled_listener() const { return polled_listener_; } ///< in the last wait
     plan::Plan& plan() { return plan_; }
 
@@ -95,15 +108,19 @@ class ListenerWorld final : public Kernel {
     std::string log_;
     std::vector<plan::Message::Tag> told_;
     std::int64_t clock_ns_ = 5'000'000'000;
-    unsigned backlog_ = 0;
+    std::vector<pid_t> releasers_;
+    std::vector<std::size_t> accepted_from_;
+    std::map<int, int> socket_options_;
+    std::vector<unsigned> backlogs_;
+    std::vector<bool> listens_;
     unsigned resets_ = 0;
     unsigned waits_ = 0;
     unsigned accepts_ = 0;
     std::size_t dying_ = 0;
     std::size_t most_dying_ = 0;
     std::uint16_t next_port_ = 40000;
-    bool listens_ = true;
-    bool connection_open_ = false;
+    enum class Zero { Free, Connection, Listening, Dup } zero_ = Zero::Free; ///< what descriptor 0 is
+    bool chosen_ = false; ///< by a client: descriptor 0 may be the last reference to what it passed
     bool lingers_ = false;
     bool supervisor_gone_ = false;
     bool polled_listener_ = false;
@@ -111,7 +128,10 @@ class ListenerWorld final : public Kernel {
 
     [[nodiscard]] long wait(const Call& call);
     [[nodiscard]] long accept(const Call& call);
-    [[nodiscard]] long clone();
+    [[nodiscard]] long dup(int fd);
+    [[nodiscard]] long clone(const Call& call);
+    [[nodiscard]] long set_option(const Call& call);
+    [[nodiscard]] long get_option(const Call& call) const;
     [[nodiscard]] long close(int fd);
     [[nodiscard]] long take_signal(const Call& call);
     [[nodiscard]] long reap(const Call& call);

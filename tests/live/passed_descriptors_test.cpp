@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+// What the clients of a unix socket pass along, and what the daemon must not close itself.
+#include "client.h"
+#include "harness.h"
+#include "lingering.h"
+
+#include <csignal>
+#include <gtest/gtest.h>
+
+namespace cloister::live {
+namespace {
+
+constexpr unsigned burst = 64;
+
+bool kernel_has_passrights() {
+    const Fd fd{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    constexpr int no = 0;
+    return ::setsockopt(fd.get(), SOL_SOCKET, so_passrights, &no, sizeof no) == 0;
+}
+
+/// With a kernel that can refuse descriptors, if this one can, and with one that can't.
+class PassedDescriptors : public testing::TestWithParam<bool> {
+  protected:
+    void SetUp() override {
+        if (GetParam() && !kernel_has_passrights()) {
+            GTEST_SKIP() << "this kernel has no SO_PASSRIGHTS (Linux 6.16)";
+        }
+    }
+    [[nodiscard]] static std::vector<Fault> faults() {
+        return GetParam() ? std::vector<Fault>{} : without_passrights;
+    }
+    TemporaryDirectory directory_;
+    std::string path_ = directory_.file("socket");
+    LingeringClients lingering_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Kernel, PassedDescriptors, testing::Bool(), [](const auto& instance) {
+    return instance.param ? "ThatRefusesThem" : "ThatCannotRefuseThem";
+});
+
+TEST_P(PassedDescriptors, OfClientsWhoWaitedDelayNobody) {
+    const PassedUnixSocket socket{path_};
+    for (unsigned i = 0; i < burst; ++i) {
+        ASSERT_TRUE(lingering_.come(path_));
+    }
+    Daemon daemon{{.listen = {}, .passed = {socket.fd.get()}, .faults = faults()}};
+    for (int i = 0; i < 20; ++i) {
+        EXPECT_TRUE(Client{"unix:" + path_}.echoes("hello\n", 5s));
+    }
+    daemon.signal(SIGTERM);
+    EXPECT_EQ(daemon.ends_within(10s), 0);
+}
+
+TEST_P(PassedDescriptors, OfClientsWhoComeLaterDelayNobody) {
+    Daemon daemon{{.listen = {"unix:" + path_ + ",mode=0666", "127.0.0.1:0"}, .faults = faults()}};
+    for (int round = 0; round < 4; ++round) {
+        ::kill(daemon.listener(), SIGSTOP); // they wait together
+        for (unsigned i = 0; i < burst; ++i) {
+            EXPECT_EQ(lingering_.come(path_), !GetParam());
+        }
+        ::kill(daemon.listener(), SIGCONT);
+        EXPECT_TRUE(Client{"unix:" + path_}.echoes("hello\n", 5s));
+        EXPECT_TRUE(Client{daemon.address(1)}.echoes("hello\n", 5s));
+    }
+    daemon.signal(SIGTERM);
+    EXPECT_EQ(daemon.ends_within(10s), 0);
+}
+
+/// Nobody accepts them: the socket is closed with them in its queue.
+TEST_P(PassedDescriptors, OfClientsWhoWaitDoNotDelayTheStopOfAFullDaemon) {
+    PassedUnixSocket socket{path_};
+    Daemon daemon{{.listen = {},
+                   .options = {"--max-connections=1", "--drain-timeout=1s"},
+                   .passed = {socket.fd.get()},
+                   .faults = faults()}};
+    const Client only{"unix:" + path_};
+    EXPECT_TRUE(only.echoes("hello\n"));
+    socket.fd.reset(); // the daemon's is the last one
+    for (unsigned i = 0; i < burst; ++i) {
+        EXPECT_EQ(lingering_.come(path_), !GetParam());
+    }
+    daemon.signal(SIGTERM);
+    EXPECT_EQ(daemon.ends_within(10s), 0);
+    EXPECT_TRUE(daemon.leaves_nobody_within(2s));
+}
+
+TEST_P(PassedDescriptors, OfClientsWhoWaitDoNotDelayAStartThatFails) {
+    PassedUnixSocket socket{path_};
+    for (unsigned i = 0; i < burst; ++i) {
+        ASSERT_TRUE(lingering_.come(path_));
+    }
+    Daemon daemon{{.options = {"--listen=192.0.2.1:7"}, // no interface has this address
+                   .passed = {socket.fd.get()},
+                   .await_ready = false,
+                   .faults = faults()}};
+    socket.fd.reset(); // the daemon's is the last one
+    EXPECT_EQ(daemon.ends_within(10s), 69) << daemon.log();
+}
+
+TEST_P(PassedDescriptors, DoNotKeepTheListenersReplacementWaiting) {
+    const PassedUnixSocket socket{path_};
+    Daemon daemon{{.listen = {}, .passed = {socket.fd.get()}, .faults = faults()}};
+    ::kill(daemon.listener(), SIGSTOP);
+    for (unsigned i = 0; i < burst; ++i) {
+        EXPECT_EQ(lingering_.come(path_), !GetParam());
+    }
+    ::kill(daemon.listener(), SIGKILL);
+    EXPECT_TRUE(Client{"unix:" + path_}.echoes("hello\n", 10s));
+}
+
+/// A socket that somebody else made and passed to us may have SO_LINGER, which connections inherit.
+TEST(PassedSocketThatLingers, DoesNotDelayTheDaemonWhenItsClientsDoNotRead) {
+    Fd listening{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    sockaddr_in address{AF_INET, 0, {htonl(INADDR_LOOPBACK)}, {}};
+    socklen_t length = sizeof address;
+    const linger long_one{1, linger_seconds};
+    ASSERT_EQ(::setsockopt(listening.get(), SOL_SOCKET, SO_LINGER, &long_one, sizeof long_one), 0);
+    ASSERT_EQ(::bind(listening.get(), reinterpret_cast<sockaddr*>(&address), length), 0);
+    ASSERT_EQ(::listen(listening.get(), 100), 0);
+    ASSERT_EQ(::getsockname(listening.get(), reinterpret_cast<sockaddr*>(&address), &length), 0);
+    const auto name = fmt::format("127.0.0.1:{}", ntohs(address.sin_port));
+    std::vector<Client> early; // before the daemon can set anything; they end without having read
+    for (int i = 0; i < 8; ++i) {
+        early.emplace_back(name);
+        early.back().send(random_bytes(60'000));
+    }
+    Daemon daemon{{.listen = {}, .options = {"--idle-timeout=300ms"}, .passed = {listening.get()}}};
+    EXPECT_TRUE(Client{name}.echoes("hello\n", 5s));
+    daemon.signal(SIGTERM);
+    EXPECT_EQ(daemon.ends_within(10s), 0);
+}
+
+} // namespace
+} // namespace cloister::live
