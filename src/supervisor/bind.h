@@ -16,6 +16,9 @@ bind_listener(const Address& address, const std::vector<Address>& all, const std
 /// Fills name and address from the kernel.
 [[nodiscard]] std::optional<Failure> read_bound_address(Listener& listener);
 
+/// What bind(2), or a step before it, means when it fails with `error`, and the cure.
+[[nodiscard]] Failure bind_failure(const Address& address, int error);
+
 [[nodiscard]] Failure system_failure(const std::string& name, std::string_view call, int error);
 
 } // namespace cloister::supervisor

@@ -5,6 +5,7 @@
 #include "sys/exit_code.h"
 #include "sys/fd.h"
 
+#include <optional>
 #include <string>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -13,6 +14,15 @@
 
 namespace cloister::supervisor {
 
+/// Where the file of a unix socket is, and which one it is.
+struct UnixPath {
+    Fd directory;           ///< O_PATH
+    std::string name;       ///< in it
+    std::optional<User> as; ///< whose rights hold in there, even for root; unset: ours
+    dev_t device = 0;
+    ino_t inode = 0; ///< 0: not bound
+};
+
 /// A socket that listens, with every option set that an accepted TCP socket inherits. AF_UNIX inherits none.
 struct Listener {
     Fd fd;
@@ -20,9 +30,8 @@ struct Listener {
     sockaddr_storage address;
     socklen_t address_length;
     bool is_unix;
-    bool activated;   ///< passed to us, not bound by us
-    dev_t device = 0; ///< of the file of a unix socket that we bound
-    ino_t inode = 0;
+    bool activated; ///< passed to us, not bound by us
+    UnixPath path;  ///< of a unix socket that we bound
 };
 
 struct Failure {
@@ -50,7 +59,8 @@ void open_standard_fds();
 [[nodiscard]] tl::expected<std::vector<Listener>, Failure> open_listeners(const Options& options,
                                                                           Activation activation);
 
-/// Removes the files of the unix sockets that we bound, unless another one is there by now.
+/// Removes the files of the unix sockets that we bound, unless another one is there by now. What can't be
+/// removed any more, since root is given up, the next start finds stale and removes.
 void remove_unix_paths(const std::vector<Listener>& listeners);
 
 } // namespace cloister::supervisor
