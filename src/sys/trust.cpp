@@ -115,10 +115,13 @@ std::optional<Refusal> check(const Component& component, const Component* direct
     const auto owner = component.status.st_uid;
     const bool link = S_ISLNK(component.status.st_mode);
     if (owner != 0 && owner != rule.user) {
-        return Refusal{0, fmt::format("{}{} belongs to user {}, not to root{}: chown {}root {}",
-                                      link ? "the symbolic link " : "", component.path, owner,
-                                      rule.user == 0 ? "" : fmt::format(" or user {}", rule.user),
-                                      link ? "-h " : "", component.path)};
+        constexpr uid_t unmapped = 65534; // /proc/sys/fs/overflowuid: user_namespaces(7)
+        return Refusal{
+            0, fmt::format("{}{} belongs to user {}{}, not to root{}: chown {}root {}",
+                           link ? "the symbolic link " : "", component.path, owner,
+                           owner == unmapped ? " (or to one that this user namespace does not map)" : "",
+                           rule.user == 0 ? "" : fmt::format(" or user {}", rule.user), link ? "-h " : "",
+                           component.path)};
     }
     if (link || rule.shared) { // a link's mode means nothing
         return {};
