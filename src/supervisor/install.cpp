@@ -7,6 +7,7 @@
 #include "sys/die.h"
 #include "sys/trust.h"
 
+#include <cerrno>
 #include <fcntl.h>
 #include <filesystem>
 #include <fmt/core.h>
@@ -33,12 +34,13 @@ tl::expected<fs::path, std::string> own_path() {
     }
     struct stat executed {};
     struct stat found {};
+    errno = 0;
     if (!path.is_absolute() || ::stat(own_link, &executed) != 0 || ::stat(path.c_str(), &found) != 0 ||
         executed.st_dev != found.st_dev || executed.st_ino != found.st_ino) {
-        return tl::unexpected(fmt::format("{}, {}, says '{}', which is not the file that is executed; start "
-                                          "cloisterd from where it is installed, not from a file that was "
-                                          "deleted or replaced or is outside of the root directory",
-                                          own_link, needed, path.string()));
+        return tl::unexpected(fmt::format(
+            "{}, {}, says '{}', which is not the file that is executed{}{}; start cloisterd from where it is "
+            "installed, not from a file that was deleted or replaced or is outside of the root directory",
+            own_link, needed, path.string(), errno == 0 ? "" : ": ", errno == 0 ? "" : error_text(errno)));
     }
     return path;
 }
