@@ -27,18 +27,9 @@ std::string reason(int code) {
 
 } // namespace
 
-tl::expected<Policy, Error> load(const std::filesystem::path& path) {
-    // O_NONBLOCK: a FIFO in the file's place must not hold up the start. The checks are made on what was
-    // opened.
-    const Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
-    if (!fd.valid()) {
-        const int code = errno;
-        const bool missing = code == ENOENT || code == ENOTDIR;
-        return refuse(path, "cannot open: " + reason(code),
-                      missing ? Error::Kind::missing : Error::Kind::refused);
-    }
+tl::expected<std::string, Error> read(int fd, const std::filesystem::path& path) {
     struct stat status {};
-    if (::fstat(fd.get(), &status) != 0) {
+    if (::fstat(fd, &status) != 0) {
         return refuse(path, "cannot stat: " + reason(errno));
     }
     if (!S_ISREG(status.st_mode)) {
@@ -53,7 +44,7 @@ tl::expected<Policy, Error> load(const std::filesystem::path& path) {
     std::string text(max_file_size + 1, '\0');
     std::size_t size = 0;
     while (size < text.size()) {
-        const ssize_t got = ::read(fd.get(), text.data() + size, text.size() - size);
+        const ssize_t got = ::read(fd, text.data() + size, text.size() - size);
         if (got < 0 && errno == EINTR) {
             continue;
         }
@@ -69,7 +60,28 @@ tl::expected<Policy, Error> load(const std::filesystem::path& path) {
         return refuse(path, fmt::format("is longer than {} bytes", max_file_size));
     }
     text.resize(size);
-    return parse(text, path.string());
+    return text;
+}
+
+tl::expected<std::string, Error> read(const std::filesystem::path& path) {
+    // O_NONBLOCK: a FIFO in the file's place must not hold up the start. The checks are made on what was
+    // opened.
+    const Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
+    if (!fd.valid()) {
+        const int code = errno;
+        const bool missing = code == ENOENT || code == ENOTDIR;
+        return refuse(path, "cannot open: " + reason(code),
+                      missing ? Error::Kind::missing : Error::Kind::refused);
+    }
+    return read(fd.get(), path);
+}
+
+tl::expected<Policy, Error> load(const std::filesystem::path& path) {
+    return read(path).and_then([&](const std::string& text) { return parse(text, path.string()); });
+}
+
+tl::expected<Policy, Error> load(int fd, const std::filesystem::path& path) {
+    return read(fd, path).and_then([&](const std::string& text) { return parse(text, path.string()); });
 }
 
 } // namespace cloister::policy

@@ -13,7 +13,8 @@
 #include <tl/expected.hpp>
 #include <vector>
 
-/// A policy file, read: the whole of what it says and nothing that it does not. Pure but for load().
+/// A policy file, read: the whole of what it says and nothing that it does not. Pure but for read() and
+/// load().
 namespace cloister::policy {
 
 struct Error {
@@ -127,8 +128,14 @@ struct Policy {
 /// Addresses by parameter name, without the $.
 using Bindings = std::map<std::string, std::uint64_t, std::less<>>;
 
-/// Reads a regular file of at most max_file_size bytes that others cannot write to, and parses it.
+/// The text of a regular file of at most max_file_size bytes that others cannot write to; by its path, or
+/// open for reading at its start, when `path` is only its name in errors.
+[[nodiscard]] tl::expected<std::string, Error> read(const std::filesystem::path& path);
+[[nodiscard]] tl::expected<std::string, Error> read(int fd, const std::filesystem::path& path);
+
+/// read() and parse().
 [[nodiscard]] tl::expected<Policy, Error> load(const std::filesystem::path& path);
+[[nodiscard]] tl::expected<Policy, Error> load(int fd, const std::filesystem::path& path);
 [[nodiscard]] tl::expected<Policy, Error> parse(std::string_view text, std::string_view file_name);
 
 /// "sendto fd=0 len=1", in the words of that policy.

@@ -2,15 +2,14 @@
 #include "supervisor/bind.h"
 
 #include "supervisor/socket_options.h"
+#include "supervisor/unix_path.h"
 #include "sys/die.h"
 
 #include <algorithm>
 #include <cerrno>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <fstream>
 #include <netinet/in.h>
-#include <sys/stat.h>
 
 namespace cloister::supervisor {
 namespace {
@@ -36,6 +35,21 @@ std::string lowest_port() {
     std::string port;
     return file >> port ? port : "1024";
 }
+
+std::optional<Failure> bind_tcp(int fd, const Address& address, const std::vector<Address>& all) {
+    std::optional<Failure> failure =
+        set_option(fd, address.text, SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR", 1);
+    if (!failure && address.storage.ss_family == AF_INET6) {
+        failure = set_option(fd, address.text, IPPROTO_IPV6, IPV6_V6ONLY, "IPV6_V6ONLY",
+                             is_ipv6_only(address, all));
+    }
+    if (!failure && ::bind(fd, generic(address.storage), address.length) != 0) {
+        failure = bind_failure(address, errno);
+    }
+    return failure;
+}
+
+} // namespace
 
 Failure bind_failure(const Address& address, int error) {
     const auto say = [&](ExitCode code, std::string why) {
@@ -78,73 +92,6 @@ Failure bind_failure(const Address& address, int error) {
     }
 }
 
-/// Removes a socket that nobody listens on any more; whatever else is at the path stays, and is an error.
-std::optional<Failure> clear_unix_path(const Address& address) {
-    const auto path = unix_path(address.storage, address.length);
-    struct stat status {};
-    if (::lstat(path.c_str(), &status) != 0) {
-        return {}; // nothing there, or bind will say why
-    }
-    const auto refuse = [&](std::string_view why) {
-        return Failure{ExitCode::Unavailable, fmt::format("--listen {}: {}", address.text, why)};
-    };
-    if (!S_ISSOCK(status.st_mode)) {
-        return refuse("the file there is not a socket; remove it, or give another path");
-    }
-    const Fd probe{::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-    if (::connect(probe.get(), generic(address.storage), address.length) == 0 || errno != ECONNREFUSED) {
-        return refuse("the socket there is in use; stop its owner, or give another path");
-    }
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
-        return refuse(
-            fmt::format("the stale socket there can't be removed: {}; remove it by hand", error_text(errno)));
-    }
-    return {};
-}
-
-/// bind(2) with the mode that was asked for from the first moment, and the owner.
-std::optional<Failure> bind_unix(Listener& listener, const Address& address,
-                                 const std::optional<User>& owner) {
-    if (auto failure = clear_unix_path(address)) {
-        return failure;
-    }
-    const mode_t saved = ::umask(~address.mode & 0777);
-    const int bound = ::bind(listener.fd.get(), generic(address.storage), address.length);
-    const int error = errno;
-    ::umask(saved);
-    if (bound != 0) {
-        return bind_failure(address, error);
-    }
-    // Through a descriptor of the very file: a path could lead elsewhere by now.
-    const auto path = unix_path(address.storage, address.length);
-    const Fd file{::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)};
-    struct stat status {};
-    if (::fstat(file.get(), &status) != 0 || !S_ISSOCK(status.st_mode)) {
-        return bind_failure(address, EADDRINUSE);
-    }
-    listener.device = status.st_dev;
-    listener.inode = status.st_ino;
-    if (owner && ::geteuid() == 0 && ::fchownat(file.get(), "", owner->uid, owner->gid, AT_EMPTY_PATH) != 0) {
-        return system_failure(address.text, fmt::format("chown to {}", owner->name), errno);
-    }
-    return {};
-}
-
-std::optional<Failure> bind_tcp(int fd, const Address& address, const std::vector<Address>& all) {
-    std::optional<Failure> failure =
-        set_option(fd, address.text, SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR", 1);
-    if (!failure && address.storage.ss_family == AF_INET6) {
-        failure = set_option(fd, address.text, IPPROTO_IPV6, IPV6_V6ONLY, "IPV6_V6ONLY",
-                             is_ipv6_only(address, all));
-    }
-    if (!failure && ::bind(fd, generic(address.storage), address.length) != 0) {
-        failure = bind_failure(address, errno);
-    }
-    return failure;
-}
-
-} // namespace
-
 std::optional<Failure> read_bound_address(Listener& listener) {
     listener.address_length = sizeof listener.address;
     if (::getsockname(listener.fd.get(), reinterpret_cast<sockaddr*>(&listener.address),
@@ -172,10 +119,11 @@ tl::expected<Listener, Failure> bind_listener(const Address& address, const Opti
     if (!failure && ::listen(listener.fd.get(), backlog) != 0) {
         failure = bind_failure(address, errno); // Linux tells some conflicts only here
     }
-    if (!failure) {
+    if (!failure && !listener.is_unix) {
         failure = read_bound_address(listener);
     }
     if (failure) {
+        remove_unix_path(listener);
         return tl::unexpected{std::move(*failure)};
     }
     return listener;

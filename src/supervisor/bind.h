@@ -11,4 +11,7 @@ namespace cloister::supervisor {
 /// Fills name and address from the kernel.
 [[nodiscard]] std::optional<Failure> read_bound_address(Listener& listener);
 
+/// What bind(2), or a step before it, means when it fails with `error`, and the cure.
+[[nodiscard]] Failure bind_failure(const Address& address, int error);
+
 } // namespace cloister::supervisor

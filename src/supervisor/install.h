@@ -2,16 +2,19 @@
 #pragma once
 
 #include "supervisor/options.h"
-
-#include <filesystem>
+#include "supervisor/sockets.h"
 
 namespace cloister::supervisor {
 
-/// Where things are, from where cloisterd itself is: no path is compiled in.
+/// What is read and executed, from where cloisterd itself is: no path is compiled in, none is relative.
 /// In a build tree (CMakeCache.txt above bin/): the listener beside cloisterd, the policies of the sources.
 /// Installed (PREFIX/bin or PREFIX/sbin): PREFIX/libexec/cloister/cloister-listener,
-/// PREFIX/share/cloister/policy.
-[[nodiscard]] std::filesystem::path listener_path();
+/// PREFIX/share/cloister/policy. Without /proc, by which a process knows where its program is, there is
+/// neither.
 [[nodiscard]] Surroundings installed_surroundings();
+
+/// cloister-listener, to be executed (O_PATH). As root, that file and cloisterd's must be ones that root
+/// alone can change or replace (trust::Rule). Failure: SystemCall, NoInput, NotPermitted.
+[[nodiscard]] tl::expected<Fd, Failure> open_listener_binary();
 
 } // namespace cloister::supervisor

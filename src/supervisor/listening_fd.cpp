@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <poll.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -20,6 +21,8 @@ bool is_tcp(int fd) {
            (family == AF_INET || family == AF_INET6);
 }
 
+constexpr int usually_ms = 20;
+
 /// SIGALRM is not blocked in us, and has its default action.
 void close_in_child(int fd) {
     const pid_t parent = ::getpid();
@@ -32,6 +35,12 @@ void close_in_child(int fd) {
             ::close(fd);
         }
         ::_exit(0);
+    }
+    // Usually it has closed at once, and we go on when the path is free and clients are refused.
+    pollfd ended{pid < 0 ? -1 : static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)), POLLIN, 0};
+    if (ended.fd >= 0) {
+        (void)::poll(&ended, 1, usually_ms);
+        ::close(ended.fd);
     }
 }
 

@@ -205,8 +205,15 @@ tl::expected<Options, Exit> parse_options(int argc, const char* const* argv,
     }
 
     Options options;
-    options.policy_dir = surroundings.default_policy_dir;
-    settings.one("policy-dir", [&](const std::string& text) { return read_path(text, options.policy_dir); });
+    if (!settings.one("policy-dir",
+                      [&](const std::string& text) { return read_path(text, options.policy_dir); })) {
+        const auto& installed = surroundings.default_policy_dir;
+        if (!installed) {
+            return tl::unexpected{
+                Exit{ExitCode::SystemCall, {}, fmt::format("cloisterd: {}\n", installed.error())}};
+        }
+        options.policy_dir = *installed;
+    }
     if (settings.flag("version")) {
         return tl::unexpected{
             settings.failure.value_or(Exit{ExitCode::Ok, surroundings.version_text(options.policy_dir), {}})};

@@ -53,7 +53,7 @@ struct Exit {
 
 /// What the command line is read against.
 struct Surroundings {
-    std::filesystem::path default_policy_dir;
+    tl::expected<std::filesystem::path, std::string> default_policy_dir; ///< or why it is not known
     std::function<std::string(const std::filesystem::path& policy_dir)> version_text;
     uid_t euid = ::geteuid();
     std::function<const char*(const char*)> environment = ::getenv;

@@ -2,7 +2,10 @@
 #include "supervisor/programs.h"
 
 #include "plan/plan.h"
+#include "supervisor/as_user.h"
+#include "sys/trust.h"
 
+#include <cerrno>
 #include <fmt/core.h>
 
 namespace cloister::supervisor {
@@ -37,14 +40,36 @@ StringMap Policies::hashes() const {
     return hashes;
 }
 
-tl::expected<Policies, Failure> load_policies(const std::filesystem::path& dir) {
-    std::vector<policy::Policy> all;
+tl::expected<OpenedPolicies, Failure> open_policies(const std::filesystem::path& dir,
+                                                    const std::optional<User>& user) {
+    OpenedPolicies opened;
     for (const auto& [name, place] : policy_files) {
-        auto policy = policy::load(dir / fmt::format("{}.policy", name));
+        const auto path = dir / fmt::format("{}.policy", name);
+        auto file = trust::open_file(path, {.user = geteuid()});
+        if (!file && file.error().error == 0 && geteuid() == 0 && user) { // the user's own?
+            const AsUser as{*user};
+            file = trust::open_file(path, {.user = user->uid});
+        }
+        if (!file) {
+            const auto& [error, message] = file.error();
+            return tl::unexpected(
+                Failure{error == ENOENT || error == ENOTDIR ? ExitCode::NoInput : ExitCode::BadPolicy,
+                        fmt::format("{}: {}{}", path.string(),
+                                    error == 0 ? "not to be trusted: " : "cannot open: ", message)});
+        }
+        opened.files.push_back({std::move(*file), path});
+    }
+    return opened;
+}
+
+tl::expected<Policies, Failure> load_policies(const OpenedPolicies& opened) {
+    std::vector<policy::Policy> all;
+    for (std::size_t i = 0; i < opened.files.size(); ++i) {
+        auto policy = policy::load(opened.files[i].fd.get(), opened.files[i].path);
         if (!policy) {
             return tl::unexpected(failure(policy.error()));
         }
-        if (auto placed = expect_place(*policy, place); !placed) {
+        if (auto placed = expect_place(*policy, policy_files[i].place); !placed) {
             return tl::unexpected(placed.error());
         }
         if (auto checked = policy::check(*policy, nullptr); !checked) {

@@ -18,10 +18,6 @@ struct Policies {
     [[nodiscard]] StringMap hashes() const; ///< SHA-256 of each file's text, by name
 };
 
-/// Reads policy_files in `dir`. Failure: NoInput or
-/// BadPolicy.
-[[nodiscard]] tl::expected<Policies, Failure> load_policies(const std::filesystem::path& dir);
-
 /// The files of a policy directory that are read: their names before ".policy", and the parameter of their
 /// 'at'.
 struct PolicyFile {
@@ -30,6 +26,23 @@ struct PolicyFile {
 };
 inline constexpr PolicyFile policy_files[] = {
     {"connection", ""}, {"listener", "gate_return"}, {"door", "door_return"}, {"birth", "ladder_return"}};
+
+/// Opened, not read yet: in the order of policy_files.
+struct OpenedPolicies {
+    struct File {
+        Fd fd;
+        std::filesystem::path path;
+    };
+    std::vector<File> files;
+};
+
+/// Opens policy_files in `dir` (absolute) by trust::Rule: what only root can change, or our user; as root,
+/// `user` instead, and then with this user's rights (AsUser). Failure: NoInput or BadPolicy.
+[[nodiscard]] tl::expected<OpenedPolicies, Failure> open_policies(const std::filesystem::path& dir,
+                                                                  const std::optional<User>& user);
+
+/// Parses them, and proves their test lines. Not as root. Failure: BadPolicy.
+[[nodiscard]] tl::expected<Policies, Failure> load_policies(const OpenedPolicies& opened);
 
 /// Where a listener has what the policies speak of.
 struct Places {

@@ -3,13 +3,13 @@
 
 #include "supervisor/bind.h"
 #include "supervisor/socket_options.h"
+#include "supervisor/unix_path.h"
 #include "sys/die.h"
 
 #include <charconv>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
-#include <sys/stat.h>
 
 namespace cloister::supervisor {
 namespace {
@@ -183,15 +183,7 @@ tl::expected<std::vector<Listener>, Failure> open_listeners(const Options& optio
 
 void remove_unix_paths(const std::vector<Listener>& listeners) {
     for (const auto& listener : listeners) {
-        if (!listener.is_unix || listener.activated) {
-            continue;
-        }
-        const auto path = unix_path(listener.address, listener.address_length);
-        struct stat status {};
-        if (::lstat(path.c_str(), &status) == 0 && status.st_dev == listener.device &&
-            status.st_ino == listener.inode) {
-            ::unlink(path.c_str());
-        }
+        remove_unix_path(listener);
     }
 }
 

@@ -4,7 +4,9 @@
 #include "supervisor/listening_fd.h"
 #include "supervisor/options.h"
 #include "sys/exit_code.h"
+#include "sys/fd.h"
 
+#include <optional>
 #include <string>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -13,6 +15,15 @@
 
 namespace cloister::supervisor {
 
+/// Where the file of a unix socket is, and which one it is.
+struct UnixPath {
+    Fd directory;           ///< O_PATH
+    std::string name;       ///< in it
+    std::optional<User> as; ///< whose rights hold in there, even for root; unset: ours
+    dev_t device = 0;
+    ino_t inode = 0; ///< 0: not bound
+};
+
 /// A socket that listens, with every option set that an accepted TCP socket inherits. AF_UNIX inherits none.
 struct Listener {
     ListeningFd fd;
@@ -20,11 +31,10 @@ struct Listener {
     sockaddr_storage address;
     socklen_t address_length;
     bool is_unix;
-    bool activated;   ///< passed to us, not bound by us
-    dev_t device = 0; ///< of the file of a unix socket that we bound
-    ino_t inode = 0;
-    int send_buffer =
-        0; ///< of a connection, bytes as the kernel counts them: twice what was asked for, or less
+    bool activated; ///< passed to us, not bound by us
+    UnixPath path;  ///< of a unix socket that we bound
+    /// Of a connection, in bytes as the kernel counts them: twice what was asked for, or less.
+    int send_buffer = 0;
     int receive_buffer = 0;
 };
 
@@ -53,7 +63,8 @@ void open_standard_fds();
 [[nodiscard]] tl::expected<std::vector<Listener>, Failure> open_listeners(const Options& options,
                                                                           Activation activation);
 
-/// Removes the files of the unix sockets that we bound, unless another one is there by now.
+/// Removes the files of the unix sockets that we bound, unless another one is there by now. What can't be
+/// removed any more, since root is given up, the next start finds stale and removes.
 void remove_unix_paths(const std::vector<Listener>& listeners);
 
 } // namespace cloister::supervisor

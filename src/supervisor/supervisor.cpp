@@ -62,17 +62,6 @@ Fd open_signals(std::initializer_list<int> signals) {
     return fd;
 }
 
-Fd open_listener_binary() {
-    const auto path = listener_path();
-    Fd fd{open(path.c_str(), O_PATH | O_CLOEXEC)};
-    if (!fd.valid()) {
-        die(ExitCode::NoInput,
-            "cannot find cloister-listener at %s: %s; install it there, or beside cloisterd", path.c_str(),
-            error_text(errno));
-    }
-    return fd;
-}
-
 /// Says what of the system binds before our own limit does. Returns how many connections may be.
 unsigned find_limits(const Options& options, const std::vector<Listener>& listeners, Log& log) {
     std::uint64_t buffers = options.socket_buffer ? 0 : largest_automatic_buffers();
@@ -119,8 +108,15 @@ void report_capped_buffers(const Options& options, const std::vector<Listener>& 
 /// Gives up every privilege, for good. True if there are no supplementary groups.
 bool give_up_privileges(const Options& options) {
     (void)confine::empty_bounding_set(); // the listener reads back whether it is
-    const bool groups_empty = options.user ? confine::become(options.user->uid, options.user->gid)
-                                           : confine::become(geteuid(), getegid());
+    const bool root = geteuid() == 0;
+    User user{geteuid(), getegid(), {}};
+    if (options.user &&
+        (root || !options.check)) { // an ordinary user may check what another one will be given
+        user = *options.user;
+    } else if (root) { // --check needs no --user
+        user = {65534, 65534, "nobody"};
+    }
+    const bool groups_empty = confine::become(user.uid, user.gid);
     confine::drop_all_capabilities();
     confine::forbid_new_privileges();
     confine::forbid_dumping();
@@ -129,10 +125,11 @@ bool give_up_privileges(const Options& options) {
 
 class Supervisor {
   public:
-    Supervisor(const Options& options, const Policies& policies, std::vector<Listener> listeners,
-               const OomScore& oom_score, Log log, bool log_priorities)
+    /// All privileges have been given up.
+    Supervisor(const Options& options, const Policies& policies, std::vector<Listener> listeners, Fd binary,
+               const OomScore& oom_score, Log log, bool log_priorities, bool groups_empty)
         : options_{options}, policies_{policies}, listeners_{std::move(listeners)}, log_{std::move(log)},
-          binary_{open_listener_binary()}, stop_signals_{open_signals({SIGTERM, SIGINT})},
+          binary_{std::move(binary)}, stop_signals_{open_signals({SIGTERM, SIGINT})},
           other_signals_{open_signals({SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2})},
           setup_{options_,
                  policies_,
@@ -143,10 +140,9 @@ class Supervisor {
                  log_.fd(),
                  log_may_block(),
                  log_priorities,
-                 false,
+                 groups_empty,
                  stop_signals_.get()} {
         report_capped_buffers(options_, listeners_, log_);
-        setup_.groups_empty = give_up_privileges(options_);
     }
 
     ExitCode run() {
@@ -351,36 +347,50 @@ class Supervisor {
 
 } // namespace
 
+/// With the privileges that cloisterd was started with: everything is opened and bound, nothing is parsed.
 ExitCode run(const Options& options, const OomScore& oom_score) {
     reset_signals(blocked);
     umask(077);
-    const auto policies = load_policies(options.policy_dir);
-    if (!policies) {
-        return fail(policies.error());
+    auto binary = open_listener_binary();
+    if (!binary) {
+        return fail(binary.error());
     }
-    if (const auto proved = compile_and_prove(*policies, sample_places()); !proved) {
+    auto opened = open_policies(options.policy_dir, options.user);
+    if (!opened) {
+        return fail(opened.error());
+    }
+    tl::expected<std::vector<Listener>, Failure> listeners;
+    if (!options.check) {
+        listeners = take_activation().and_then(
+            [&](Activation activation) { return open_listeners(options, std::move(activation)); });
+    }
+    if (!listeners) {
+        return fail(listeners.error());
+    }
+    Fd log_fd = open_log_without_blocking();
+    const bool groups_empty = give_up_privileges(options);
+
+    auto policies = load_policies(*opened);
+    *opened = {};
+    const auto proved =
+        policies ? compile_and_prove(*policies, sample_places()) : tl::unexpected(policies.error());
+    if (!proved) {
+        remove_unix_paths(*listeners);
         return fail(proved.error());
     }
     if (options.check) {
         return ExitCode::Ok;
     }
-    auto activation = take_activation();
-    if (!activation) {
-        return fail(activation.error());
-    }
-    auto listeners = open_listeners(options, std::move(*activation));
-    if (!listeners) {
-        return fail(listeners.error());
-    }
-    Fd log_fd = open_log_without_blocking();
     const bool priority =
         is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM")); // NOLINT(concurrency-mt-unsafe)
     Supervisor supervisor{options,
                           *policies,
                           std::move(*listeners),
+                          std::move(*binary),
                           oom_score,
                           Log{options.log_format, std::move(log_fd), priority},
-                          priority};
+                          priority,
+                          groups_empty};
     return supervisor.run();
 }
 

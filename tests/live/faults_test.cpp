@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
+#include <fstream>
 #include <gtest/gtest.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
@@ -35,6 +36,11 @@ namespace fs = std::filesystem;
 constexpr std::uint32_t plan_first_closed = 5; // the listener has one socket: 4 (src/plan/plan.h)
 constexpr std::uint32_t plan_first_above = plan::status_fd + 1;
 constexpr std::uint32_t smaps_buffer = 8192; // src/listener/memory.cpp
+#ifdef SYS_readlink
+constexpr long read_link = SYS_readlink;
+#else
+constexpr long read_link = SYS_readlinkat;
+#endif
 
 /// Clients that try all the time, and what they hear.
 class Clients {
@@ -70,15 +76,21 @@ struct Life {
     unsigned heard = 0;
 };
 
-/// Where the clients come, unless it listens elsewhere.
-constexpr const char* for_the_clients = "";
+struct Start {
+    std::string listen{};                  ///< empty: where the clients come
+    bool in_users_directory = false;       ///< as root: the socket's directory belongs to --user
+    std::vector<std::string> options = {}; ///< further ones
+};
 
-Life run_with(const Fault& fault, const std::string& listen = for_the_clients) {
+Life run_with(const Fault& fault, const Start& start = {}) {
     std::string directory = (fs::temp_directory_path() / "cloister-fault-XXXXXX").string();
     if (mkdtemp(directory.data()) == nullptr) {
         throw std::runtime_error{"mkdtemp"};
     }
     fs::permissions(directory, fs::perms{0755}); // cloisterd's own client comes as its user
+    if (start.in_users_directory && chown(directory.c_str(), daemon_id, daemon_id) != 0) {
+        throw std::runtime_error{"chown"};
+    }
     const fs::path path = fs::path{directory} / "socket";
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) {
@@ -86,11 +98,12 @@ Life run_with(const Fault& fault, const std::string& listen = for_the_clients) {
     }
     const Fd reading{ends[0]};
     Fd writing{ends[1]};
-    std::vector<std::string> words{(fs::read_symlink("/proc/self/exe").parent_path() / "cloisterd").string(),
-                                   "--listen=" +
-                                       (listen.empty() ? "unix:" + path.string() + ",mode=0666" : listen)};
-    const auto user = user_options();
-    words.insert(words.end(), user.begin(), user.end());
+    std::vector<std::string> words{
+        (fs::read_symlink("/proc/self/exe").parent_path() / "cloisterd").string(),
+        "--listen=" + (start.listen.empty() ? "unix:" + path.string() + ",mode=0666" : start.listen)};
+    for (const auto& more : {user_options(), start.options}) {
+        words.insert(words.end(), more.begin(), more.end());
+    }
     std::vector<char*> argv;
     for (auto& word : words) {
         argv.push_back(word.data());
@@ -162,6 +175,11 @@ TEST_P(FailedStep, EndsTheDaemonBeforeAByteIsEchoedAndSaysWhy) {
 INSTANTIATE_TEST_SUITE_P(
     Fault, FailedStep,
     testing::Values(
+        Fault{"OwnProgram", read_link, -1, 0, EACCES, 71,
+              "cannot read /proc/self/exe.*EACCES.*mount proc.*outer filters"},
+        Fault{"OwnProgramFaked", read_link, -1, 0, faked, 71, "/proc/self/exe.*says ''"},
+        Fault{"DirectoryOfASocket", SYS_fchdir, -1, 0, EACCES, 77, "give a directory that is ours"},
+        Fault{"DirectoryOfASocketFaked", SYS_fchdir, -1, 0, faked, 70, "asked to go to its directory"},
         Fault{"WorkingDirectory", SYS_chdir, -1, 0, EACCES, 71, "chdir"},
         Fault{"WorkingDirectoryFaked", SYS_chdir, -1, 0, faked, 71, "chdir"},
         Fault{"Hello", SYS_sendmsg, -1, 0, EPERM, 70, "no plan from cloisterd"},
@@ -280,7 +298,7 @@ class FailedSocketOption : public testing::TestWithParam<Fault> {};
 TEST_P(FailedSocketOption, EndsTheDaemonBeforeItServesAndSaysWhich) {
     const Fault& fault = GetParam();
     const bool ipv6 = fault.value == IPV6_V6ONLY;
-    const Life run = run_with(fault, ipv6 ? "[::1]:0" : "127.0.0.1:0");
+    const Life run = run_with(fault, {.listen = ipv6 ? "[::1]:0" : "127.0.0.1:0"});
     if (ipv6 && run.exit_code == 69) {
         GTEST_SKIP() << "no IPv6 here: " << run.said;
     }
@@ -329,6 +347,57 @@ INSTANTIATE_TEST_SUITE_P(
               "SO_OOBINLINE was set to .* and reads back as 0"},
         Fault{"OobInlineReadBack", SYS_getsockopt, 2, SO_OOBINLINE, EINVAL, 71, "getsockopt SO_OOBINLINE:"}),
     [](const auto& instance) { return instance.param.name; });
+
+class FailedStepInAUsersDirectory : public testing::TestWithParam<Fault> {};
+
+TEST_P(FailedStepInAUsersDirectory, EndsTheDaemonBeforeItBinds) {
+    if (!am_root()) {
+        GTEST_SKIP() << "only root acts as another user";
+    }
+    const Fault& fault = GetParam();
+    const Life run = run_with(fault, {.in_users_directory = true});
+    EXPECT_EQ(run.exit_code, fault.exit_code) << run.said;
+    EXPECT_TRUE(std::regex_search(run.said, std::regex{fault.said})) << run.said;
+    EXPECT_EQ(run.heard, 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Fault, FailedStepInAUsersDirectory,
+    testing::Values(Fault{"Groups", SYS_setgroups, -1, 0, EPERM, 77, "our supplementary groups: setgroups"},
+                    Fault{"GroupsFaked", SYS_setgroups, -1, 0, faked, 70,
+                          "asked to set our supplementary groups"},
+                    Fault{"Uid", SYS_setfsuid, -1, 0, faked, 70, "asked to reach files as another user"},
+                    Fault{"Gid", SYS_setfsgid, -1, 0, faked, 70, "asked to reach files as another user"},
+                    Fault{"Capabilities", SYS_capset, -1, 0, EPERM, 77, "our effective capabilities: capset"},
+                    Fault{"CapabilitiesFaked", SYS_capset, -1, 0, faked, 70, "asked to set our effective"},
+                    Fault{"CapabilitiesReadBack", SYS_capget, -1, 0, EPERM, 77, "read our capabilities"}),
+    [](const auto& instance) { return instance.param.name; });
+
+TEST(Control, InAUsersDirectoryADaemonEchoes) {
+    if (!am_root()) {
+        GTEST_SKIP() << "only root acts as another user";
+    }
+    const Life run = run_with({"None", SYS_sethostname, -1, 0, EPERM, -1, ""}, {.in_users_directory = true});
+    EXPECT_EQ(run.exit_code, -1) << run.said;
+    EXPECT_GT(run.heard, 0U) << run.said;
+}
+
+// The policies do not parse, and giving up root fails: what is complained of is what is done first.
+TEST(Policies, AreNotParsedBeforePrivilegesAreGivenUp) {
+    const TemporaryDirectory policies;
+    for (const char* name : {"connection", "listener", "door", "birth"}) {
+        std::ofstream{policies.file(fmt::format("{}.policy", name))} << "nonsense\n";
+    }
+    const Fault none{"None", SYS_sethostname, -1, 0, EPERM, 65, "connection.policy:1:1: error"};
+    const Fault still_root{"Uid", SYS_setresuid, -1, 0, EAGAIN, 77, "cannot become that user"};
+    for (const std::string more : {"--idle-timeout=1s", "--check"}) {
+        for (const Fault& fault : {none, still_root}) {
+            const Life run = run_with(fault, {.options = {"--policy-dir=" + policies.path(), more}});
+            EXPECT_EQ(run.exit_code, fault.exit_code) << run.said;
+            EXPECT_TRUE(std::regex_search(run.said, std::regex{fault.said})) << run.said;
+        }
+    }
+}
 
 class OlderKernel : public testing::TestWithParam<Fault> {};
 

@@ -83,7 +83,8 @@ class Listener {
         if (!hello || hello->tag != plan::Message::Tag::Hello) {
             return false;
         }
-        const auto policies = supervisor::load_policies(CLOISTER_POLICY_SOURCE);
+        const auto policies =
+            supervisor::open_policies(CLOISTER_POLICY_SOURCE, {}).and_then(supervisor::load_policies);
         const auto program =
             supervisor::compile_and_prove(policies.value(), {hello->arena, hello->instructions});
         const auto plan = std::make_unique<plan::Plan>();

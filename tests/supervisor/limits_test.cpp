@@ -31,11 +31,12 @@ class Bounds : public testing::Test {
     }
     /// Those of this machine's own, which are not read from files, left out.
     [[nodiscard]] std::vector<Bound> found(unsigned connections = 60'000) const {
-        auto all = bounds(connections, root_);
+        auto all = bounds(connections, cost, root_);
         std::erase_if(all, [](const Bound& bound) { return bound.name.starts_with("RLIMIT"); });
         return all;
     }
 
+    static constexpr Cost cost{58 * 1024, 105 * 1024};
     fs::path root_;
 };
 
@@ -54,7 +55,7 @@ TEST_F(Bounds, PidMaxLeavesRoomForTheProcessesOfOthers) {
 
 TEST_F(Bounds, TheSmallestComesFirst) {
     put("proc/sys/kernel/pid_max", "32768\n");
-    put("proc/meminfo", "MemAvailable:  1050000 kB\n");
+    put("proc/meminfo", "MemAvailable:  1058192 kB\n");
     ASSERT_EQ(found().size(), 2U);
     EXPECT_EQ(found()[0].name, "available memory");
     EXPECT_EQ(found()[0].allows, 10'000U);
@@ -63,7 +64,7 @@ TEST_F(Bounds, TheSmallestComesFirst) {
 TEST_F(Bounds, AControlGroupsLimitAndThoseAboveItCount) {
     put("sys/fs/cgroup/system.slice/cloister.service/pids.max", "max\n");
     put("sys/fs/cgroup/system.slice/pids.max", "502\n");
-    put("sys/fs/cgroup/system.slice/cloister.service/memory.max", "1075200000\n");
+    put("sys/fs/cgroup/system.slice/cloister.service/memory.max", "1083588608\n");
     const auto all = found();
     ASSERT_EQ(all.size(), 2U);
     EXPECT_EQ(all[0].name, "pids.max");
@@ -74,7 +75,7 @@ TEST_F(Bounds, AControlGroupsLimitAndThoseAboveItCount) {
 
 TEST_F(Bounds, TheFirstVersionOfControlGroupsCountsToo) {
     put("proc/self/cgroup", "5:memory:/a\n4:cpu,pids:/b/c\n0::/\n");
-    put("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "107520000\n");
+    put("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "115908608\n");
     put("sys/fs/cgroup/cpu,pids/b/pids.max", "102\n");
     const auto all = found();
     ASSERT_EQ(all.size(), 2U);
@@ -82,6 +83,48 @@ TEST_F(Bounds, TheFirstVersionOfControlGroupsCountsToo) {
     EXPECT_EQ(all[0].allows, 100U);
     EXPECT_EQ(all[1].name, "memory.limit_in_bytes");
     EXPECT_EQ(all[1].allows, 1000U);
+}
+
+TEST_F(Bounds, ProcessesThatAreThereAlreadyTakeTheirPlaces) {
+    put("sys/fs/cgroup/system.slice/cloister.service/pids.max", "100\n");
+    put("sys/fs/cgroup/system.slice/cloister.service/pids.current", "7\n"); // we are one of them
+    put("sys/fs/cgroup/system.slice/pids.max", "120\n");
+    put("sys/fs/cgroup/system.slice/pids.current", "59\n");
+    const auto all = found();
+    ASSERT_EQ(all.size(), 1U);
+    EXPECT_EQ(all[0].is, 120U) << "there the least is left";
+    EXPECT_EQ(all[0].allows, 60U) << "the listener is to come";
+}
+
+TEST_F(Bounds, OnlyHardOnesAreEnforced) {
+    put("proc/meminfo", "MemAvailable:  8832 kB\n"); // for 6 connections
+    EXPECT_EQ(allowed_connections(60'000, found()), 60'000U);
+    put("sys/fs/cgroup/system.slice/pids.max", "52\n");
+    EXPECT_EQ(allowed_connections(60'000, found()), 50U);
+    EXPECT_EQ(allowed_connections(20, found(20)), 20U);
+    put("sys/fs/cgroup/system.slice/cloister.service/memory.max", "9463808\n");
+    EXPECT_EQ(allowed_connections(60'000, found()), 10U);
+}
+
+TEST_F(Bounds, LeaveOneConnectionAtLeast) {
+    put("sys/fs/cgroup/system.slice/pids.max", "1\n");
+    EXPECT_EQ(allowed_connections(60'000, found()), 1U);
+}
+
+TEST_F(Bounds, SayWhatAConnectionIsCountedWith) {
+    put("sys/fs/cgroup/system.slice/cloister.service/memory.max", "9463808\n");
+    ASSERT_EQ(found().size(), 1U);
+    EXPECT_EQ(found()[0].consequence,
+              "at 105 KiB a connection whose buffers are full (58 KiB an idle one): no more "
+              "are accepted; raise it (MemoryMax=), or lower --socket-buffer");
+}
+
+TEST_F(Bounds, ThatTheKernelChoosesBuffersByCountsTheLargest) {
+    EXPECT_EQ(largest_automatic_buffers(root_), 0U) << "not known";
+    put("proc/sys/net/ipv4/tcp_wmem", "4096\t16384\t4194304\n");
+    put("proc/sys/net/ipv4/tcp_rmem", "4096\t131072\t6291456\n");
+    EXPECT_EQ(largest_automatic_buffers(root_), 10'485'760U);
+    EXPECT_EQ(connection_cost(1 << 20).worst, (58U + 64U + 1024U) * 1024U);
 }
 
 TEST_F(Bounds, WhatCannotBeReadDoesNotBind) {
