@@ -10,6 +10,7 @@
 #include "supervisor/sockets.h"
 #include "sys/die.h"
 #include "sys/signals.h"
+#include "sys/tracing.h"
 
 #include <array>
 #include <cerrno>
@@ -90,6 +91,9 @@ void warn_of_low_limits(const Options& options, Log& log) {
 /// Gives up every privilege, for good. True if there are no supplementary groups.
 bool give_up_privileges(const Options& options) {
     (void)confine::empty_bounding_set(); // the listener reads back whether it is
+    if (options.user && options.user->uid != geteuid()) {
+        expect_untraceable_as(options.user->uid);
+    }
     const bool groups_empty = options.user ? confine::become(options.user->uid, options.user->gid)
                                            : confine::become(geteuid(), getegid());
     confine::drop_all_capabilities();
@@ -313,7 +317,7 @@ class Supervisor {
 
 } // namespace
 
-ExitCode run(const Options& options) {
+ExitCode run(const Options& options, tl::expected<Activation, Failure> activation) {
     reset_signals(blocked);
     umask(077);
     const auto policies = load_policies(options.policy_dir);
@@ -326,7 +330,6 @@ ExitCode run(const Options& options) {
     if (options.check) {
         return ExitCode::Ok;
     }
-    auto activation = take_activation();
     if (!activation) {
         return fail(activation.error());
     }
