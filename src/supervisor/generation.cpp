@@ -2,6 +2,7 @@
 #include "supervisor/generation.h"
 
 #include "supervisor/canary.h"
+#include "sys/descriptors.h"
 #include "sys/die.h"
 
 #include <array>
@@ -23,6 +24,7 @@ namespace {
 
 constexpr int patience_ms = 20'000; // for each answer of a listener that starts
 constexpr int above_all_targets = 256;
+constexpr int pass_rights = 83; // SO_PASSRIGHTS of <asm-generic/socket.h>, since Linux 6.16
 
 tl::unexpected<Failure> system_call(std::string_view what) {
     return tl::unexpected(Failure{ExitCode::SystemCall, fmt::format("{}: {}", what, error_text(errno))});
@@ -55,7 +57,7 @@ timeval timeval_of(std::chrono::milliseconds time) {
                 error_text(errno), above_all_targets + plan::status_fd);
         }
     }
-    (void)close_range(static_cast<unsigned>(moves.size()), ~0U, CLOSE_RANGE_CLOEXEC);
+    close_descriptors(STDERR_FILENO, static_cast<int>(moves.size()), ~0U, Closing::AtExec);
     std::string name = "cloister-listener";
     std::string parent = "(of cloisterd)";
     std::string environment = plan::listener_environment;
@@ -63,6 +65,24 @@ timeval timeval_of(std::chrono::milliseconds time) {
     char* const envp[] = {environment.data(), nullptr};
     syscall(SYS_execveat, binary, "", argv, envp, AT_EMPTY_PATH);
     die(ExitCode::SystemCall, "cannot execute cloister-listener: %s", error_text(errno));
+}
+
+/// A descriptor that a listener passes would be ours to close, and closing one can wait for as long as who
+/// made it wants (SO_LINGER: socket(7)). An older kernel can't refuse them: they are closed as they come.
+tl::expected<void, Failure> refuse_descriptors(int socket) {
+    constexpr int no = 0;
+    if (setsockopt(socket, SOL_SOCKET, pass_rights, &no, sizeof no) != 0) {
+        return errno == ENOPROTOOPT ? tl::expected<void, Failure>{}
+                                    : system_call("cannot start a listener: setsockopt SO_PASSRIGHTS=0");
+    }
+    int is = 1;
+    socklen_t length = sizeof is;
+    if (getsockopt(socket, SOL_SOCKET, pass_rights, &is, &length) != 0 || is != no) {
+        return tl::unexpected(Failure{
+            ExitCode::SelfTest,
+            "asked to take no descriptors from the listener (SO_PASSRIGHTS=0), the kernel takes them"});
+    }
+    return {};
 }
 
 void fill(plan::Plan& plan, const Setup& setup, const policy::Program& program, pid_t listener,
@@ -101,6 +121,9 @@ tl::expected<Generation, Failure> Generation::start(const Setup& setup) {
     }
     Fd ours{ends[0]};
     Fd theirs{ends[1]};
+    if (auto refused = refuse_descriptors(ours.get()); !refused) {
+        return tl::unexpected(refused.error());
+    }
     const pid_t pid = fork();
     if (pid < 0) {
         return system_call("cannot start a listener: fork");
@@ -168,12 +191,14 @@ tl::expected<plan::Message, Failure> Generation::receive(const Setup& setup, pla
                                                     pid_, patience_ms / 1000)});
     }
     plan::Message message{};
-    if (!plan::receive_message(control_.get(), message)) {
+    const bool received = plan::receive_message(control_.get(), message);
+    if (!received && errno != EPROTO) {
         return tl::unexpected(death());
     }
-    if (message.tag != tag) {
-        return tl::unexpected(
-            Failure{ExitCode::SelfTest, "the listener sent what it should not: it is of another build"});
+    if (!received || message.tag != tag) {
+        return tl::unexpected(Failure{
+            ExitCode::SelfTest,
+            fmt::format("the listener, process {}, sent what it should not: it is of another build", pid_)});
     }
     return message;
 }
@@ -194,18 +219,27 @@ tl::expected<void, Failure> Generation::send_plan(const Setup& setup, const plan
     return {};
 }
 
-/// It has said why itself; its exit code is ours.
+/// The end of the socket is that of the listener, which has said why itself; its exit code is ours. One that
+/// has closed its socket and lives on is killed; one that ends already can't be any more (prepare_signal(),
+/// kernel/signal.c), and its exit code stays.
 Failure Generation::death() {
     int status = 0;
+    (void)::kill(pid_, SIGKILL);
     if (waitpid(pid_, &status, 0) != pid_) {
         return {ExitCode::SystemCall, fmt::format("waitpid: {}", error_text(errno))};
     }
     const pid_t pid = std::exchange(pid_, 0);
-    if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+    if (WIFEXITED(status)) {
         const bool one_of_ours = WEXITSTATUS(status) >= static_cast<int>(ExitCode::Usage);
         return {one_of_ours ? ExitCode{WEXITSTATUS(status)} : ExitCode::SelfTest,
                 fmt::format("the listener, process {}, could not confine itself: exit code {}", pid,
                             WEXITSTATUS(status))};
+    }
+    if (WTERMSIG(status) == SIGKILL) {
+        return {ExitCode::SelfTest,
+                fmt::format("the listener, process {}, was killed, or had closed its socket, "
+                            "while it started",
+                            pid)};
     }
     return {ExitCode::SelfTest, fmt::format("the listener, process {}, ended with signal {} while it started",
                                             pid, WTERMSIG(status))};
