@@ -8,8 +8,10 @@
 #include "listener/server.h"
 #include "plan/plan.h"
 #include "sys/calls.h"
+#include "sys/descriptors.h"
 #include "sys/die.h"
 #include "sys/signals.h"
+#include "sys/tracing.h"
 
 #include <cerrno>
 #include <csignal>
@@ -78,24 +80,13 @@ const plan::Plan& ask_for_plan(const cell::Arena* arena) {
     return plan::open_sealed(sealed.get(), arena, cell::instructions());
 }
 
-/// Closes `first` to `last`, among which is one at least that is open: whether it is gone can be seen.
-void close_descriptors(int first, unsigned last) {
-    if (fcntl(plan::control_fd, F_DUPFD_CLOEXEC, first) < 0 ||
-        close_range(static_cast<unsigned>(first), last, 0) != 0) {
-        die(ExitCode::SystemCall, "cannot close the descriptors from %d on: %s", first, error_text(errno));
-    }
-    if (fcntl(first, F_GETFD) >= 0) {
-        die(ExitCode::SelfTest, "asked to close the descriptors from %d on, the kernel did not do it", first);
-    }
-}
-
 /// Only the descriptors of the plan stay open.
 void close_the_rest(const plan::Plan& plan) {
     const int last = plan::first_listener_fd + static_cast<int>(plan.listener_count) - 1;
     if (last + 1 < plan::status_fd) {
-        close_descriptors(last + 1, plan::status_fd - 1);
+        close_descriptors(plan::control_fd, last + 1, plan::status_fd - 1);
     }
-    close_descriptors(plan::status_fd + 1, ~0U);
+    close_descriptors(plan::control_fd, plan::status_fd + 1);
     close(plan::connection_fd); // free from here on: accept4 returns the lowest
     struct stat status {};
     for (int fd = plan::first_listener_fd; fd <= last; ++fd) {
@@ -120,6 +111,9 @@ void raise_soft_limit(__rlimit_resource resource, const char* name) {
 alignas(Server) std::byte server_memory[sizeof(Server)];
 
 int run(int argc) {
+    const int dumpable_at_start = dumpable();
+    confine::forbid_dumping(); // first: processes of our user shall have no time to take us over
+    expect_untraceable_start(dumpable_at_start);
     expect_started_by_cloisterd(argc);
     reset_signals(blocked_signals());
     prctl(PR_SET_NAME, "cloister-listen"); // the kernel keeps 15 characters

@@ -136,16 +136,22 @@ void Server::take_orders() {
     if (polled_[1].revents == 0) {
         return;
     }
-    plan::Message message{};
-    const long size = sys::read(plan::control_fd, &message, sizeof message);
+    struct {
+        plan::Message message;
+        char more; // read(2) cuts off what is longer, and does not say so
+    } order{};
+    const long size = sys::read(plan::control_fd, &order, sizeof order);
     if (size == -EINTR || size == -EAGAIN) {
         return;
     }
-    if (size != static_cast<long>(sizeof message)) {
+    if (size <= 0) {
         sys::exit_group(
             static_cast<int>(ExitCode::SelfTest)); // the supervisor is gone; the cells end with us
     }
-    obey(message);
+    if (size != static_cast<long>(sizeof order.message)) {
+        bug("the supervisor sent a message of another length than %zu", sizeof order.message);
+    }
+    obey(order.message);
 }
 
 void Server::obey(const plan::Message& message) {

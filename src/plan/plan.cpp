@@ -22,6 +22,31 @@ bool in_bounds(std::uint32_t length, const T (&)[N]) {
     return length >= 1 && length <= N;
 }
 
+constexpr std::size_t most_passed = 253; // SCM_MAX_FD, include/net/scm.h
+
+/// Takes the first descriptor that came with a message, closes the others, and counts these and whatever else
+/// came.
+std::size_t take_descriptors(msghdr& header, Fd& first) {
+    std::size_t others = 0;
+    for (cmsghdr* part = CMSG_FIRSTHDR(&header); part != nullptr; part = CMSG_NXTHDR(&header, part)) {
+        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) {
+            ++others;
+            continue;
+        }
+        for (std::size_t at = CMSG_LEN(0); at + sizeof(int) <= part->cmsg_len; at += sizeof(int)) {
+            int number = -1;
+            std::memcpy(&number, reinterpret_cast<const char*>(part) + at, sizeof number);
+            Fd passed{number};
+            if (first.valid()) {
+                ++others;
+            } else {
+                first = std::move(passed);
+            }
+        }
+    }
+    return others;
+}
+
 bool is_sealed(int fd) {
     const int seals = fcntl(fd, F_GET_SEALS); // -1 has all bits; the kernel may have added F_SEAL_EXEC
     return seals >= 0 && (seals & all_seals) == all_seals;
@@ -103,7 +128,7 @@ bool send_message(int socket, const Message& message, int fd) {
 
 bool receive_message(int socket, Message& message, Fd* fd) {
     iovec part{&message, sizeof message};
-    alignas(cmsghdr) char rights[CMSG_SPACE(sizeof(int))] = {};
+    alignas(cmsghdr) char rights[CMSG_SPACE(most_passed * sizeof(int))] = {};
     msghdr header{};
     header.msg_iov = &part;
     header.msg_iovlen = 1;
@@ -111,19 +136,21 @@ bool receive_message(int socket, Message& message, Fd* fd) {
     header.msg_controllen = sizeof rights;
     errno = 0;
     const ssize_t received = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
-    const int error = errno;
-    const cmsghdr* const control = received > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
-    if (control != nullptr && control->cmsg_type == SCM_RIGHTS &&
-        control->cmsg_len == CMSG_LEN(sizeof(int))) {
-        int passed = -1;
-        std::memcpy(&passed, CMSG_DATA(control), sizeof passed);
-        Fd received_fd{passed};
-        if (fd != nullptr) {
-            *fd = std::move(received_fd);
-        }
+    if (received < 0) {
+        return false;
     }
-    errno = received > 0 ? EPROTO : error;
-    return received == static_cast<ssize_t>(sizeof message);
+    Fd passed;
+    const std::size_t others = take_descriptors(header, passed);
+    const bool whole = received == static_cast<ssize_t>(sizeof message) &&
+                       (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
+    if (!whole || others != 0 || (passed.valid() && fd == nullptr)) {
+        errno = received == 0 && others == 0 && !passed.valid() ? 0 : EPROTO;
+        return false;
+    }
+    if (fd != nullptr) {
+        *fd = std::move(passed);
+    }
+    return true;
 }
 
 } // namespace cloister::plan

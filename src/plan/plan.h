@@ -94,8 +94,9 @@ struct Message {
 /// Sends `message`, with `fd` unless it is negative. False with errno when the other side is gone.
 [[nodiscard]] bool send_message(int socket, const Message& message, int fd = -1);
 
-/// Receives a message and the descriptor that came along, if any. False with errno (0: the other side has
-/// closed).
+/// Receives a message, and in `fd` the descriptor that may come along. False with errno: 0 if the other side
+/// has closed, or sent an empty message; EPROTO if the message has another length or brings anything else,
+/// which is closed.
 [[nodiscard]] bool receive_message(int socket, Message& message, Fd* fd = nullptr);
 
 } // namespace cloister::plan

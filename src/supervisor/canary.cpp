@@ -2,6 +2,7 @@
 #include "supervisor/canary.h"
 
 #include "supervisor/address.h"
+#include "supervisor/socket_options.h"
 
 #include <algorithm>
 #include <array>
@@ -146,6 +147,11 @@ tl::expected<Canary, std::string> send_canary(const Listener& listener, const st
     Client client{listener.address.ss_family, watched};
     if (client.fd() < 0) {
         return failed("socket");
+    }
+    if (listener.is_unix) {
+        if (const auto failure = refuse_descriptors(client.fd(), listener.name)) {
+            return tl::unexpected(failure->message);
+        }
     }
     auto done = connect_to(client, listener, announce);
     if (done) {

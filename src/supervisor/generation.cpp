@@ -2,6 +2,8 @@
 #include "supervisor/generation.h"
 
 #include "supervisor/canary.h"
+#include "supervisor/socket_options.h"
+#include "sys/descriptors.h"
 #include "sys/die.h"
 
 #include <array>
@@ -55,7 +57,7 @@ timeval timeval_of(std::chrono::milliseconds time) {
                 error_text(errno), above_all_targets + plan::status_fd);
         }
     }
-    (void)close_range(static_cast<unsigned>(moves.size()), ~0U, CLOSE_RANGE_CLOEXEC);
+    close_descriptors(STDERR_FILENO, static_cast<int>(moves.size()), ~0U, Closing::AtExec);
     std::string name = "cloister-listener";
     std::string parent = "(of cloisterd)";
     std::string environment = plan::listener_environment;
@@ -103,6 +105,10 @@ tl::expected<Generation, Failure> Generation::start(const Setup& setup) {
     }
     Fd ours{ends[0]};
     Fd theirs{ends[1]};
+    // What a listener passes would be ours to close. An older kernel closes it as it comes.
+    if (auto failure = refuse_descriptors(ours.get(), "cannot start a listener")) {
+        return tl::unexpected(std::move(*failure));
+    }
     if (!setup.oom_score.raise()) {
         return system_call("cannot raise oom_score_adj for a listener: write");
     }
@@ -178,12 +184,14 @@ tl::expected<plan::Message, Failure> Generation::receive(const Setup& setup, pla
                                                     pid_, patience_ms / 1000)});
     }
     plan::Message message{};
-    if (!plan::receive_message(control_.get(), message)) {
+    const bool received = plan::receive_message(control_.get(), message);
+    if (!received && errno != EPROTO) {
         return tl::unexpected(death());
     }
-    if (message.tag != tag) {
-        return tl::unexpected(
-            Failure{ExitCode::SelfTest, "the listener sent what it should not: it is of another build"});
+    if (!received || message.tag != tag) {
+        return tl::unexpected(Failure{
+            ExitCode::SelfTest,
+            fmt::format("the listener, process {}, sent what it should not: it is of another build", pid_)});
     }
     return message;
 }
@@ -204,18 +212,27 @@ tl::expected<void, Failure> Generation::send_plan(const Setup& setup, const plan
     return {};
 }
 
-/// It has said why itself; its exit code is ours.
+/// The end of the socket is that of the listener, which has said why itself; its exit code is ours. One that
+/// has closed its socket and lives on is killed; one that ends already can't be any more (prepare_signal(),
+/// kernel/signal.c), and its exit code stays.
 Failure Generation::death() {
     int status = 0;
+    (void)::kill(pid_, SIGKILL);
     if (waitpid(pid_, &status, 0) != pid_) {
         return {ExitCode::SystemCall, fmt::format("waitpid: {}", error_text(errno))};
     }
     const pid_t pid = std::exchange(pid_, 0);
-    if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+    if (WIFEXITED(status)) {
         const bool one_of_ours = WEXITSTATUS(status) >= static_cast<int>(ExitCode::Usage);
         return {one_of_ours ? ExitCode{WEXITSTATUS(status)} : ExitCode::SelfTest,
                 fmt::format("the listener, process {}, could not confine itself: exit code {}", pid,
                             WEXITSTATUS(status))};
+    }
+    if (WTERMSIG(status) == SIGKILL) {
+        return {ExitCode::SelfTest,
+                fmt::format("the listener, process {}, was killed, or had closed its socket, "
+                            "while it started",
+                            pid)};
     }
     return {ExitCode::SelfTest, fmt::format("the listener, process {}, ended with signal {} while it started",
                                             pid, WTERMSIG(status))};

@@ -45,11 +45,15 @@ tl::expected<fs::path, std::string> own_path() {
     return path;
 }
 
+bool in_build_tree(const fs::path& cloisterd) {
+    std::error_code error;
+    return fs::exists(cloisterd.parent_path().parent_path() / "CMakeCache.txt", error);
+}
+
 fs::path policy_dir_of(const fs::path& cloisterd) {
     const fs::path above = cloisterd.parent_path().parent_path();
-    std::error_code error;
-    return fs::exists(above / "CMakeCache.txt", error) ? above.parent_path().parent_path() / "policy"
-                                                       : above / "share/cloister/policy";
+    return in_build_tree(cloisterd) ? above.parent_path().parent_path() / "policy"
+                                    : above / "share/cloister/policy";
 }
 
 fs::path listener_of(const fs::path& cloisterd) {
@@ -85,6 +89,11 @@ Failure not_found(const fs::path& listener, int error) {
 
 Surroundings installed_surroundings() {
     return {.default_policy_dir = own_path().map(policy_dir_of), .version_text = version_text};
+}
+
+bool is_installed() {
+    const auto cloisterd = own_path();
+    return !cloisterd || !in_build_tree(*cloisterd);
 }
 
 tl::expected<Fd, Failure> open_listener_binary() {

@@ -13,6 +13,9 @@ namespace cloister::supervisor {
 /// neither.
 [[nodiscard]] Surroundings installed_surroundings();
 
+/// False in a build tree.
+[[nodiscard]] bool is_installed();
+
 /// cloister-listener, to be executed (O_PATH). As root, that file and cloisterd's must be ones that root
 /// alone can change or replace (trust::Rule). Failure: SystemCall, NoInput, NotPermitted.
 [[nodiscard]] tl::expected<Fd, Failure> open_listener_binary();

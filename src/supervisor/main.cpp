@@ -1,22 +1,35 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/supervisor.h"
 
+#include "confine/confine.h"
 #include "supervisor/install.h"
 #include "supervisor/oom_score.h"
 #include "supervisor/options.h"
 #include "supervisor/sockets.h"
+#include "sys/tracing.h"
 
 #include <cstdio>
 
 int main(int argc, char** argv) {
     using namespace cloister;
+    const int dumpable_at_start = dumpable();
     supervisor::open_standard_fds();
-    const supervisor::OomScore oom_score;
-    const auto options = supervisor::parse_options(argc, argv, supervisor::installed_surroundings());
+    auto activation = supervisor::take_activation();
+    supervisor::close_inherited(activation); // before anything of ours is opened
+    const supervisor::OomScore oom_score;    // which only root could open afterwards
+    confine::forbid_dumping();
+    if (supervisor::is_installed()) { // SECURITY.md says what remains in a build tree
+        expect_untraceable_start(dumpable_at_start);
+    }
+
+    auto options = supervisor::parse_options(argc, argv, supervisor::installed_surroundings());
     if (!options) {
         (void)std::fputs(options.error().out.c_str(), stdout);
         (void)std::fputs(options.error().err.c_str(), stderr);
         return static_cast<int>(options.error().code);
     }
-    return static_cast<int>(supervisor::run(*options, oom_score));
+    if (activation && !activation->warning.empty()) {
+        options->warnings.push_back(activation->warning);
+    }
+    return static_cast<int>(supervisor::run(*options, std::move(activation), oom_score));
 }

@@ -60,16 +60,6 @@ std::optional<Failure> forbid_linger(int fd, const std::string& name) {
                                : std::optional{not_as_set(name, "SO_LINGER", 0, actual.l_onoff)};
 }
 
-/// Clients may pass no descriptors. An older kernel has no such option: then the listener lets other
-/// processes close what they pass (src/listener/release.cpp).
-std::optional<Failure> refuse_descriptors(int fd, const std::string& name) {
-    constexpr int no = 0;
-    if (::setsockopt(fd, SOL_SOCKET, so_passrights, &no, sizeof no) != 0 && errno == ENOPROTOOPT) {
-        return {};
-    }
-    return set_option(fd, name, SOL_SOCKET, so_passrights, "SO_PASSRIGHTS", no);
-}
-
 /// The kernel counts a buffer twice (socket(7)), and takes no more than `maximum` says. Fills `actual`.
 std::optional<Failure> set_buffer(int fd, const std::string& name, int option, std::string_view label,
                                   const char* maximum, int wanted, int& actual) {
@@ -109,6 +99,14 @@ std::optional<Failure> set_option(int fd, const std::string& name, int level, in
         return not_as_set(name, label, value, actual);
     }
     return {};
+}
+
+std::optional<Failure> refuse_descriptors(int fd, const std::string& name) {
+    constexpr int no = 0;
+    if (::setsockopt(fd, SOL_SOCKET, so_passrights, &no, sizeof no) != 0 && errno == ENOPROTOOPT) {
+        return {};
+    }
+    return set_option(fd, name, SOL_SOCKET, so_passrights, "SO_PASSRIGHTS", no);
 }
 
 std::optional<Failure> set_options(Listener& listener, const std::string& name, const Options& options) {

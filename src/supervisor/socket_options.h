@@ -19,6 +19,11 @@ namespace cloister::supervisor {
 [[nodiscard]] std::optional<Failure> set_options(Listener& listener, const std::string& name,
                                                  const Options& options);
 
+/// Whoever is at the other end of this unix socket, or connects to it, can pass no descriptors
+/// (so_passrights). Does nothing where the kernel has no such option; what clients pass is then closed as
+/// src/listener/release.cpp says.
+[[nodiscard]] std::optional<Failure> refuse_descriptors(int fd, const std::string& name);
+
 [[nodiscard]] Failure system_failure(const std::string& name, std::string_view call, int error);
 
 } // namespace cloister::supervisor

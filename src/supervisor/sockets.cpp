@@ -4,6 +4,7 @@
 #include "supervisor/bind.h"
 #include "supervisor/socket_options.h"
 #include "supervisor/unix_path.h"
+#include "sys/descriptors.h"
 #include "sys/die.h"
 
 #include <charconv>
@@ -115,8 +116,19 @@ tl::expected<Activation, Failure> take_activation() {
     const auto fds = take_variable("LISTEN_FDS");
     const auto names = take_variable("LISTEN_FDNAMES");
     (void)take_variable("LISTEN_PIDFDID");
-    if (!pid || !fds) {
+    const auto for_another = [&](const std::string& whom) {
+        Activation none;
+        none.warning =
+            fmt::format("LISTEN_FDS='{}' is for {}, not for process {}, which we are: these sockets were "
+                        "closed; a wrapper around cloisterd must exec it",
+                        *fds, whom, ::getpid());
+        return none;
+    };
+    if (!fds) {
         return {};
+    }
+    if (!pid) {
+        return for_another("no process, without LISTEN_PID");
     }
     const auto addressee = whole_number(*pid);
     if (!addressee || *addressee == 0) {
@@ -124,7 +136,7 @@ tl::expected<Activation, Failure> take_activation() {
             activation_failure(fmt::format("LISTEN_PID='{}' is not a process number", *pid))};
     }
     if (*addressee != ::getpid()) {
-        return {}; // meant for a process above us
+        return for_another(fmt::format("process {}", *addressee));
     }
     const auto count = whole_number(*fds);
     if (!count || *count == 0 || *count > int64_t{max_listeners}) {
@@ -147,6 +159,11 @@ tl::expected<Activation, Failure> take_activation() {
         activation.sockets.push_back({ListeningFd{fd}, std::move(labels[static_cast<size_t>(i)])});
     }
     return activation;
+}
+
+void close_inherited(const tl::expected<Activation, Failure>& activation) {
+    const auto kept = activation ? activation->sockets.size() : 0;
+    close_descriptors(STDERR_FILENO, first_passed + static_cast<int>(kept));
 }
 
 tl::expected<std::vector<Listener>, Failure> open_listeners(const Options& options, Activation activation) {

@@ -50,6 +50,7 @@ struct Activation {
         std::string name; ///< of LISTEN_FDNAMES
     };
     std::vector<Socket> sockets;
+    std::string warning; ///< one sentence if sockets were passed, to another process than us
 };
 
 /// Opens /dev/null as each of 0, 1, 2 that is closed, so that no socket is ever taken for one of them.
@@ -57,6 +58,10 @@ void open_standard_fds();
 
 /// Takes the sockets of LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES, once: the variables are unset.
 [[nodiscard]] tl::expected<Activation, Failure> take_activation();
+
+/// Closes whatever else we inherited: all descriptors but 0 to 2 and the sockets of `activation`. Dies unless
+/// the kernel did so. Before anything of ours is opened.
+void close_inherited(const tl::expected<Activation, Failure>& activation);
 
 /// Binds every address of the options, and checks what was passed, which takes the place of the default
 /// address. A unix socket gets its exact mode and, as root, the user as its owner.

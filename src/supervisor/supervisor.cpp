@@ -10,6 +10,7 @@
 #include "supervisor/sockets.h"
 #include "sys/die.h"
 #include "sys/signals.h"
+#include "sys/tracing.h"
 
 #include <array>
 #include <cerrno>
@@ -115,6 +116,9 @@ bool give_up_privileges(const Options& options) {
         user = *options.user;
     } else if (root) { // --check needs no --user
         user = {65534, 65534, "nobody"};
+    }
+    if (user.uid != geteuid()) {
+        expect_untraceable_as(user.uid);
     }
     const bool groups_empty = confine::become(user.uid, user.gid);
     confine::drop_all_capabilities();
@@ -348,7 +352,8 @@ class Supervisor {
 } // namespace
 
 /// With the privileges that cloisterd was started with: everything is opened and bound, nothing is parsed.
-ExitCode run(const Options& options, const OomScore& oom_score) {
+ExitCode run(const Options& options, tl::expected<Activation, Failure> activation,
+             const OomScore& oom_score) {
     reset_signals(blocked);
     umask(077);
     auto binary = open_listener_binary();
@@ -361,8 +366,9 @@ ExitCode run(const Options& options, const OomScore& oom_score) {
     }
     tl::expected<std::vector<Listener>, Failure> listeners;
     if (!options.check) {
-        listeners = take_activation().and_then(
-            [&](Activation activation) { return open_listeners(options, std::move(activation)); });
+        listeners = std::move(activation).and_then([&](Activation passed) {
+            return open_listeners(options, std::move(passed));
+        });
     }
     if (!listeners) {
         return fail(listeners.error());

@@ -3,11 +3,14 @@
 
 #include "supervisor/oom_score.h"
 #include "supervisor/options.h"
+#include "supervisor/sockets.h"
 
 namespace cloister::supervisor {
 
 /// cloisterd, from its options on: proves the policies, binds, gives up its privileges, and keeps a listener
-/// running until it is told to stop. Returns what to exit with; errors are said on stderr.
-[[nodiscard]] ExitCode run(const Options& options, const OomScore& oom_score);
+/// running until it is told to stop. Returns what to exit with; errors, that of `activation` too, are said on
+/// stderr.
+[[nodiscard]] ExitCode run(const Options& options, tl::expected<Activation, Failure> activation,
+                           const OomScore& oom_score);
 
 } // namespace cloister::supervisor

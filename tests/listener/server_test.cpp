@@ -233,6 +233,16 @@ TEST(Listener, DiesOfAnOrderThatIsNone) {
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
 }
 
+TEST(Listener, DiesOfAnOrderOfAnotherLength) {
+    constexpr long right = sizeof(plan::Message);
+    for (const long size : {1L, right - 1, right + 1, right + 4096}) {
+        ListenerWorld world;
+        world.order_size = size;
+        world.then([&] { world.order(plan::Message::Tag::Drain); });
+        EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest)) << size;
+    }
+}
+
 TEST(Listener, TakesAnOrderAfterAnInterruptionOrAFalseAlarm) {
     for (const long error : {-EINTR, -EAGAIN}) {
         ListenerWorld world;

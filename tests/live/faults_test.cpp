@@ -8,6 +8,7 @@
 #include "machine.h"
 #include "plan/plan.h"
 #include "sys/memory_file.h"
+#include "sys/passrights.h"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -33,7 +34,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint32_t plan_first_closed = 5; // the listener has one socket: 4 (src/plan/plan.h)
+constexpr std::uint32_t first_inherited = 3;
 constexpr std::uint32_t plan_first_above = plan::status_fd + 1;
 constexpr std::uint32_t smaps_buffer = 8192; // src/listener/memory.cpp
 #ifdef SYS_readlink
@@ -220,7 +221,7 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"NoNewPrivsFaked", SYS_prctl, 0, PR_SET_NO_NEW_PRIVS, faked, 70, "cloisterd: .*no_new_privs",
               true},
         Fault{"Dumpable", SYS_prctl, 0, PR_SET_DUMPABLE, EINVAL, 70, "cloisterd: .*dumpable"},
-        Fault{"DumpableFaked", SYS_prctl, 0, PR_SET_DUMPABLE, faked, 70, "dumpable"},
+        Fault{"DumpableFaked", SYS_prctl, 0, PR_SET_DUMPABLE, faked, 70, "dumpable", true},
         Fault{"DeathSignal", SYS_prctl, 0, PR_SET_PDEATHSIG, EINVAL, 70, "end with our parent"},
         Fault{"DeathSignalFaked", SYS_prctl, 0, PR_SET_PDEATHSIG, faked, 70, "end with our parent"},
         Fault{"Landlock", SYS_landlock_create_ruleset, -1, 0, EPERM, 77, "Landlock"},
@@ -265,14 +266,26 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"CloneOfACellFaked", SYS_clone, 0, cell::clone_flags, faked, 70, end_as_newborn},
         Fault{"ViolatorReaped", SYS_wait4, 2, WNOHANG | __WALL, ECHILD, 70, "still lives"},
         Fault{"ViolatorReapedFaked", SYS_wait4, 2, WNOHANG | __WALL, faked, 70, "still lives"},
-        Fault{"DescriptorsOfTheListener", SYS_close_range, 0, plan_first_closed, EPERM, 71,
-              "close the descriptors"},
-        Fault{"DescriptorsOfTheListenerFaked", SYS_close_range, 0, plan_first_closed, faked, 70,
-              "close the descriptors from 5 on"},
+        Fault{"InheritedDescriptors", SYS_close_range, 0, first_inherited, EPERM, 71,
+              "cloisterd: cannot close the descriptors from 3 on"},
+        Fault{"InheritedDescriptorsFaked", SYS_close_range, 0, first_inherited, faked, 70,
+              "cloisterd: asked to close the descriptors from 3 on, "},
+        Fault{"DescriptorsKeptFromTheListener", SYS_close_range, 2, CLOSE_RANGE_CLOEXEC, EPERM, 71,
+              "cloisterd: cannot close the descriptors from 5 on"},
+        Fault{"DescriptorsKeptFromTheListenerFaked", SYS_close_range, 2, CLOSE_RANGE_CLOEXEC, faked, 70,
+              "cloisterd: asked to close the descriptors from 5 on at exec"},
+        Fault{"DescriptorsOfTheListener", SYS_close_range, 1, plan::status_fd - 1, EPERM, 71,
+              "cloister-listener: cannot close the descriptors from 5 on"},
+        Fault{"DescriptorsOfTheListenerFaked", SYS_close_range, 1, plan::status_fd - 1, faked, 70,
+              "cloister-listener: asked to close the descriptors from 5 on, "},
         Fault{"DescriptorsAboveThePlans", SYS_close_range, 0, plan_first_above, EPERM, 71,
-              "close the descriptors"},
+              "cloister-listener: cannot close the descriptors from 69 on"},
         Fault{"DescriptorsAboveThePlansFaked", SYS_close_range, 0, plan_first_above, faked, 70,
-              "close the descriptors from 69 on"},
+              "cloister-listener: asked to close the descriptors from 69 on, "},
+        Fault{"DescriptorsFromTheListener", SYS_setsockopt, 2, so_passrights, EPERM, 71,
+              "setsockopt SO_PASSRIGHTS=0: EPERM"},
+        Fault{"DescriptorsFromTheListenerFaked", SYS_setsockopt, 2, so_passrights, faked, 70,
+              "SO_PASSRIGHTS was set to 0 and reads back as 1"},
         Fault{"Filter", SYS_seccomp, 0, SECCOMP_SET_MODE_FILTER, EPERM, 77, "seccomp filter.*must allow"},
         Fault{"FilterFaked", SYS_seccomp, 0, SECCOMP_SET_MODE_FILTER, faked, 70,
               "signal 31; it exited with 5"},
@@ -411,7 +424,8 @@ INSTANTIATE_TEST_SUITE_P(
     Lack, OlderKernel,
     testing::Values(Fault{"OfLandlock", SYS_landlock_create_ruleset, -1, 0, ENOSYS, -1, ""},
                     Fault{"OfLandlockAtBoot", SYS_landlock_create_ruleset, -1, 0, EOPNOTSUPP, -1, ""},
-                    Fault{"OfRseq", SYS_rseq, -1, 0, ENOSYS, -1, ""}),
+                    Fault{"OfRseq", SYS_rseq, -1, 0, ENOSYS, -1, ""},
+                    Fault{"OfPassRights", SYS_setsockopt, 2, so_passrights, ENOPROTOOPT, -1, ""}),
     [](const auto& instance) { return instance.param.name; });
 
 } // namespace

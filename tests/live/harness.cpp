@@ -88,9 +88,12 @@ std::set<pid_t>& daemons() {
     for (const int fd : setup.passed) {
         ::dup2(fd, next++);
     }
+    for (const int fd : setup.inherited) {
+        ::dup2(fd, next++);
+    }
     ::close_range(static_cast<unsigned>(next), ~0U, 0);
     if (environment.listen_pid != nullptr) {
-        write_number(environment.listen_pid, ::getpid());
+        write_number(environment.listen_pid, setup.passed_to_another ? 1 : ::getpid());
     }
     for (const Fault& fault : setup.faults) {
         answer_in_the_kernels_place(fault);
@@ -133,6 +136,10 @@ Daemon::Daemon(Setup setup) {
     for (int& fd : setup.passed) {
         fd = ::fcntl(fd, F_DUPFD_CLOEXEC, 100);
     }
+    for (int& fd : setup.inherited) {
+        const Fd given{fd};
+        fd = ::fcntl(given.get(), F_DUPFD_CLOEXEC, 100);
+    }
     Environment environment{setup.passed.size()};
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) {
@@ -145,8 +152,10 @@ Daemon::Daemon(Setup setup) {
         become_daemon(setup, environment, arguments.data(), log.get());
     }
     daemons().insert(pid_);
-    for (const int fd : setup.passed) {
-        ::close(fd);
+    for (const auto* fds : {&setup.passed, &setup.inherited}) {
+        for (const int fd : *fds) {
+            ::close(fd);
+        }
     }
     log.reset();
     reader_ = std::thread{[this] { follow_log(); }};

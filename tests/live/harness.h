@@ -24,7 +24,9 @@ struct Setup {
     std::vector<std::string> listen{"127.0.0.1:0"};
     std::vector<std::string> options{}; ///< further ones
     std::vector<int> passed{};          ///< listening sockets, LISTEN_FDS; then no --listen unless given
-    bool standard_descriptors = true;   ///< false: 0, 1 and 2 are closed
+    std::vector<int> inherited{}; ///< descriptors that it gets besides: they are taken over, and closed here
+    bool passed_to_another = false;   ///< LISTEN_PID names process 1
+    bool standard_descriptors = true; ///< false: 0, 1 and 2 are closed
     bool await_ready = true;
     std::vector<Fault> faults{}; ///< of its kernel
 };

@@ -235,7 +235,7 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"Proc", SYS_openat, 2, O_RDONLY | O_CLOEXEC, EACCES, 71, "mount /proc"},
         Fault{"ProcFaked", SYS_openat, 2, O_RDONLY | O_CLOEXEC, faked, 71, "/proc/self/smaps"},
         Fault{"Dumpable", SYS_prctl, 0, PR_SET_DUMPABLE, EINVAL, 70, "dumpable"},
-        Fault{"DumpableFaked", SYS_prctl, 0, PR_SET_DUMPABLE, faked, 70, "dumpable"},
+        Fault{"DumpableFaked", SYS_prctl, 0, PR_SET_DUMPABLE, faked, 70, "dumpable", true},
         Fault{"NoNewPrivs", SYS_prctl, 0, PR_SET_NO_NEW_PRIVS, EINVAL, 70, "no_new_privs"},
         Fault{"NoNewPrivsFaked", SYS_prctl, 0, PR_SET_NO_NEW_PRIVS, faked, 70, "no_new_privs", true},
         Fault{"ReadBack", SYS_pread64, -1, 0, EIO, 71, "cannot read /proc/self/status"},

@@ -5,13 +5,16 @@
 
 #include "sys/exit_code.h"
 
+#include <algorithm>
 #include <csignal>
+#include <cstring>
 #include <fcntl.h>
 #include <functional>
 #include <gtest/gtest.h>
 #include <memory>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <vector>
 
 namespace cloister::plan {
 namespace {
@@ -133,6 +136,44 @@ class Messages : public testing::Test {
     }
     Fd supervisor_, listener_;
     Message message_{};
+
+    /// From the supervisor: the first `size` bytes of a message, or more, with `fds`.
+    void send_bytes(std::size_t size, const std::vector<int>& fds) {
+        std::vector<char> bytes(std::max(size, sizeof message_));
+        std::memcpy(bytes.data(), &message_, sizeof message_);
+        iovec part{bytes.data(), size};
+        std::vector<char> rights(CMSG_SPACE(fds.size() * sizeof(int)));
+        msghdr header{};
+        header.msg_iov = &part;
+        header.msg_iovlen = 1;
+        if (!fds.empty()) {
+            header.msg_control = rights.data();
+            header.msg_controllen = rights.size();
+            cmsghdr* const control = CMSG_FIRSTHDR(&header);
+            control->cmsg_level = SOL_SOCKET;
+            control->cmsg_type = SCM_RIGHTS;
+            control->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+            std::memcpy(CMSG_DATA(control), fds.data(), fds.size() * sizeof(int));
+        }
+        ASSERT_EQ(sendmsg(supervisor_.get(), &header, 0), static_cast<ssize_t>(size));
+    }
+
+    /// Of the message that waits; no descriptor is left open.
+    void expect_refusal(Fd* fd) {
+        const auto count = [] {
+            int open = 0;
+            for (int number = 0; number < 1000; ++number) {
+                open += fcntl(number, F_GETFD) >= 0 ? 1 : 0;
+            }
+            return open;
+        };
+        const int before = count();
+        Message got{};
+        EXPECT_FALSE(receive_message(listener_.get(), got, fd));
+        EXPECT_EQ(errno, EPROTO);
+        EXPECT_TRUE(fd == nullptr || !fd->valid());
+        EXPECT_EQ(count(), before);
+    }
 };
 
 TEST_F(Messages, ArriveWithTheDescriptorThatComesAlong) {
@@ -147,21 +188,42 @@ TEST_F(Messages, ArriveWithTheDescriptorThatComesAlong) {
     EXPECT_EQ(fcntl(fd.get(), F_GETFD), FD_CLOEXEC);
 }
 
-TEST_F(Messages, LeaveNoDescriptorBehindThatNobodyAskedFor) {
-    const int next = fcntl(listener_.get(), F_DUPFD_CLOEXEC, 0);
-    close(next);
+TEST_F(Messages, WithADescriptorThatNobodyAskedForAreRefusedAndItIsClosed) {
     ASSERT_TRUE(send_message(supervisor_.get(), message_, STDERR_FILENO));
-    Message got{};
-    ASSERT_TRUE(receive_message(listener_.get(), got));
-    EXPECT_EQ(fcntl(next, F_GETFD), -1);
+    expect_refusal(nullptr);
 }
 
-TEST_F(Messages, OfAnotherLengthAreNone) {
-    ASSERT_EQ(send(supervisor_.get(), &message_, sizeof message_ - 1, 0),
-              static_cast<ssize_t>(sizeof message_ - 1));
-    Message got{};
-    EXPECT_FALSE(receive_message(listener_.get(), got));
-    EXPECT_EQ(errno, EPROTO);
+TEST_F(Messages, WithMoreDescriptorsThanOneAreRefusedAndAllAreClosed) {
+    Fd fd;
+    for (const std::size_t count : {2U, 3U, 7U, 253U}) { // the last is SCM_MAX_FD
+        send_bytes(sizeof message_, std::vector<int>(count, STDERR_FILENO));
+        expect_refusal(&fd);
+        send_bytes(sizeof message_, std::vector<int>(count, STDERR_FILENO));
+        expect_refusal(nullptr);
+    }
+}
+
+TEST_F(Messages, OfAnotherLengthAreRefusedAndWhatTheyBringIsClosed) {
+    Fd fd;
+    for (const std::size_t size :
+         {std::size_t{1}, sizeof message_ - 1, sizeof message_ + 1, std::size_t{4096}}) {
+        send_bytes(size, {});
+        expect_refusal(&fd);
+        send_bytes(size, {STDERR_FILENO});
+        expect_refusal(&fd);
+    }
+    send_bytes(0, {STDERR_FILENO});
+    expect_refusal(&fd);
+}
+
+TEST_F(Messages, WithOtherThingsThanDescriptorsAreRefused) {
+    const int yes = 1;
+    ASSERT_EQ(setsockopt(listener_.get(), SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes), 0);
+    Fd fd;
+    ASSERT_TRUE(send_message(supervisor_.get(), message_));
+    expect_refusal(&fd);
+    ASSERT_TRUE(send_message(supervisor_.get(), message_, STDERR_FILENO));
+    expect_refusal(&fd);
 }
 
 TEST_F(Messages, EndWithTheOtherSide) {

@@ -383,7 +383,7 @@ long ListenerWorld::read(const Call& call) {
     }
     *pointer<plan::Message>(call.arguments[1]) = orders_.front();
     orders_.pop_front();
-    return static_cast<long>(sizeof(plan::Message));
+    return std::min(order_size, call.arguments[2]); // what is longer is cut off: unix(7), SOCK_SEQPACKET
 }
 
 } // namespace cloister::scripted

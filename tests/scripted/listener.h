@@ -53,7 +53,8 @@ class ListenerWorld final : public Kernel {
     long setsockopt_error = 0;
     long write_error = 0;
     long ppoll_error = 0;
-    long read_error = 0; ///< of the next order; then it works
+    long read_error = 0;                     ///< of the next order; then it works
+    long order_size = sizeof(plan::Message); ///< of each order
     long wait4_error = 0;
     long clock_error = 0;
     std::uint32_t scope = 0; ///< of IPv6 clients

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+//
+// A listener that does what none should while it starts. Which of these is said by the name of the unix
+// socket that it is given.
+#include "plan/plan.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <string_view>
+#include <sys/prctl.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <vector>
+
+namespace cloister::hostile {
+namespace {
+
+using plan::Message;
+
+void say(std::string_view text) {
+    (void)!write(plan::log_fd, text.data(), text.size());
+}
+
+[[noreturn]] void live_on() {
+    for (;;) {
+        pause();
+    }
+}
+
+void send_bytes(const Message& message, std::size_t size) {
+    std::vector<char> bytes(std::max(size, sizeof message));
+    std::memcpy(bytes.data(), &message, sizeof message);
+    (void)send(plan::control_fd, bytes.data(), size, MSG_NOSIGNAL);
+}
+
+Message tagged(Message::Tag tag) {
+    Message message{};
+    message.tag = tag;
+    return message;
+}
+
+/// A TCP socket whose last close(2) takes a minute: it has a byte that its peer does not take.
+int make_lingering_socket() {
+    const int listening = socket(AF_INET, SOCK_STREAM, 0);
+    const int client = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_storage address{};
+    socklen_t length = sizeof address;
+    const linger minute{1, 60};
+    const std::vector<char> bytes(std::size_t{8} << 20);
+    if (listen(listening, 1) != 0 ||
+        getsockname(listening, reinterpret_cast<sockaddr*>(&address), &length) != 0 ||
+        connect(client, reinterpret_cast<sockaddr*>(&address), length) != 0 ||
+        setsockopt(client, SOL_SOCKET, SO_LINGER, &minute, sizeof minute) != 0 ||
+        send(client, bytes.data(), bytes.size(), MSG_DONTWAIT) <= 0) {
+        say("no socket that lingers\n");
+    }
+    return client;
+}
+
+void send_two_descriptors(const Message& message) {
+    const int passed[]{make_lingering_socket(), STDERR_FILENO};
+    iovec part{const_cast<Message*>(&message), sizeof message};
+    alignas(cmsghdr) char rights[CMSG_SPACE(sizeof passed)] = {};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = rights;
+    header.msg_controllen = sizeof rights;
+    cmsghdr* const control = CMSG_FIRSTHDR(&header);
+    control->cmsg_level = SOL_SOCKET;
+    control->cmsg_type = SCM_RIGHTS;
+    control->cmsg_len = CMSG_LEN(sizeof passed);
+    std::memcpy(CMSG_DATA(control), passed, sizeof passed);
+    say(sendmsg(plan::control_fd, &header, MSG_NOSIGNAL) < 0 && errno == EPERM ? "descriptors not taken\n"
+                                                                               : "descriptors taken\n");
+    _exit(1); // which, unlike close(2), does not linger
+}
+
+[[noreturn]] void misbehave(std::string_view deed) {
+    static constexpr std::uint8_t code[3 * arch::max_page_size]{}; // places that a policy can be bound to
+    Message hello = tagged(Message::Tag::Hello);
+    hello.arena = reinterpret_cast<const cell::Arena*>(code + arch::max_page_size);
+    hello.instructions = {&code[0], &code[arch::max_page_size], &code[2 * arch::max_page_size]};
+    if (deed == "closes-its-socket") {
+        close(plan::control_fd);
+    } else if (deed == "says-hello-and-closes") {
+        send_bytes(hello, sizeof hello);
+        close(plan::control_fd);
+    } else if (deed == "ends") {
+        _exit(0);
+    } else if (deed == "ends-with-77") {
+        _exit(77);
+    } else if (deed == "ends-with-1") {
+        _exit(1);
+    } else if (deed == "crashes") {
+        abort();
+    } else if (deed == "sends-nothing-at-all") {
+        send_bytes(hello, 0);
+    } else if (deed == "sends-too-much") {
+        send_bytes(hello, sizeof hello + 1);
+    } else if (deed == "sends-too-little") {
+        send_bytes(hello, sizeof hello - 1);
+    } else if (deed == "sends-nonsense") {
+        send_bytes(tagged(Message::Tag{4711}), sizeof hello);
+    } else if (deed == "is-armed-too-early") {
+        send_bytes(tagged(Message::Tag::Armed), sizeof hello);
+    } else if (deed == "floods") {
+        for (;;) {
+            send_bytes(hello, sizeof hello);
+        }
+    } else if (deed == "passes-two-descriptors") {
+        send_two_descriptors(hello);
+    } else if (deed == "stops") {
+        (void)raise(SIGSTOP);
+    } else if (deed != "is-silent") {
+        say("no such deed\n");
+    }
+    live_on();
+}
+
+} // namespace
+} // namespace cloister::hostile
+
+int main() {
+    prctl(PR_SET_NAME, "cloister-listen"); // as the tests know a listener
+    sockaddr_un address{};
+    socklen_t length = sizeof address - 1;
+    (void)getsockname(cloister::plan::first_listener_fd, reinterpret_cast<sockaddr*>(&address), &length);
+    const std::string_view path = address.sun_path;
+    cloister::hostile::misbehave(path.substr(path.rfind('/') + 1));
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+// A listener that starts, in wrong hands or out of order: cloisterd says so and ends, or ends as it is told
+// to.
+#include "harness.h"
+
+#include <csignal>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <regex>
+
+namespace cloister::live {
+namespace {
+
+/// What tests/hostile/listener.cpp does, and how cloisterd must end of it.
+struct Misdeed {
+    const char* name;
+    int exit_code;
+    const char* said; ///< a regular expression for stderr
+};
+
+void PrintTo(const Misdeed& misdeed, std::ostream* out) {
+    *out << misdeed.name;
+}
+
+Setup setup_of(const TemporaryDirectory& directory, const std::string& misdeed) {
+    return {.program = "../tests/hostile/start/cloisterd",
+            .listen = {"unix:" + directory.file(misdeed)},
+            .options = {"--policy-dir=" CLOISTER_POLICY_SOURCE},
+            .await_ready = false};
+}
+
+class BadStart : public testing::TestWithParam<Misdeed> {};
+
+TEST_P(BadStart, ThatGoesWrongIsGivenUpAtOnce) {
+    const TemporaryDirectory directory;
+    Daemon daemon{setup_of(directory, GetParam().name)};
+    EXPECT_EQ(daemon.ends_within(5s), GetParam().exit_code) << daemon.log();
+    EXPECT_TRUE(std::regex_search(daemon.log(), std::regex{GetParam().said})) << daemon.log();
+    EXPECT_EQ(daemon.log().find("\"ready\""), std::string::npos) << daemon.log();
+}
+
+const char* const out_of_order = "listener, process [0-9]+, sent what it should not";
+const char* const killed = "listener, process [0-9]+, was killed, or had closed its socket";
+
+INSTANTIATE_TEST_SUITE_P(
+    Misdeed, BadStart,
+    testing::Values(Misdeed{"closes-its-socket", 70, killed}, Misdeed{"says-hello-and-closes", 70, killed},
+                    Misdeed{"sends-nothing-at-all", 70, killed},
+                    Misdeed{"ends", 70, "could not confine itself: exit code 0"},
+                    Misdeed{"ends-with-1", 70, "could not confine itself: exit code 1"},
+                    Misdeed{"ends-with-77", 77, "could not confine itself: exit code 77"},
+                    Misdeed{"crashes", 70, "ended with signal 6 while it started"},
+                    Misdeed{"sends-too-much", 70, out_of_order},
+                    Misdeed{"sends-too-little", 70, out_of_order},
+                    Misdeed{"sends-nonsense", 70, out_of_order},
+                    Misdeed{"is-armed-too-early", 70, out_of_order}, Misdeed{"floods", 70, out_of_order},
+                    Misdeed{"passes-two-descriptors", 70, "descriptors (not )?taken"}),
+    [](const auto& instance) { return std::regex_replace(instance.param.name, std::regex{"-"}, ""); });
+
+class StopDuringAStart : public testing::TestWithParam<const char*> {};
+
+TEST_P(StopDuringAStart, IsObeyedAtOnce) {
+    const TemporaryDirectory directory;
+    Daemon daemon{setup_of(directory, GetParam())};
+    pid_t listener = 0;
+    ASSERT_TRUE(within(5s, [&] {
+        const auto children = children_of(daemon.pid());
+        listener = children.empty() ? 0 : children.front();
+        return listener != 0 && status_of(listener)["Name"] == "cloister-listen";
+    })) << daemon.log();
+    std::this_thread::sleep_for(200ms); // by then it is at its misdeed
+    daemon.signal(SIGTERM);
+    EXPECT_EQ(daemon.ends_within(5s), 0) << daemon.log();
+    EXPECT_FALSE(is_alive(listener));
+}
+
+INSTANTIATE_TEST_SUITE_P(Misdeed, StopDuringAStart, testing::Values("is-silent", "stops"),
+                         [](const auto& instance) {
+                             return std::regex_replace(instance.param, std::regex{"-"}, "");
+                         });
+
+} // namespace
+} // namespace cloister::live
