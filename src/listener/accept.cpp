@@ -52,11 +52,13 @@ void Server::accept_from(std::uint32_t listener) {
         } else if (fd > 0) {
             bug("accept4 returned descriptor %ld: 0 was not free", fd);
         } else if (is_of_the_listener(fd)) {
-            die(ExitCode::SystemCall, "cannot accept on %s: %s", plan_.listeners[listener].name,
+            const std::string_view name = plan_.listeners[listener].name();
+            die(ExitCode::SystemCall, "cannot accept on %.*s: %s", static_cast<int>(name.size()), name.data(),
                 error_text(fd));
         } else if (!is_of_the_connection(fd) && ++strange_errors_ > strange_errors_limit) {
-            die(ExitCode::SystemCall, "accept4 on %s fails again and again: %s",
-                plan_.listeners[listener].name, error_text(fd));
+            const std::string_view name = plan_.listeners[listener].name();
+            die(ExitCode::SystemCall, "accept4 on %.*s fails again and again: %s",
+                static_cast<int>(name.size()), name.data(), error_text(fd));
         }
     }
 }

@@ -58,15 +58,15 @@ Server::Server(const plan::Plan& plan, pid_t supervisor)
 void Server::serve() {
     while (phase_ == Phase::serving || cells_.live() != 0) {
         wait();
+        if (now_ns_ >= tick_due_ns_) {
+            tick();
+        }
         take_orders();
         take_signals();
         for (std::uint32_t i = 0; i < plan_.listener_count; ++i) {
             if ((polled_[i + 2].revents & POLLIN) != 0) {
                 accept_from(i);
             }
-        }
-        if (now_ns_ >= tick_due_ns_) {
-            tick();
         }
         if (phase_ == Phase::ending) {
             kill_a_batch();
@@ -117,7 +117,8 @@ void Server::read_clock() {
     now_ns_ = clock_ns(CLOCK_MONOTONIC);
 }
 
-/// Once a second: the offset of the wall clock, and a slice of the table is asked for cells whose signal was
+/// Once a second, and before all else in its round: the offset of the wall clock, which may be set at any
+/// time and goes on while the machine sleeps; and a slice of the table is asked for cells whose signal was
 /// lost (the queue is bounded by RLIMIT_SIGPENDING).
 void Server::tick() {
     tick_due_ns_ = now_ns_ + second_ns;

@@ -14,12 +14,19 @@ namespace cloister::plan {
 namespace {
 
 constexpr char magic[8] = {'c', 'l', 'o', 'i', 's', 't', 'e', 'r'};
-constexpr std::uint32_t version = 3;
+constexpr std::uint32_t version = 4;
 constexpr int all_seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
 template <typename T, std::size_t N>
 bool in_bounds(std::uint32_t length, const T (&)[N]) {
     return length >= 1 && length <= N;
+}
+
+/// Of the listeners that there are.
+bool names_in_bounds(const Plan& plan) {
+    return std::all_of(plan.listeners, plan.listeners + plan.listener_count, [](const Listener& listener) {
+        return in_bounds(listener.name_length, listener.name_bytes);
+    });
 }
 
 bool is_sealed(int fd) {
@@ -72,7 +79,7 @@ const Plan& open_sealed(int fd, const cell::Arena* arena, const cell::Instructio
     if (plan.arena != arena || !in_bounds(plan.filter_length, plan.filter) ||
         !in_bounds(plan.listener_count, plan.listeners) || plan.max_connections < 1 ||
         plan.max_connections > connection_limit || plan.orders.listener != getpid() ||
-        plan.orders.duty != cell::Duty::Serve) {
+        plan.orders.duty != cell::Duty::Serve || !names_in_bounds(plan)) {
         bug("the plan is not for this listener, or out of range");
     }
     const cell::Instructions& told = plan.instructions;

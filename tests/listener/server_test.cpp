@@ -102,6 +102,41 @@ TEST_P(NoRoom, ForAConnectionMakesTheListenerRestAndSaySoOnce) {
 
 INSTANTIATE_TEST_SUITE_P(All, NoRoom, testing::Values(EMFILE, ENFILE, ENOBUFS, ENOMEM));
 
+TEST(Listener, DatesWhatItLogsInItsFirstRound) {
+    ListenerWorld world;
+    world.then([&] { world.fail_accept(-EMFILE); });
+    EXPECT_EQ(world.serve(), left_in_order);
+    ASSERT_EQ(world.records("paused").size(), 1U);
+    EXPECT_EQ(world.records("paused")[0]["ts"], "2023-11-14T22:13:25.000Z");
+}
+
+TEST(Listener, DatesByTheWallClockThatWasSetWhileItWaited) {
+    ListenerWorld world;
+    world.then([] {});
+    world.then([&] {
+        world.pass(2'000'000'000);
+        world.set_wall_clock_forward(3'600'000'000'000);
+        world.fail_accept(-EMFILE);
+    });
+    EXPECT_EQ(world.serve(), left_in_order);
+    ASSERT_EQ(world.records("paused").size(), 1U);
+    EXPECT_EQ(world.records("paused")[0]["ts"], "2023-11-14T23:13:27.000Z");
+}
+
+TEST(Listener, NamesItsSocketWholeEvenWithANulByteInIt) {
+    ListenerWorld world{8, AF_UNIX};
+    const std::string longest = "unix:@" + std::string(107, '\0');
+    world.plan().listeners[0].set_name(longest);
+    world.then([&] { world.connect(); });
+    world.then([&] { world.end_cell(1000, SIGSYS); });
+    EXPECT_EQ(world.serve(), left_in_order);
+    for (const char* event : {"violation", "connection"}) {
+        ASSERT_EQ(world.records(event).size(), 1U);
+        EXPECT_EQ(world.records(event)[0]["listener"], longest);
+        EXPECT_FALSE(world.records(event)[0].contains("truncated"));
+    }
+}
+
 class ErrorOfTheListener : public testing::TestWithParam<int> {};
 
 TEST_P(ErrorOfTheListener, EndsItWith71) {

@@ -98,6 +98,7 @@ class Listener {
         plan->gid = am_root() ? daemon_id : getegid();
         plan->filter_length = static_cast<std::uint32_t>(program->size());
         std::copy(program->begin(), program->end(), plan->filter);
+        plan->listeners[0].set_name("the-listener");
         plan->listeners[0].family = AF_INET;
         plan::Message message{};
         message.tag = plan::Message::Tag::Plan;

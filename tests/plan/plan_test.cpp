@@ -26,6 +26,7 @@ class Plan : public testing::Test {
         plan_->arena = arena_;
         plan_->max_connections = 1;
         plan_->listener_count = 1;
+        plan_->listeners[0].set_name("127.0.0.1:7007");
         plan_->filter_length = 1;
         plan_->instructions = ours;
     }
@@ -60,6 +61,14 @@ TEST_F(Plan, IsReadAsItWasSealed) {
     const plan::Plan& plan = open_sealed(fd.get(), arena_, ours);
     EXPECT_EQ(plan.max_connections, 17U);
     EXPECT_EQ(plan.orders.cpu, 3U);
+}
+
+TEST_F(Plan, KeepsANameWithANulByteInIt) {
+    using namespace std::string_view_literals;
+    plan_->listeners[0].set_name("unix:@a\0b"sv);
+    EXPECT_EQ(plan_->listeners[0].name(), "unix:@a\0b"sv);
+    plan_->listeners[0].set_name(std::string(1000, 'x'));
+    EXPECT_EQ(plan_->listeners[0].name(), std::string(sizeof(Listener::name_bytes), 'x'));
 }
 
 TEST_F(Plan, CannotBeChangedByAnybodyAfterwards) {
@@ -108,6 +117,9 @@ TEST_F(Plan, OutOfRangeIsRefused) {
     expect_refusal([](plan::Plan& plan) { plan.listener_count = max_listeners + 1; }, said);
     expect_refusal([](plan::Plan& plan) { plan.max_connections = 0; }, said);
     expect_refusal([](plan::Plan& plan) { plan.max_connections = connection_limit + 1; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.listeners[0].name_length = 0; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.listeners[0].name_length = sizeof(Listener::name_bytes) + 1; },
+                   said);
 }
 
 TEST_F(Plan, ThatIsNotSealedOrHasAnotherSizeIsRefused) {

@@ -34,7 +34,7 @@ ListenerWorld::ListenerWorld(unsigned max_connections, std::uint16_t family)
     plan_.max_connections = max_connections;
     plan_.listener_count = 1;
     plan_.listeners[0].family = family;
-    std::strcpy(plan_.listeners[0].name, "the-listener");
+    plan_.listeners[0].set_name("the-listener");
     bindings_ = {{"gate_return", 1}, // where a call comes from is known here by its way
                  {"door_return", 2},
                  {"stack", reinterpret_cast<std::uint64_t>(arena_->buffer)}};
@@ -144,7 +144,7 @@ long ListenerWorld::answer(const Call& call) {
         if (clock_error != 0) {
             return clock_error;
         }
-        const std::int64_t now = a[0] == CLOCK_REALTIME ? clock_ns_ + 1'700'000'000'000'000'000 : clock_ns_;
+        const std::int64_t now = a[0] == CLOCK_REALTIME ? clock_ns_ + wall_clock_ns_ : clock_ns_;
         *pointer<timespec>(a[1]) = {now / 1'000'000'000, now % 1'000'000'000};
         return 0;
     }
