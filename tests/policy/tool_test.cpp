@@ -96,8 +96,10 @@ TEST_F(PolicyTool, CheckRefusesADirectoryThatIsNoFilter) {
     EXPECT_EQ(policy("check " + scratch), 65);
     EXPECT_TRUE(says("other.policy: error: it has no 'at', and neither has 'connection'")) << err;
     EXPECT_EQ(policy("prove " + scratch), 65);
+    EXPECT_TRUE(says("other.policy: error: it has no 'at', and neither has 'connection'")) << err;
     EXPECT_EQ(policy("check --json " + scratch), 65);
     EXPECT_EQ(nlohmann::json::parse(out).at(3).at("ok"), false);
+    EXPECT_EQ(nlohmann::json::parse(out).at(3).at("error").at("file"), other);
     write("other.policy", "policy other 1\nsyntax 1\nat $x\narch x86_64\nelse kill-process\n");
     EXPECT_EQ(policy("check " + scratch), 65);
     EXPECT_TRUE(says("other.policy:3:4: error: unknown parameter '$x'\nat $x\n   ^\n")) << err;
@@ -118,7 +120,7 @@ TEST_F(PolicyTool, CheckTakesTheParentFromTheCommandLine) {
     const auto parent = write("p", parent_text);
     const auto child = write("child.policy", child_text);
     EXPECT_EQ(policy("check " + child), 66);
-    EXPECT_TRUE(says("parent.policy: error: cannot open"));
+    EXPECT_TRUE(says("parent.policy: error: cannot open: No such file or directory (ENOENT)\n")) << err;
     EXPECT_EQ(policy("check " + child + " " + parent), 0) << err;
 }
 
@@ -133,6 +135,7 @@ TEST_F(PolicyTool, CheckTellsBadFromMissing) {
     EXPECT_EQ(policy("check " + write("p", "policy p\n")), 65);
     EXPECT_TRUE(says("/p:1:9: error: expected a version\npolicy p\n        ^\n")) << err;
     EXPECT_EQ(policy("check " + scratch + "/none"), 66);
+    EXPECT_EQ(err, scratch + "/none: error: cannot open: No such file or directory (ENOENT)\n");
 }
 
 TEST_F(PolicyTool, CheckAnswersInJson) {
@@ -157,20 +160,177 @@ TEST_F(PolicyTool, ProvesBytesAndFindsTheOneThatIsWrong) {
     EXPECT_EQ(policy("prove " + connection + " " + write("good", bytes) + bind), 0) << err;
     EXPECT_EQ(policy("prove " + connection + " " + write("good", bytes) + " --bind buffer=0x7f0000002000"),
               1);
+    EXPECT_TRUE(says("program and policy differ: for ")) << err;
     bytes.at(bytes.size() - 16 + 6) = 0; // the last but one returns allow
     EXPECT_EQ(policy("prove " + connection + " " + write("bad", bytes) + bind), 1);
     EXPECT_TRUE(says("program and policy differ: for ")) << err;
     EXPECT_EQ(policy("prove " + connection + " " + write("short", bytes.substr(1)) + bind), 65);
+    EXPECT_EQ(err, scratch + "/short: error: is not a raw array of 1 to 4096 sock_filter instructions of 8 "
+                             "bytes each\n");
     EXPECT_EQ(policy("prove " + connection + " " + scratch + "/none" + bind), 66);
+    EXPECT_EQ(err, scratch + "/none: error: cannot open: no such file\n");
 }
 
-TEST_F(PolicyTool, ProveRefusesAPolicyWhoseTestsFail) {
-    const auto file = write(
-        "p", "policy p 1\nsyntax 1\narch x86_64\nelse kill-process\nallow getpid : x\ntest kill getpid\n");
-    EXPECT_EQ(policy("prove " + file), 65);
-    EXPECT_TRUE(says("this test does not hold"));
-    EXPECT_EQ(policy("show " + file), 0) << "but one may look at it";
-    EXPECT_EQ(policy("ask " + file + " getpid"), 0);
+/// How `policy check` refuses a policy, and a text for each.
+struct Refused {
+    const char* name;
+    const char* lines; ///< after the header
+    const char* error;
+};
+const Refused refused_policies[] = {
+    {"FailingTest", "allow getpid : x\ntest kill getpid\n",
+     ":6:1: error: this test does not hold: the policy says allow (line 5) for getpid() on x86_64\n"},
+    {"DenyThenAllow",
+     "kill-process ioctl fd == 0  cmd == 1  arg any : never\nallow ioctl fd == 0  cmd any  arg any : yes\n",
+     ":6:1: error: this rule says allow where line 5 says kill-process: ioctl(fd=0, cmd=1, arg=0) on "
+     "x86_64\n"},
+    {"AllowThenDeny",
+     "allow ioctl fd == 0  cmd any  arg any : yes\nkill-process ioctl fd == 0  cmd == 1  arg any : never\n",
+     ":6:1: error: this rule says kill-process where line 5 says allow: ioctl(fd=0, cmd=1, arg=0) on "
+     "x86_64\n"},
+    {"TwoErrors", "errno EPERM close fd <= 4 : x\nerrno EBADF close fd >= 4 : y\n",
+     ":6:1: error: this rule says errno EBADF where line 5 says errno EPERM: close(fd=4) on x86_64\n"},
+};
+const std::string header = "policy p 1\nsyntax 1\narch x86_64\nelse kill-process\n";
+const std::string nothing_enforces =
+    " is refused, as said above; the answer is about its text as it stands, which nothing enforces\n";
+
+TEST_F(PolicyTool, AnswersNothingAboutAPolicyThatCheckRefuses) {
+    for (const auto& [name, lines, error] : refused_policies) {
+        const auto file = write(name, header + lines);
+        for (const std::string command : {"check", "prove", "bpf", "bpf --hex", "bpf --raw", "show"}) {
+            EXPECT_EQ(policy(command + " " + file), 65) << name << ' ' << command;
+            EXPECT_TRUE(err.starts_with(file + error)) << command << ": " << err;
+            EXPECT_EQ(out, "") << command;
+        }
+        EXPECT_EQ(policy("ask " + file + " getpid"), 65) << name;
+        EXPECT_TRUE(err.starts_with(file + error)) << err;
+        EXPECT_EQ(out, "");
+        for (const std::string command : {"prove --json", "bpf --json", "show --json"}) {
+            EXPECT_EQ(policy(command + " " + file), 65) << name << ' ' << command;
+            EXPECT_EQ(nlohmann::json::parse(out).at("error").at("line"), 6) << out;
+        }
+        EXPECT_EQ(policy("ask --json " + file + " getpid"), 65);
+        EXPECT_EQ(nlohmann::json::parse(out).at("error").at("line"), 6) << out;
+        EXPECT_EQ(policy("fmt " + file), 0) << "which changes how it looks, whatever it means";
+        EXPECT_EQ(policy("prove --unchecked " + file), 64) << "there is nothing to prove";
+    }
+}
+
+TEST_F(PolicyTool, UncheckedAnswersAndSaysThatThePolicyIsRefused) {
+    for (const auto& [name, lines, error] : refused_policies) {
+        const auto file = write(name, header + lines);
+        for (const std::string command : {"bpf --unchecked", "show --unchecked"}) {
+            EXPECT_EQ(policy(command + " " + file), 0) << name << ' ' << command;
+            EXPECT_TRUE(err.starts_with(file + error)) << err;
+            EXPECT_TRUE(says("note: " + file + nothing_enforces)) << err;
+            EXPECT_NE(out, "") << command;
+        }
+        EXPECT_EQ(policy("ask --unchecked " + file + " getuid"), 1) << name;
+        EXPECT_TRUE(err.starts_with(file + error)) << err;
+        EXPECT_EQ(out, "kill-process\nno rule names this call: else\n");
+    }
+    EXPECT_EQ(policy("show --unchecked " + connection), 0);
+    EXPECT_EQ(err, "") << "it is not refused";
+    const auto unreadable = write("unreadable", "policy p\n");
+    EXPECT_EQ(policy("show --unchecked " + unreadable), 65) << "there is no policy to show";
+    EXPECT_EQ(err, unreadable + ":1:9: error: expected a version\npolicy p\n        ^\n") << "said once";
+}
+
+TEST_F(PolicyTool, AskNamesTheRuleWhoseActionItReportsAndThoseThatContradictIt) {
+    const auto asked = [&](int i, const std::string& call) {
+        const auto& [name, lines, error] = refused_policies[i];
+        return policy("ask --unchecked " + write(name, header + lines) + " '" + call + "'");
+    };
+    EXPECT_EQ(asked(1, "ioctl fd=0 cmd=1"), 1);
+    EXPECT_EQ(out, "kill-process\nline 5: never\nline 6 says allow for this call: the rules contradict each "
+                   "other, and the strictest is told here\n");
+    EXPECT_EQ(asked(2, "ioctl fd=0 cmd=1"), 1);
+    EXPECT_EQ(out, "kill-process\nline 6: never\nline 5 says allow for this call: the rules contradict each "
+                   "other, and the strictest is told here\n");
+    for (const int i : {1, 2}) {
+        EXPECT_EQ(asked(i, "ioctl fd=0 cmd=2"), 0);
+        EXPECT_EQ(out, i == 1 ? "allow\nline 6: yes\n" : "allow\nline 5: yes\n");
+        EXPECT_EQ(asked(i, "ioctl fd=0"), 1);
+        EXPECT_TRUE(out.starts_with("depends on the arguments left out\nallow: ioctl(fd=0, cmd=")) << out;
+        EXPECT_TRUE(says("kill-process: ioctl(fd=0, cmd=1, arg=0) on x86_64\nline ")) << out;
+    }
+    EXPECT_EQ(asked(3, "close fd=4"), 1);
+    EXPECT_EQ(out, "errno EPERM\nline 5: x\nline 6 says errno EBADF for this call: the rules contradict each "
+                   "other, and the strictest is told here\n");
+}
+
+TEST_F(PolicyTool, BpfSaysWhereAnUncheckedProgramIsNotTheText) {
+    const auto& [name, lines, error] = refused_policies[1];
+    EXPECT_EQ(policy("bpf --unchecked " + write(name, header + lines)), 0) << err;
+    EXPECT_TRUE(says(":5:1: warning: program and policy differ: for ioctl(fd=0, cmd=1, arg=0) on x86_64 the "
+                     "program says allow, the policy kill-process\n"))
+        << err;
+}
+
+TEST_F(PolicyTool, AnswersNothingAboutAPolicyWithoutOrWiderThanTheOneItIsUnder) {
+    const auto child = write("child.policy", std::string{child_text} + "allow getuid : more\n");
+    for (const std::string command : {"prove ", "bpf ", "show "}) {
+        EXPECT_EQ(policy(command + child), 66);
+        EXPECT_EQ(err, scratch + "/parent.policy: error: cannot open: No such file or directory (ENOENT)\n");
+    }
+    EXPECT_EQ(policy("ask " + child + " getuid"), 66);
+    EXPECT_EQ(policy("ask --unchecked " + child + " getuid"), 0) << err;
+    EXPECT_TRUE(says("parent.policy: error: cannot open")) << err;
+    write("parent.policy", parent_text);
+    for (const std::string command : {"prove ", "bpf ", "show "}) {
+        EXPECT_EQ(policy(command + child), 65);
+        EXPECT_TRUE(says("'child' is wider than 'parent': it says allow for getuid() on x86_64")) << err;
+    }
+    EXPECT_EQ(policy("ask " + child + " getuid"), 65);
+    EXPECT_EQ(policy("ask --unchecked " + child + " getuid"), 0) << err;
+    EXPECT_EQ(out, "allow\nline 7: more\n");
+    write("child.policy", child_text);
+    EXPECT_EQ(policy("ask " + child + " getpid"), 0) << err;
+}
+
+TEST_F(PolicyTool, AnswersNothingAboutADirectoryOfWhichOneFileIsRefusedOrThatIsNoFilter) {
+    for (const auto& entry : std::filesystem::directory_iterator{together}) {
+        std::filesystem::copy(entry, scratch + "/" + entry.path().filename().string());
+    }
+    const std::vector<std::string> commands = {"prove " + scratch, "bpf " + scratch, "show " + scratch,
+                                               "ask " + scratch + " --at elsewhere 'close fd=0'"};
+    const auto expect_all = [&](int code, const std::string& error) {
+        for (const auto& command : commands) {
+            EXPECT_EQ(policy(command), code) << command << err;
+            EXPECT_TRUE(code == 0 || (out.empty() && err.find(error) != std::string::npos)) << command << err;
+        }
+    };
+    expect_all(0, "");
+    const auto door = read("door.policy");
+    write("door.policy", door + "test allow getpid\n");
+    expect_all(65, "door.policy:");
+    EXPECT_TRUE(says("this test does not hold: the policy says kill-process for getpid()")) << err;
+    EXPECT_EQ(policy("ask " + scratch + " --unchecked --at elsewhere 'close fd=0'"), 0);
+    EXPECT_TRUE(says("note: " + scratch + nothing_enforces)) << err;
+    EXPECT_EQ(policy("show --unchecked " + scratch), 0);
+    EXPECT_EQ(policy("bpf --unchecked " + scratch + bind_all), 0);
+    EXPECT_TRUE(says("note: " + scratch + nothing_enforces)) << err;
+    write("door.policy", door);
+    const auto other = write("other.policy", "policy other 1\nsyntax 1\narch x86_64\nelse kill-process\n");
+    expect_all(65, "other.policy: error: it has no 'at', and neither has 'connection'");
+    EXPECT_EQ(policy("show --unchecked " + scratch), 65) << "together they are no filter at all";
+    // The one that a policy is under is found by its name, whatever its file is called.
+    write("other.policy",
+          "policy other 1\nsyntax 1\nunder connection\nat $x\narch x86_64\nelse kill-process\n"
+          "param $x addr : x\nparam $buffer addr : x\nallow close fd == 0 : x\n");
+    std::filesystem::rename(scratch + "/connection.policy", scratch + "/cell.policy");
+    expect_all(0, "");
+}
+
+TEST_F(PolicyTool, SaysWarningsBeforeEachAnswer) {
+    const auto file = write("p", header + "allow close fd >= 4 : x\n");
+    for (const std::string command : {"check ", "prove ", "bpf ", "show "}) {
+        EXPECT_EQ(policy(command + file), 0) << err;
+        EXPECT_TRUE(err.starts_with(file + ":5:13: warning: the kernel reads 32 bits of 'fd'")) << err;
+    }
+    EXPECT_EQ(policy("ask " + file + " 'close fd=4'"), 0);
+    EXPECT_TRUE(err.starts_with(file + ":5:13: warning: the kernel reads 32 bits of 'fd'")) << err;
 }
 
 TEST_F(PolicyTool, ProveAnswersInJson) {
@@ -193,6 +353,7 @@ TEST_F(PolicyTool, ListsTheProgram) {
     EXPECT_EQ(policy("bpf --hex " + connection + bind), 0);
     EXPECT_EQ(out.substr(0, 17), "2000000004000000\n");
     EXPECT_EQ(policy("bpf --hex --raw " + connection), 64);
+    EXPECT_TRUE(says("--raw excludes --hex")) << err;
 }
 
 TEST_F(PolicyTool, ListsTheJoinedProgramWithTheLineBesideEachInstruction) {
@@ -254,14 +415,20 @@ TEST_F(PolicyTool, ShowsWhereAPolicyHolds) {
 TEST_F(PolicyTool, AnswersWhatBecomesOfACallFromAPlace) {
     EXPECT_EQ(policy("ask " + together + " --at gate_return 'accept4 fd=4 flags=0'"), 0) << err;
     EXPECT_EQ(policy("ask " + together + " --at '$gate_return' clone"), 1) << err;
+    EXPECT_EQ(out, "kill-process\nno rule names this call: else\n");
     EXPECT_EQ(policy("ask " + together + " --at elsewhere accept4"), 1) << err;
     EXPECT_EQ(out, "kill-process\nno rule names this call: else\n");
     EXPECT_EQ(policy("ask " + together + " accept4"), 64);
+    EXPECT_TRUE(says("--at : say where the call comes from: ladder_return")) << err;
     EXPECT_EQ(policy("ask " + together + " --at roof accept4"), 64);
     EXPECT_TRUE(
         says("--at roof: say where the call comes from: ladder_return, door_return, gate_return, elsewhere"))
         << err;
     EXPECT_EQ(policy("ask " + connection + " --at elsewhere close"), 64);
+    EXPECT_TRUE(says("--at elsewhere: " + connection +
+                     " is one policy; places are told apart where FILE is a "
+                     "directory"))
+        << err;
 }
 
 TEST_F(PolicyTool, ShowsAPolicyInPlainWords) {
@@ -282,12 +449,14 @@ TEST_F(PolicyTool, AnswersWhatBecomesOfACall) {
     EXPECT_EQ(out, "kill-process\nline 13 asks for 'fd == 0', and fd is 0x1\n");
     EXPECT_EQ(policy("ask " + connection + bind + " openat"), 1);
     EXPECT_EQ(out, "kill-process\nno rule names this call: else\n");
-    EXPECT_EQ(policy("ask " + connection + bind + " x32:recvfrom"), 1);
-    EXPECT_EQ(policy("ask " + connection + bind + " i386:socketcall"), 1);
+    for (const auto* foreign : {" x32:recvfrom", " i386:socketcall"}) {
+        EXPECT_EQ(policy("ask " + connection + bind + foreign), 1);
+        EXPECT_EQ(out, "kill-process\nno rule names this call: else\n");
+    }
     EXPECT_EQ(policy("ask " + connection + bind + " close"), 1);
     EXPECT_TRUE(says("depends on the arguments left out\nallow: close(fd=0) on " + native + "\n")) << out;
     EXPECT_EQ(policy("ask " + connection + bind + " recv"), 65);
-    EXPECT_TRUE(says("recv(3) issues recvfrom. Write recvfrom."));
+    EXPECT_TRUE(says("recv(3) issues recvfrom. Write recvfrom.")) << err;
 }
 
 TEST_F(PolicyTool, FormatsWhatIsShippedToItself) {
@@ -299,14 +468,32 @@ TEST_F(PolicyTool, FormatsWhatIsShippedToItself) {
 }
 
 TEST_F(PolicyTool, RefusesWrongUsage) {
-    for (const auto* arguments :
-         {"", "policy", "policy frobnicate", "policy check", "policy ask", "policy check --what x"}) {
+    const std::pair<const char*, const char*> wrong[] = {
+        {"", "A subcommand is required"},
+        {"policy", "A subcommand is required"},
+        {"policy frobnicate", "A subcommand is required"},
+        {"policy check", "FILE is required"},
+        {"policy ask", "FILE is required"},
+        {"policy check --what x", "The following argument was not expected: --what"},
+    };
+    for (const auto& [arguments, message] : wrong) {
         EXPECT_EQ(tool(arguments), 64) << arguments;
+        EXPECT_TRUE(says(message)) << arguments << ": " << err;
     }
-    for (const auto* option :
-         {" --bind buffer", " --bind buffer=0", " --bind buffer=x", " --bind stack=1", " --bind =1",
-          " --bind buffer=1 --bind buffer=2", " --arch i386", " --arch ''x"}) {
+    const std::string form = ": write NAME=ADDRESS, the address in decimal or 0x…, not 0";
+    const std::string no_stack = ": " + connection + " has no parameter $";
+    const std::pair<std::string, std::string> options[] = {
+        {" --bind buffer", "--bind buffer" + form},
+        {" --bind buffer=0", "--bind buffer=0" + form},
+        {" --bind buffer=x", "--bind buffer=x" + form},
+        {" --bind stack=1", "--bind stack=1" + no_stack + "stack"},
+        {" --bind =1", "--bind =1" + no_stack},
+        {" --bind buffer=1 --bind buffer=2", "--bind buffer=2: $buffer is bound twice"},
+        {" --arch i386", "--arch i386: " + connection + " does not list it"},
+        {" --arch ''x", "--arch x: " + connection + " does not list it"}};
+    for (const auto& [option, message] : options) {
         EXPECT_EQ(policy("prove " + connection + option), 64) << option;
+        EXPECT_TRUE(says(message)) << option << ": " << err;
     }
 }
 
