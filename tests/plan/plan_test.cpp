@@ -5,6 +5,7 @@
 
 #include "sys/exit_code.h"
 
+#include <cerrno>
 #include <csignal>
 #include <fcntl.h>
 #include <functional>
@@ -74,13 +75,15 @@ TEST_F(Plan, KeepsANameWithANulByteInIt) {
 TEST_F(Plan, CannotBeChangedByAnybodyAfterwards) {
     plan_->orders.listener = getpid();
     const Fd fd = seal(*plan_);
-    EXPECT_EQ(pwrite(fd.get(), "x", 1, 0), -1);
-    EXPECT_EQ(ftruncate(fd.get(), 0), -1);
-    EXPECT_EQ(fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE), -1) << "the seals are sealed";
+    const auto denied = [](long result, int error) { return result == -1 && errno == error; };
+    EXPECT_TRUE(denied(pwrite(fd.get(), "x", 1, 0), EPERM));
+    EXPECT_TRUE(denied(ftruncate(fd.get(), 0), EPERM));
+    EXPECT_TRUE(denied(fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE), EPERM)) << "the seals are sealed";
     EXPECT_EQ(mmap(nullptr, 1, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0), MAP_FAILED);
+    EXPECT_EQ(errno, EPERM);
     auto& plan = const_cast<plan::Plan&>(open_sealed(fd.get(), arena_, ours));
     EXPECT_EXIT(plan.orders.listener = 1, testing::KilledBySignal(SIGSEGV), "");
-    EXPECT_NE(mprotect(&plan, sizeof plan, PROT_READ | PROT_WRITE), 0);
+    EXPECT_TRUE(denied(mprotect(&plan, sizeof plan, PROT_READ | PROT_WRITE), EACCES));
 }
 
 TEST_F(Plan, ThatIsGoodIsTakenSoThatTheseRefusalsMeanSomething) {
@@ -166,6 +169,7 @@ TEST_F(Messages, LeaveNoDescriptorBehindThatNobodyAskedFor) {
     Message got{};
     ASSERT_TRUE(receive_message(listener_.get(), got));
     EXPECT_EQ(fcntl(next, F_GETFD), -1);
+    EXPECT_EQ(errno, EBADF);
 }
 
 TEST_F(Messages, OfAnotherLengthAreNone) {
