@@ -147,8 +147,7 @@ INLINE void send_all(std::uint8_t* buffer, long size) {
             leave(Exit::Bug);
         }
         if (received == 0) {
-            // ENOTCONN: a reset came after the end of the stream, and recv does not tell. close(2) is never
-            // repeated.
+            // ENOTCONN: reset since then, which recv does not tell. close(2) is never repeated.
             const long shut = sys::directly(SYS_shutdown, connection, SHUT_WR);
             sys::directly(SYS_close, connection);
             leave(shut == 0 ? Exit::Done : end_of(shut, Exit::Reset));
