@@ -151,10 +151,10 @@ INLINE void send_all(std::uint8_t* buffer, long size) {
             leave(Exit::Bug);
         }
         if (received == 0) {
-            // ENOTCONN: the client is gone, which is as good. close(2) is never repeated.
-            sys::directly(SYS_shutdown, connection, SHUT_WR);
+            // ENOTCONN: reset since then, which recv does not tell. close(2) is never repeated.
+            const long shut = sys::directly(SYS_shutdown, connection, SHUT_WR);
             sys::directly(SYS_close, connection);
-            leave(Exit::Done);
+            leave(shut == 0 ? Exit::Done : end_of(shut, Exit::Reset));
         }
         send_all(buffer, received);
     }

@@ -21,11 +21,11 @@ inline constexpr unsigned long releaser_flags = clone_flags | 0x400; ///< CLONE_
 /// How a cell ends; the listener turns it into the `reason` of the log. Up to 5 it is a claim of a process
 /// that may have been taken over; above, the filter lets only newborns say it (policy/birth.policy).
 enum class Exit : int {
-    Done = 0,        ///< the client said that it was done, and has been answered
-    Idle = 1,        ///< nothing received for the idle limit
-    Stalled = 2,     ///< nothing could be sent for the idle limit
+    Done = 0,        ///< the client ended its stream; all of it was handed to the kernel to send back
+    Idle = 1,        ///< nothing was received for the idle limit
+    Stalled = 2,     ///< nothing could be sent for it: nobody read, or the network did not deliver
     Reset = 3,       ///< the connection broke: reset, timed out, unreachable
-    Resources = 4,   ///< the kernel had no memory for us
+    Resources = 4,   ///< the kernel had no memory for it, or took nothing again and again
     Bug = 5,         ///< the kernel answered what it can't; or a violator survived what must kill it
     Descriptors = 6, ///< from here on, the step of birth that failed; nothing was received
     DeathSignal = 7,

@@ -73,12 +73,17 @@ bool Server::accept_from(std::uint32_t listener) {
     } else if (fd > 0) {
         bug("accept4 returned descriptor %ld: 0 was not free", fd);
     } else if (is_of_the_listener(fd)) {
-        die(ExitCode::SystemCall, "cannot accept on %s: %s", plan_.listeners[listener].name, error_text(fd));
+        die_of("cannot accept on", listener, fd);
     } else if (!is_of_the_connection(fd) && ++strange_errors_ > strange_errors_limit) {
-        die(ExitCode::SystemCall, "accept4 on %s fails again and again: %s", plan_.listeners[listener].name,
-            error_text(fd));
+        die_of("accept4 fails again and again on", listener, fd);
     }
     return true;
+}
+
+void Server::die_of(const char* what, std::uint32_t listener, long error) const {
+    const std::string_view name = plan_.listeners[listener].name();
+    die(ExitCode::SystemCall, "%s %.*s: %s", what, static_cast<int>(name.size()), name.data(),
+        error_text(error));
 }
 
 /// Rests for a moment when the kernel has no room. Says so once a minute at most, with the last client it

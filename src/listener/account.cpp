@@ -61,12 +61,12 @@ void Server::log_end(const Cell& cell, int status, const rusage& usage) {
     if (end.reason == "violation") {
         Record violation = record(Level::error, "violation");
         violation.number("conn", static_cast<std::int64_t>(cell.connection)).number("pid", cell.pid);
-        violation.text("listener", plan_.listeners[cell.listener].name).text("peer", peer.text);
+        violation.text("listener", plan_.listeners[cell.listener].name()).text("peer", peer.text);
         log(violation);
     }
     Record ended = record(end.level, "connection");
     ended.number("conn", static_cast<std::int64_t>(cell.connection)).number("pid", cell.pid);
-    ended.text("listener", plan_.listeners[cell.listener].name).text("peer", peer.text);
+    ended.text("listener", plan_.listeners[cell.listener].name()).text("peer", peer.text);
     ended.time("start", cell.started_ns + realtime_offset_ns_);
     ended.number("duration_ms", (now_ns_ - cell.started_ns) / 1'000'000).text("reason", end.reason);
     if (WIFEXITED(status)) {

@@ -9,12 +9,14 @@ namespace cloister::listener {
 
 /// What the log says of a connection's end.
 struct End {
+    /// What the kernel told us, and no more: an exit code is what the cell says (cell::Exit), a signal says
+    /// which and not who sent it. Root and processes of our user may send any.
     std::string_view reason;
     Level level;
     bool failed_setup; ///< the cell could not be confined and has received nothing
 };
 
-/// `wait_status` as of wait4(2). `ended_by_us`: we sent SIGKILL, so that signal is no crash.
+/// `wait_status` as of wait4(2). `ended_by_us`: we have sent SIGKILL.
 [[nodiscard]] End end_of(int wait_status, bool ended_by_us);
 
 } // namespace cloister::listener

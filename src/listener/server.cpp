@@ -57,13 +57,13 @@ Server::Server(const plan::Plan& plan, pid_t supervisor)
 void Server::serve() {
     while (phase_ == Phase::serving || connections() != 0) { // releasers end with us
         wait();
+        if (now_ns_ >= tick_due_ns_) {
+            tick();
+        }
         take_orders();
         take_signals();
         look_after_releasers();
         accept_connections();
-        if (now_ns_ >= tick_due_ns_) {
-            tick();
-        }
         if (phase_ == Phase::ending) {
             kill_a_batch();
         }
@@ -119,7 +119,8 @@ void Server::read_clock() {
     now_ns_ = clock_ns(CLOCK_MONOTONIC);
 }
 
-/// Once a second: the offset of the wall clock, and a slice of the table is asked for cells whose signal was
+/// Once a second, and before all else in its round: the offset of the wall clock, which may be set at any
+/// time and goes on while the machine sleeps; and a slice of the table is asked for cells whose signal was
 /// lost (the queue is bounded by RLIMIT_SIGPENDING).
 void Server::tick() {
     tick_due_ns_ = now_ns_ + second_ns;

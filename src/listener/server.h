@@ -89,6 +89,7 @@ class Server {
 
     void accept_connections();
     [[nodiscard]] bool accept_from(std::uint32_t listener);
+    [[noreturn]] void die_of(const char* what, std::uint32_t listener, long error) const;
     void pause(std::string_view call, long error, std::string_view peer = {});
     [[nodiscard]] Peer peer_of(std::uint32_t listener, const sockaddr_storage& address);
     [[nodiscard]] long set_options();

@@ -47,6 +47,13 @@ std::size_t take_descriptors(msghdr& header, Fd& first) {
     return others;
 }
 
+/// Of the listeners that there are.
+bool names_in_bounds(const Plan& plan) {
+    return std::all_of(plan.listeners, plan.listeners + plan.listener_count, [](const Listener& listener) {
+        return in_bounds(listener.name_length, listener.name_bytes);
+    });
+}
+
 bool is_sealed(int fd) {
     const int seals = fcntl(fd, F_GET_SEALS); // -1 has all bits; the kernel may have added F_SEAL_EXEC
     return seals >= 0 && (seals & all_seals) == all_seals;
@@ -97,7 +104,7 @@ const Plan& open_sealed(int fd, const cell::Arena* arena, const cell::Instructio
     if (plan.arena != arena || !in_bounds(plan.filter_length, plan.filter) ||
         !in_bounds(plan.listener_count, plan.listeners) || plan.max_connections < 1 ||
         plan.max_connections > connection_limit || plan.orders.listener != getpid() ||
-        plan.orders.duty != cell::Duty::Serve) {
+        plan.orders.duty != cell::Duty::Serve || !names_in_bounds(plan)) {
         bug("the plan is not for this listener, or out of range");
     }
     const cell::Instructions& told = plan.instructions;

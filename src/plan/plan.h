@@ -4,8 +4,11 @@
 #include "cell/cell.h"
 #include "sys/fd.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <linux/filter.h>
+#include <string_view>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -34,9 +37,18 @@ enum class LogFormat : std::uint8_t { json, logfmt };
 
 /// How an accepted connection is treated, by the family of its listening socket.
 struct Listener {
-    char name[128];       ///< as in the log: `127.0.0.1:7007`, `[::1]:7007`, `unix:/run/x`; ends with NUL
-    std::uint16_t family; ///< AF_INET, AF_INET6 or AF_UNIX
-    bool inherited;       ///< accepted connections have the socket's options: TCP, and bound by us
+    char name_bytes[126];      ///< read through name(); an abstract socket's name may hold NUL bytes
+    std::uint16_t name_length; ///< 1 … sizeof name_bytes
+    std::uint16_t family;      ///< AF_INET, AF_INET6 or AF_UNIX
+    bool inherited;            ///< accepted connections have the socket's options: TCP, and bound by us
+
+    /// As in the log: `127.0.0.1:7007`, `[::1]:7007`, `unix:/run/x`, `unix:@abstract`.
+    [[nodiscard]] std::string_view name() const { return {name_bytes, name_length}; }
+    /// At most sizeof name_bytes of them; the longest name of a socket has 114, of a unix socket (unix(7)).
+    void set_name(std::string_view name) {
+        name_length = static_cast<std::uint16_t>(std::min(name.size(), sizeof name_bytes));
+        std::memcpy(name_bytes, name.data(), name_length);
+    }
 };
 
 struct Plan {

@@ -85,15 +85,17 @@ std::optional<std::size_t> failing_condition(const Policy& policy, const Rule& r
 }
 
 Verdict evaluate(const Policy& policy, Arch arch, const Bindings& bindings, const seccomp_data& call) {
+    const Rule* found = nullptr;
     if (call.arch == audit_arch(abi_of(arch))) {
         for (const auto& rule : policy.rules) {
             if (static_cast<std::uint32_t>(call.nr) == number_of(abi_of(arch), rule.prototype->name) &&
+                (found == nullptr || rule.action.kind < found->action.kind) &&
                 !failing_condition(policy, rule, arch, bindings, call)) {
-                return {rule.action, &rule};
+                found = &rule;
             }
         }
     }
-    return {policy.otherwise, nullptr};
+    return found != nullptr ? Verdict{found->action, found} : Verdict{policy.otherwise, nullptr};
 }
 
 } // namespace cloister::policy

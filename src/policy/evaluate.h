@@ -21,7 +21,8 @@ struct Verdict {
     const Rule* rule = nullptr; ///< the rule that decided; null: else
 };
 
-/// What the text says of that call in the filter for that ABI.
+/// What the text says of that call in the filter for that ABI. Of rules that contradict each other (check()
+/// refuses them) the strictest counts, and of these the first.
 [[nodiscard]] Verdict evaluate(const Policy& policy, Arch arch, const Bindings& bindings,
                                const seccomp_data& call);
 

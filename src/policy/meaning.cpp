@@ -168,8 +168,13 @@ Meaning::Node Meaning::of_rule(const Policy& policy, const Rule& rule, Arch arch
 Meaning::Node Meaning::of_text(const Policy& policy, Arch arch) {
     const Node otherwise = diagram_.leaf(policy.otherwise.value());
     Node meaning = otherwise;
-    for (const auto& rule : policy.rules) {
-        meaning = diagram_.if_else(of_rule(policy, rule, arch), diagram_.leaf(rule.action.value()), meaning);
+    for (const auto kind : {Action::Kind::allow, Action::Kind::errno_code, Action::Kind::kill_process}) {
+        for (auto rule = policy.rules.rbegin(); rule != policy.rules.rend(); ++rule) {
+            if (rule->action.kind == kind) { // the last one put on top counts: of the strictest, the first
+                meaning = diagram_.if_else(of_rule(policy, *rule, arch), diagram_.leaf(rule->action.value()),
+                                           meaning);
+            }
+        }
     }
     return meaning;
 }

@@ -26,7 +26,8 @@ class Meaning {
     /// With bindings every parameter has its value; without, a diagram speaks for all values but 0.
     Meaning(const Policy& policy, const std::vector<std::string>& params, const Bindings* bindings);
 
-    /// The action, as a filter returns it, of the text on that ABI; any other ABI gets the else action.
+    /// The action, as a filter returns it, of the text on that ABI; any other ABI gets the else action. Of
+    /// rules that contradict each other (check() refuses them) the strictest counts, as in evaluate().
     [[nodiscard]] Node of_text(const Policy& policy, Arch arch);
     /// The same of one rule: where it applies.
     [[nodiscard]] Node of_rule(const Policy& policy, const Rule& rule, Arch arch);

@@ -69,24 +69,50 @@ tl::expected<Address, std::string> parse_unix(std::string_view text) {
     return address;
 }
 
+constexpr std::string_view multicast =
+    "that is a multicast address, and no TCP connection goes to one; give the address of an interface, or {} "
+    "for all of them";
+
+/// The interface of that name or, as `ip link` counts them, number; 0: there is none.
+unsigned interface_index(const std::string& interface) {
+    const unsigned named = ::if_nametoindex(interface.c_str());
+    const auto numbered = number<unsigned>(interface, 10);
+    char name[IF_NAMESIZE];
+    return named == 0 && numbered && ::if_indextoname(*numbered, name) != nullptr ? *numbered : named;
+}
+
 // [ADDR]:PORT, [ADDR%INTERFACE]:PORT
 tl::expected<Address, std::string> parse_ipv6(std::string_view text, std::string_view host, uint16_t port) {
+    const auto refuse = [](std::string why) { return tl::unexpected{std::move(why)}; };
     sockaddr_in6 sockaddr{};
     sockaddr.sin6_family = AF_INET6;
     sockaddr.sin6_port = htons(port);
-    if (const auto percent = host.find('%'); percent != host.npos) {
-        const std::string interface { host.substr(percent + 1) };
-        sockaddr.sin6_scope_id = ::if_nametoindex(interface.c_str());
-        if (sockaddr.sin6_scope_id == 0) {
-            return tl::unexpected{fmt::format("there is no network interface '{}'", interface)};
-        }
-        host = host.substr(0, percent);
-    }
-    if (::inet_pton(AF_INET6, std::string{host}.c_str(), &sockaddr.sin6_addr) != 1) {
-        return tl::unexpected{fmt::format("'{}' is not an IPv6 address; {}", host, forms)};
+    const auto percent = host.find('%');
+    const auto bare = host.substr(0, percent);
+    if (::inet_pton(AF_INET6, std::string{bare}.c_str(), &sockaddr.sin6_addr) != 1) {
+        return refuse(fmt::format("'{}' is not an IPv6 address; {}", bare, forms));
     }
     if (IN6_IS_ADDR_V4MAPPED(&sockaddr.sin6_addr)) {
-        return tl::unexpected{std::string{"a mapped address is IPv4; write it as 127.0.0.1:7007"}};
+        return refuse("a mapped address is IPv4; write it as 127.0.0.1:7007");
+    }
+    if (IN6_IS_ADDR_MULTICAST(&sockaddr.sin6_addr)) {
+        return refuse(fmt::format(multicast, "[::]"));
+    }
+    if (!IN6_IS_ADDR_LINKLOCAL(&sockaddr.sin6_addr)) {
+        if (percent != host.npos) { // the kernel would ignore the interface: __ipv6_addr_needs_scope_id()
+            return refuse(fmt::format("only a link-local address (fe80::/10) has an interface; write [{}]:{}",
+                                      bare, port));
+        }
+        return make(text, sockaddr, sizeof sockaddr);
+    }
+    if (percent == host.npos) { // every interface has this network: ipv6(7)
+        return refuse(fmt::format("a link-local address needs its interface: [{}%eth0]:{}; see ip -6 address",
+                                  bare, port));
+    }
+    const std::string interface { host.substr(percent + 1) };
+    sockaddr.sin6_scope_id = interface_index(interface);
+    if (sockaddr.sin6_scope_id == 0) {
+        return refuse(fmt::format("there is no network interface '{}'; see ip -6 address", interface));
     }
     return make(text, sockaddr, sizeof sockaddr);
 }
@@ -96,13 +122,17 @@ tl::expected<Address, std::string> parse_ipv4(std::string_view text, std::string
     sockaddr.sin_family = AF_INET;
     sockaddr.sin_port = htons(port);
     if (::inet_pton(AF_INET, std::string{host}.c_str(), &sockaddr.sin_addr) == 1) {
+        if (IN_MULTICAST(ntohl(sockaddr.sin_addr.s_addr))) { // bind(2) takes it all the same
+            return tl::unexpected{fmt::format(multicast, "0.0.0.0")};
+        }
         return make(text, sockaddr, sizeof sockaddr);
     }
     if (host.empty()) {
         return tl::unexpected{
             std::string{"the address is missing; for every interface write 0.0.0.0:PORT or [::]:PORT"}};
     }
-    if (host.find(':') != host.npos) {
+    in6_addr unbracketed{};
+    if (::inet_pton(AF_INET6, std::string{host.substr(0, host.find('%'))}.c_str(), &unbracketed) == 1) {
         return tl::unexpected{std::string{"an IPv6 address stands in brackets: [::1]:7007"}};
     }
     return tl::unexpected{
@@ -158,7 +188,7 @@ std::string name_of(const sockaddr_storage& address, socklen_t length) {
     case AF_UNIX: {
         const auto sockaddr = as<sockaddr_un>(address);
         const size_t size = length - offsetof(sockaddr_un, sun_path);
-        if (size > 1 && sockaddr.sun_path[0] == '\0') {
+        if (size > 0 && sockaddr.sun_path[0] == '\0') {
             return fmt::format("unix:@{}", std::string_view{sockaddr.sun_path + 1, size - 1});
         }
         return "unix:" + unix_path(address, length);
@@ -186,6 +216,10 @@ bool is_any_ipv4(const sockaddr_storage& address) {
 bool is_any_ipv6(const sockaddr_storage& address) {
     const auto sockaddr = as<sockaddr_in6>(address);
     return address.ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&sockaddr.sin6_addr);
+}
+
+bool has_scope(const sockaddr_storage& address) {
+    return address.ss_family == AF_INET6 && as<sockaddr_in6>(address).sin6_scope_id != 0;
 }
 
 } // namespace cloister::supervisor

@@ -10,7 +10,8 @@
 
 namespace cloister::supervisor {
 
-/// What --listen names: 127.0.0.1:7007, [::1]:7007, unix:/run/x or unix:/run/x,mode=0660.
+/// What --listen names: 127.0.0.1:7007, [::1]:7007, [fe80::1%eth0]:7007 (or the interface's number),
+/// unix:/run/x or unix:/run/x,mode=0660.
 /// Names are never looked up: the answer of a resolver is no place to decide where a service is reachable.
 struct Address {
     std::string text; ///< as it was given
@@ -22,12 +23,13 @@ struct Address {
 /// The error says what is wrong with `text` and what to write instead, without repeating `text`.
 [[nodiscard]] tl::expected<Address, std::string> parse_address(std::string_view text);
 
-/// "127.0.0.1:7007", "[::1]:7007", "unix:/run/x", "unix:@abstract".
+/// "127.0.0.1:7007", "[::1]:7007", "unix:/run/x", "unix:@abstract" (which may hold NUL bytes).
 [[nodiscard]] std::string name_of(const sockaddr_storage& address, socklen_t length);
 
 [[nodiscard]] uint16_t port_of(const sockaddr_storage& address); ///< 0 for a unix socket
 [[nodiscard]] bool is_any_ipv4(const sockaddr_storage& address); ///< 0.0.0.0
 [[nodiscard]] bool is_any_ipv6(const sockaddr_storage& address); ///< [::]
+[[nodiscard]] bool has_scope(const sockaddr_storage& address);   ///< [fe80::1%eth0]
 [[nodiscard]] std::string unix_path(const sockaddr_storage& address, socklen_t length);
 
 } // namespace cloister::supervisor

@@ -36,6 +36,14 @@ std::string lowest_port() {
     return file >> port ? port : "1024";
 }
 
+/// bind(2) takes the broadcast address of a network, where no TCP connection ever comes; connect(2) of a
+/// datagram socket, which sends nothing, says EACCES.
+bool is_broadcast(const Address& address) {
+    const Fd probe{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    return address.storage.ss_family == AF_INET &&
+           ::connect(probe.get(), generic(address.storage), address.length) != 0 && errno == EACCES;
+}
+
 std::optional<Failure> bind_tcp(int fd, const Address& address, const std::vector<Address>& all) {
     std::optional<Failure> failure =
         set_option(fd, address.text, SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR", 1);
@@ -45,6 +53,13 @@ std::optional<Failure> bind_tcp(int fd, const Address& address, const std::vecto
     }
     if (!failure && ::bind(fd, generic(address.storage), address.length) != 0) {
         failure = bind_failure(address, errno);
+    }
+    if (!failure && is_broadcast(address)) {
+        failure =
+            Failure{ExitCode::Unavailable,
+                    fmt::format("--listen {}: that is a broadcast address, and no TCP connection goes to "
+                                "one; give the address of an interface, or 0.0.0.0 for all of them",
+                                address.text)};
     }
     return failure;
 }
@@ -66,7 +81,8 @@ Failure bind_failure(const Address& address, int error) {
                                  port_of(address.storage)));
     case EADDRNOTAVAIL:
         return say(ExitCode::Unavailable,
-                   address.storage.ss_family == AF_INET6
+                   has_scope(address.storage) ? "the interface does not have this address; see ip -6 address"
+                   : address.storage.ss_family == AF_INET6
                        ? "no interface has this address, or IPv6 is off (sysctl "
                          "net.ipv6.conf.all.disable_ipv6); see "
                          "ip -6 address"

@@ -90,7 +90,7 @@ void fill(plan::Plan& plan, const Setup& setup, const policy::Program& program, 
     for (std::size_t i = 0; i < setup.listeners.size(); ++i) {
         const auto& listener_socket = setup.listeners[i];
         auto& target = plan.listeners[i];
-        listener_socket.name.copy(target.name, sizeof target.name - 1);
+        target.set_name(listener_socket.name);
         target.family = listener_socket.address.ss_family;
         target.inherited = !listener_socket.is_unix && !listener_socket.activated;
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/log.h"
 
+#include "sys/text.h"
+
 #include <algorithm>
 #include <ctime>
 #include <fcntl.h>
@@ -16,64 +18,12 @@ namespace {
 constexpr size_t max_record = 4096; // PIPE_BUF
 constexpr size_t prefix_room = 4;   // "<6>", and a newline before it when the last line was torn
 constexpr std::string_view ellipsis = "\u2026";
-constexpr std::string_view replacement = "\ufffd";
 
-/// The length of the UTF-8 sequence that `text` starts with; 0 when it is not one (RFC 3629: no overlong
-/// forms, no surrogates, nothing above U+10FFFF).
-size_t utf8_length(std::string_view text) {
-    const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
-    const auto continued = [&](size_t i, unsigned low = 0x80, unsigned high = 0xbf) {
-        return byte(i) >= low && byte(i) <= high;
-    };
-    const unsigned lead = byte(0);
-    if (lead < 0x80) {
-        return 1;
-    }
-    if (lead >= 0xc2 && lead <= 0xdf) {
-        return continued(1) ? 2 : 0;
-    }
-    if (lead >= 0xe0 && lead <= 0xef) {
-        return continued(1, lead == 0xe0 ? 0xa0 : 0x80, lead == 0xed ? 0x9f : 0xbf) && continued(2) ? 3 : 0;
-    }
-    if (lead >= 0xf0 && lead <= 0xf4) {
-        const bool second = continued(1, lead == 0xf0 ? 0x90 : 0x80, lead == 0xf4 ? 0x8f : 0xbf);
-        return second && continued(2) && continued(3) ? 4 : 0;
-    }
-    return 0;
-}
-
-std::string escape_control(unsigned code) {
-    switch (code) {
-    case '\n':
-        return "\\n";
-    case '\r':
-        return "\\r";
-    case '\t':
-        return "\\t";
-    default:
-        return fmt::format("\\u{:04x}", code);
-    }
-}
-
-/// `text` as it stands between the quotes of JSON. Control characters are escaped, the C1 ones (U+0080 to
-/// U+009F) too: a terminal obeys those as well.
 std::string escaped(std::string_view text) {
     std::string out;
     while (!text.empty()) {
-        const size_t length = utf8_length(text);
-        const auto first = static_cast<unsigned char>(text[0]);
-        if (length == 0) {
-            out += replacement;
-        } else if (first < 0x20 || first == 0x7f) {
-            out += escape_control(first);
-        } else if (first == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0) {
-            out += escape_control(static_cast<unsigned char>(text[1]));
-        } else if (first == '"' || first == '\\') {
-            out += {'\\', text[0]};
-        } else {
-            out += text.substr(0, length);
-        }
-        text.remove_prefix(std::max<size_t>(length, 1));
+        Escape escape;
+        out += take_escaped(text, escape);
     }
     return out;
 }
@@ -83,9 +33,7 @@ std::string quoted(std::string_view text) {
 }
 
 std::string logfmt_value(std::string_view text) {
-    const auto safe = escaped(text);
-    const bool bare = !safe.empty() && safe == text && safe.find_first_of(" =") == safe.npos;
-    return bare ? safe : '"' + safe + '"';
+    return is_bare(text) ? std::string{text} : quoted(text);
 }
 
 /// Renders one record, with every string cut to `limit` bytes and every list to `limit` / 4 entries.

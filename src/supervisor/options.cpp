@@ -182,8 +182,11 @@ std::optional<Exit> parse_command_line(CLI::App& app, int argc, const char* cons
     } catch (const CLI::ExtrasError&) {
         return unexpected_argument(app.remaining().front());
     } catch (const CLI::ArgumentMismatch& error) {
-        // "--listen: 1 required ADDR:PORT missing"
+        // "--listen: 1 required ADDR:PORT missing", "check was given a disallowed flag override"
         const std::string what = error.what();
+        if (const auto flag = what.find(" was given a disallowed flag override"); flag != what.npos) {
+            return usage(fmt::format("--{} takes no value; see --help", what.substr(0, flag)));
+        }
         return usage(fmt::format("{} needs a value; see --help", what.substr(0, what.find(':'))));
     } catch (const CLI::ParseError& error) {
         return usage(fmt::format("{}; see --help", error.what()));

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "sys/record.h"
 
+#include "sys/text.h"
+
 #include <chrono>
+#include <cstring>
 
 namespace cloister {
 namespace {
 
-constexpr std::size_t reserved_for_end = 2; // `}` and newline
+constexpr std::string_view truncated_json = ",\"truncated\":true";
+constexpr std::string_view truncated_logfmt = " truncated=true";
+constexpr std::size_t reserved_for_end = truncated_json.size() + 2; // and `}` and newline
 
 std::string_view name_of(Level level) {
     switch (level) {
@@ -20,15 +25,6 @@ std::string_view name_of(Level level) {
         return "debug";
     }
     return "info";
-}
-
-bool needs_quotes(std::string_view value) {
-    for (const char c : value) {
-        if (c <= ' ' || c == '"' || c == '=' || c == '\\' || c > '~') {
-            return true;
-        }
-    }
-    return value.empty();
 }
 
 } // namespace
@@ -50,7 +46,7 @@ Record::Record(bool json, bool priority, Level level, std::string_view event, st
 
 Record& Record::text(std::string_view key, std::string_view value) {
     return field(key, [&] {
-        const bool quoted = json_ || needs_quotes(value);
+        const bool quoted = json_ || !is_bare(value);
         if (quoted) {
             put('"');
         }
@@ -87,10 +83,14 @@ Record& Record::time(std::string_view key, std::int64_t time_ns) {
 }
 
 std::string_view Record::line() {
-    if (json_) {
-        buffer_[size_++] = '}';
+    const auto end = [this](std::string_view text) { // there is room for it
+        std::memcpy(buffer_ + size_, text.data(), text.size());
+        size_ += text.size();
+    };
+    if (truncated_) {
+        end(json_ ? truncated_json : truncated_logfmt);
     }
-    buffer_[size_++] = '\n';
+    end(json_ ? "}\n" : "\n");
     return {buffer_, size_};
 }
 
@@ -103,6 +103,7 @@ Record& Record::field(std::string_view key, Put put_value) {
     if (full_) {
         size_ = before;
         full_ = false;
+        truncated_ = true;
     }
     return *this;
 }
@@ -137,19 +138,9 @@ void Record::put(std::string_view text) {
 }
 
 void Record::put_escaped(std::string_view value) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    for (const char c : value) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (c == '"' || c == '\\') {
-            put('\\');
-            put(c);
-        } else if (byte < ' ' || byte > '~') {
-            put("\\u00");
-            put(digits[byte >> 4U]);
-            put(digits[byte & 15U]);
-        } else {
-            put(c);
-        }
+    while (!value.empty()) {
+        Escape escape;
+        put(take_escaped(value, escape));
     }
 }
 

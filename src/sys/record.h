@@ -10,10 +10,11 @@ namespace cloister {
 enum class Level : int { error = 3, warning = 4, info = 6, debug = 7 };
 
 /// One line of the log, JSON or logfmt, in a fixed buffer: allocates nothing, makes no system call, needs no
-/// locale. What does not fit is left out and the line still ends well.
+/// locale. A field that does not fit is left out, a last field `truncated` says so, and the line still ends
+/// well; the listener's records all fit, whatever the name of its socket.
 class Record {
   public:
-    static constexpr std::size_t capacity = 1024;
+    static constexpr std::size_t capacity = 2048;
 
     /// `time_ns`: CLOCK_REALTIME, printed as RFC 3339 in UTC with milliseconds. `priority`: `<n>` in front.
     Record(bool json, bool priority, Level level, std::string_view event, std::int64_t time_ns);
@@ -29,6 +30,7 @@ class Record {
   private:
     bool json_;
     bool full_ = false;
+    bool truncated_ = false;
     std::size_t size_ = 0;
     char buffer_[capacity];
 

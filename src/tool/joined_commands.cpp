@@ -5,6 +5,7 @@
 #include "policy/sha256.h"
 #include "tool/answer.h"
 #include "tool/bpf_listing.h"
+#include "tool/check.h"
 #include "tool/files.h"
 #include "tool/policy_report.h"
 
@@ -30,6 +31,10 @@ tl::expected<policy::Joined, policy::Error> load_joined(const std::string& direc
         policies.push_back(std::move(*policy));
     }
     return policy::join(std::move(policies));
+}
+
+policy::Joined load_joined_checked(const Question& question) {
+    return checked(question, [&] { return or_exit(load_joined(question.file), question.json); });
 }
 
 std::string place_of(const policy::Policy& policy) {
@@ -83,10 +88,7 @@ int check_joined(const std::string& directory, json& answers, bool silent) {
 }
 
 int joined_prove(const Question& question, const std::string& bytes_file) {
-    const auto joined = or_exit(load_joined(question.file), question.json);
-    for (const auto* policy : all_of(joined)) {
-        or_exit(check(or_exit(load_with_under(policy->file, {}), question.json)), question.json);
-    }
+    const auto joined = load_joined_checked(question);
     if (!bytes_file.empty()) {
         require_all_bound(joined, question);
     }
@@ -121,15 +123,16 @@ int joined_prove(const Question& question, const std::string& bytes_file) {
 }
 
 int joined_bpf(const Question& question, Form form) {
-    const auto joined = or_exit(load_joined(question.file), question.json);
+    const auto joined = load_joined_checked(question);
     const auto arch = arch_for(all_of(joined), question);
-    const auto made =
-        or_exit(policy::assemble(joined, arch, bindings_for(all_of(joined), question)), question.json);
+    const auto bindings = bindings_for(all_of(joined), question);
+    const auto made = or_exit(policy::assemble(joined, arch, bindings), question.json);
+    say_if_different(question, policy::prove(joined, arch, bindings, made.program));
     return print_program(made, arch, question, form, {{"joined", texts_of(joined)}});
 }
 
 int joined_show(const Question& question) {
-    const auto joined = or_exit(load_joined(question.file), question.json);
+    const auto joined = load_joined_checked(question);
     const auto arch = arch_for(all_of(joined), question);
     json shown = json::array();
     std::string text;
@@ -142,7 +145,7 @@ int joined_show(const Question& question) {
 }
 
 policy::Policy joined_policy_at(const Question& question) {
-    const auto joined = or_exit(load_joined(question.file), question.json);
+    const auto joined = load_joined_checked(question);
     const auto wanted = question.at.substr(question.at.rfind('$', 0) == 0 ? 1 : 0);
     std::vector<std::string_view> places;
     for (const auto* policy : all_of(joined)) {

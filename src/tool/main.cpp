@@ -29,6 +29,11 @@ void add_target(CLI::App& command, tool::Question& question, bool with_bindings)
     add_json(command, question.json);
 }
 
+void add_unchecked(CLI::App& command, tool::Question& question) {
+    command.add_flag("--unchecked", question.unchecked,
+                     "answer even if 'check' refuses the policy; that it does is said on stderr");
+}
+
 int run(int argc, char** argv) {
     CLI::App app{"The operator's and auditor's tool of cloister.", "cloister"};
     app.require_subcommand(1);
@@ -44,7 +49,9 @@ int run(int argc, char** argv) {
     bool json = false;
 
     auto& check = *policy.add_subcommand(
-        "check", "parse, prove the tests, prove that it is within the policy it is under");
+        "check",
+        "parse, prove the tests, prove that it is within the policy it is under; all others but fmt do it "
+        "first");
     check.add_option("FILE", files, "policy files, or directories of such as are one filter")->required();
     add_json(check, json);
     check.callback([&] { code = tool::policy_check(files, json); });
@@ -61,6 +68,7 @@ int run(int argc, char** argv) {
     bool hex = false;
     add_file(bpf, question);
     add_target(bpf, question, true);
+    add_unchecked(bpf, question);
     auto* raw_flag = bpf.add_flag("--raw", raw, "the bytes themselves");
     bpf.add_flag("--hex", hex, "the bytes in hex, an instruction a line")->excludes(raw_flag);
     bpf.callback([&] {
@@ -72,6 +80,7 @@ int run(int argc, char** argv) {
     auto& show = *policy.add_subcommand("show", "the policy in plain words");
     add_file(show, question);
     add_target(show, question, false);
+    add_unchecked(show, question);
     show.callback([&] { code = tool::policy_show(question); });
 
     auto& ask = *policy.add_subcommand(
@@ -81,6 +90,7 @@ int run(int argc, char** argv) {
     ask.add_option("--at", question.at,
                    "of a directory: where the call comes from, such as gate_return or elsewhere");
     add_target(ask, question, true);
+    add_unchecked(ask, question);
     ask.callback([&] { code = tool::policy_ask(question, extra); });
 
     auto& format = *policy.add_subcommand("fmt", "print the canonical form");

@@ -7,94 +7,32 @@
 #include "policy/sha256.h"
 #include "tool/answer.h"
 #include "tool/bpf_listing.h"
+#include "tool/check.h"
 #include "tool/files.h"
 #include "tool/joined_commands.h"
 #include "tool/policy_report.h"
 
-#include <algorithm>
 #include <fmt/format.h>
 
 namespace cloister::tool {
 using nlohmann::json;
-
-namespace {
-
-// Adds what is said of that file to the answers. Gives the exit code.
-int check_file(const std::string& file, const std::vector<std::string>& others, json& answers, bool silent) {
-    const auto loaded = load_with_under(file, others);
-    const auto checked = loaded ? check(*loaded) : tl::unexpected{loaded.error()};
-    if (!checked) {
-        answers.push_back({{"file", file}, {"ok", false}, {"error", as_json(checked.error())}});
-        return static_cast<int>(report(checked.error()));
-    }
-    const auto& policy = loaded->policy;
-    json warned = json::array();
-    for (const auto& warning : policy::warnings(policy)) {
-        fmt::print(stderr, "{}\n", warning.text("warning"));
-        warned.push_back(as_json(warning));
-    }
-    answers.push_back({{"file", file},
-                       {"ok", true},
-                       {"name", policy.name},
-                       {"version", policy.version},
-                       {"sha256", policy.sha256},
-                       {"under", policy.under},
-                       {"at", policy.at_name()},
-                       {"tests", policy.tests.size()},
-                       {"warnings", warned}});
-    if (!silent) {
-        fmt::print("{}: {} {}: {} rules, {} tests proved{}\n", file, policy.name, policy.version,
-                   policy.rules.size(), policy.tests.size(),
-                   policy.under.empty() ? "" : fmt::format(", no wider than {}", policy.under));
-    }
-    return 0;
-}
-
-int check_directory(const std::string& directory, json& answers, bool silent) {
-    const auto files = policy_files(directory);
-    if (!files) {
-        answers.push_back({{"file", directory}, {"ok", false}, {"error", as_json(files.error())}});
-        return static_cast<int>(report(files.error()));
-    }
-    int worst = 0;
-    for (const auto& file : *files) {
-        worst = std::max(worst, check_file(file, *files, answers, silent));
-    }
-    return worst != 0 ? worst : check_joined(directory, answers, silent);
-}
-
-} // namespace
-
-int policy_check(const std::vector<std::string>& files, bool as_json_too) {
-    int worst = 0;
-    json answers = json::array();
-    for (const auto& file : files) {
-        worst = std::max(worst, is_directory(file) ? check_directory(file, answers, as_json_too)
-                                                   : check_file(file, files, answers, as_json_too));
-    }
-    if (as_json_too) {
-        fmt::print("{}\n", answers.dump(2));
-    }
-    return worst;
-}
 
 int policy_prove(const Question& question, const std::string& bytes_file) {
     return guarded([&] {
         if (is_directory(question.file)) {
             return joined_prove(question, bytes_file);
         }
-        const auto loaded = or_exit(load_with_under(question.file, {}), question.json);
-        or_exit(check(loaded), question.json);
-        const auto arch = arch_for({&loaded.policy}, question);
-        const auto bindings = bindings_for({&loaded.policy}, question);
-        const auto program = or_exit(bytes_file.empty() ? policy::compile(loaded.policy, arch, bindings)
-                                                        : load_program(bytes_file),
-                                     question.json);
-        const auto proved = policy::prove(loaded.policy, arch, bindings, program);
+        const auto policy = load_checked(question);
+        const auto arch = arch_for({&policy}, question);
+        const auto bindings = bindings_for({&policy}, question);
+        const auto program =
+            or_exit(bytes_file.empty() ? policy::compile(policy, arch, bindings) : load_program(bytes_file),
+                    question.json);
+        const auto proved = policy::prove(policy, arch, bindings, program);
         const auto hash = policy::sha256_hex(bytes_of(program));
         if (question.json) {
             json answer = {{"equal", proved.has_value()},    {"arch", to_string(arch)},
-                           {"instructions", program.size()}, {"sha256", loaded.policy.sha256},
+                           {"instructions", program.size()}, {"sha256", policy.sha256},
                            {"program_sha256", hash},         {"bindings", bindings}};
             if (!proved) {
                 answer["error"] = as_json(proved.error());
@@ -103,7 +41,7 @@ int policy_prove(const Question& question, const std::string& bytes_file) {
         } else if (proved) {
             fmt::print("equal: {} instructions on {} say what {} says\nSHA-256 of the text:  {}\nSHA-256 of "
                        "the bytes: {}\n",
-                       program.size(), to_string(arch), question.file, loaded.policy.sha256, hash);
+                       program.size(), to_string(arch), question.file, policy.sha256, hash);
         }
         if (!proved) {
             fmt::print(stderr, "{}\n", proved.error().text());
@@ -117,10 +55,11 @@ int policy_bpf(const Question& question, Form form) {
         if (is_directory(question.file)) {
             return joined_bpf(question, form);
         }
-        const auto policy = or_exit(policy::load(question.file), question.json);
+        const auto policy = load_checked(question);
         const auto arch = arch_for({&policy}, question);
-        const auto program =
-            or_exit(policy::compile(policy, arch, bindings_for({&policy}, question)), question.json);
+        const auto bindings = bindings_for({&policy}, question);
+        const auto program = or_exit(policy::compile(policy, arch, bindings), question.json);
+        say_if_different(question, policy::prove(policy, arch, bindings, program));
         const json about = {{"sha256", policy.sha256}};
         return print_program({program, {{&policy, 0, program.size()}}}, arch, question, form, about);
     });
@@ -131,7 +70,7 @@ int policy_show(const Question& question) {
         if (is_directory(question.file)) {
             return joined_show(question);
         }
-        const auto policy = or_exit(policy::load(question.file), question.json);
+        const auto policy = load_checked(question);
         const auto arch = arch_for({&policy}, question);
         fmt::print("{}\n", question.json ? as_json(policy, arch).dump(2) : in_words(policy, arch));
         return 0;
@@ -140,13 +79,23 @@ int policy_show(const Question& question) {
 
 namespace {
 
-// Which line decided; for a refused call, what each rule for it asks that it does not meet.
+// Which line decided, and which ones contradict it; for a call that no rule lets through, what each rule for
+// it asks that it does not meet.
 std::string because(const policy::Policy& policy, policy::Arch arch, const policy::Bindings& bindings,
                     const seccomp_data& call) {
-    if (const auto verdict = policy::evaluate(policy, arch, bindings, call); verdict.rule != nullptr) {
-        return fmt::format("line {}: {}\n", verdict.rule->where.line, verdict.rule->reason);
-    }
     std::string text;
+    if (const auto* decisive = policy::evaluate(policy, arch, bindings, call).rule; decisive != nullptr) {
+        text = fmt::format("line {}: {}\n", decisive->where.line, decisive->reason);
+        for (const auto& rule : policy.rules) {
+            if (rule.prototype == decisive->prototype && rule.action != decisive->action &&
+                !policy::failing_condition(policy, rule, arch, bindings, call)) {
+                text += fmt::format("line {} says {} for this call: the rules contradict each other, and the "
+                                    "strictest is told here\n",
+                                    rule.where.line, rule.action.text());
+            }
+        }
+        return text;
+    }
     for (const auto& rule : policy.rules) {
         if (call.arch != policy::audit_arch(policy::abi_of(arch)) ||
             policy::number_of(policy::abi_of(arch), rule.prototype->name) !=
@@ -172,7 +121,7 @@ policy::Policy policy_asked(const Question& question) {
         usage(fmt::format("--at {}: {} is one policy; places are told apart where FILE is a directory",
                           question.at, question.file));
     }
-    return or_exit(policy::load(question.file), question.json);
+    return load_checked(question);
 }
 
 } // namespace

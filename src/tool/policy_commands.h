@@ -18,6 +18,7 @@ struct Question {
     std::string arch;              ///< empty: this machine's, or the policy's first
     std::string at;                ///< of a directory: "gate_return", "elsewhere"
     bool json = false;
+    bool unchecked = false; ///< answer for a policy that `check` refuses, too
 };
 
 [[nodiscard]] int policy_check(const std::vector<std::string>& files, bool json);

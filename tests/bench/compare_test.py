@@ -68,7 +68,9 @@ class Compare(unittest.TestCase):
 
     def test_memory_is_compared_and_microseconds_are_not(self):
         self.assert_verdict(value([100] * 5, "KiB"), value([110] * 5, "KiB"), "WORSE", 1)
-        self.assertEqual(self.compare(run(value([100] * 5, "us")), run(value([900] * 5, "us"))).returncode, 0)
+        done = self.compare(run(value([100] * 5, "us")), run(value([900] * 5, "us")))
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertNotIn("a connection", done.stdout)
 
     def test_what_makes_the_answer_doubtful_is_said(self):
         done = self.compare(run(ratio(STEADY[:2])), run(busy_before=0.5, machine={"kernel": "6.12"}))
@@ -76,10 +78,12 @@ class Compare(unittest.TestCase):
             self.assertIn(doubt, done.stderr)
 
     def test_a_file_of_something_else_is_refused(self):
-        for other in ("", "[]", '{"results": {}}'):
+        foreign = "not a file that bench/run --json wrote"
+        for other, why in (("", "Expecting value"), ("[]", foreign), ('{"results": {}}', foreign)):
             done = self.compare(run(), other)
             self.assertEqual(done.returncode, 2, done.stdout)
-            self.assertIn("new.json: ", done.stderr)
+            self.assertIn(f"new.json: {why}", done.stderr)
+        self.assertEqual(self.compare(run(), run()).returncode, 0)
 
 
 class Results(unittest.TestCase):

@@ -24,7 +24,8 @@ class Listed final : public Script {
     std::deque<Answer> send;
     long failing_step = -1;
     Answer failure = -EPERM;
-    Answer at_end = 0; // of shutdown and close
+    Answer at_shutdown = 0;
+    Answer at_close = 0;
 
     Answer next(long number, long size) override {
         switch (number) {
@@ -33,8 +34,9 @@ class Listed final : public Script {
         case SYS_sendto:
             return take(send, size);
         case SYS_shutdown:
+            return at_shutdown;
         case SYS_close:
-            return at_end;
+            return at_close;
         default:
             return number == failing_step ? failure : 0;
         }
@@ -146,11 +148,23 @@ TEST(Cell, GivesUpOnSendsThatSendNothing) {
     EXPECT_EQ(live(script).exit, Exit::Resources);
 }
 
-TEST(Cell, IgnoresWhatShutdownAndCloseSay) {
+TEST(Cell, CallsItAResetWhenTheConnectionIsGoneByTheTimeItEndsItsOwnStream) {
     Listed script;
     script.recv = {5};
-    script.at_end = -ENOTCONN;
-    EXPECT_EQ(live(script).exit, Exit::Done);
+    script.at_shutdown = -ENOTCONN; // inet_shutdown: TCP_CLOSE
+    const Life life = live(script);
+    EXPECT_EQ(life.exit, Exit::Reset);
+    EXPECT_EQ(life.sent, 5U) << "all was handed to the kernel, which has thrown it away";
+    EXPECT_TRUE(called(life, SYS_close));
+}
+
+TEST(Cell, IgnoresWhatCloseSays) {
+    for (const Answer answer : {-EINTR, -EIO, -ENOTCONN}) {
+        Listed script;
+        script.recv = {5};
+        script.at_close = answer;
+        EXPECT_EQ(live(script).exit, Exit::Done);
+    }
 }
 
 struct Meaning {
@@ -176,6 +190,10 @@ TEST_P(ErrorOfTheConnection, EndsTheCellWithItsCode) {
     const Life life = live(sending);
     EXPECT_EQ(life.exit, of_send);
     EXPECT_EQ(life.sent, 3U);
+    Listed ending;
+    ending.recv = {7};
+    ending.at_shutdown = -error;
+    EXPECT_EQ(live(ending).exit, error == EAGAIN || error == ETIMEDOUT ? Exit::Reset : of_send);
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -124,7 +124,7 @@ TEST(Record, IsOneLineOfJson) {
         .number("negative", -9'223'372'036'854'775'807 - 1)
         .none("nothing");
     EXPECT_EQ(record.line(), "{\"ts\":\"2023-11-14T22:13:20.123Z\",\"level\":\"info\",\"event\":\"test\","
-                             "\"quoted\":\"a\\\"b\\\\c\\u000a\\u0001\\u00ff\",\"negative\":-"
+                             "\"quoted\":\"a\\\"b\\\\c\\n\\u0001\ufffd\",\"negative\":-"
                              "9223372036854775808,\"nothing\":null}\n");
 }
 
@@ -136,11 +136,12 @@ TEST(Record, IsOneLineOfLogfmt) {
         "<3>ts=2023-11-14T22:13:20.123Z level=error event=test plain=x spaced=\"a b\" empty=\"\" n=0\n");
 }
 
-TEST(Record, LeavesOutAFieldThatDoesNotFitAndEndsWell) {
+TEST(Record, LeavesOutAFieldThatDoesNotFitSaysSoAndEndsWell) {
     Record record{true, false, Level::debug, "test", some_time};
     record.text("long", std::string(2 * Record::capacity, 'x')).number("short", 1);
     EXPECT_EQ(record.line(),
-              "{\"ts\":\"2023-11-14T22:13:20.123Z\",\"level\":\"debug\",\"event\":\"test\",\"short\":1}\n");
+              "{\"ts\":\"2023-11-14T22:13:20.123Z\",\"level\":\"debug\",\"event\":\"test\",\"short\":1,"
+              "\"truncated\":true}\n");
 }
 
 } // namespace

@@ -14,6 +14,13 @@ constexpr int exited(cell::Exit code) {
 }
 constexpr int left_in_order = -1;
 
+/// Whether the listener said so, in its log or with its last words.
+testing::AssertionResult said(const ListenerWorld& world, std::string_view text) {
+    return world.log().find(text) != std::string::npos
+               ? testing::AssertionSuccess()
+               : testing::AssertionFailure() << "it did not say '" << text << "' but: " << world.log();
+}
+
 TEST(Listener, GivesEachClientACellAndLogsItsEnd) {
     ListenerWorld world;
     world.then([&] { world.connect(3); });
@@ -102,13 +109,48 @@ TEST_P(NoRoom, ForAConnectionMakesTheListenerRestAndSaySoOnce) {
 
 INSTANTIATE_TEST_SUITE_P(All, NoRoom, testing::Values(EMFILE, ENFILE, ENOBUFS, ENOMEM));
 
+TEST(Listener, DatesWhatItLogsInItsFirstRound) {
+    ListenerWorld world;
+    world.then([&] { world.fail_accept(-EMFILE); });
+    EXPECT_EQ(world.serve(), left_in_order);
+    ASSERT_EQ(world.records("paused").size(), 1U);
+    EXPECT_EQ(world.records("paused")[0]["ts"], "2023-11-14T22:13:25.000Z");
+}
+
+TEST(Listener, DatesByTheWallClockThatWasSetWhileItWaited) {
+    ListenerWorld world;
+    world.then([] {});
+    world.then([&] {
+        world.pass(2'000'000'000);
+        world.set_wall_clock_forward(3'600'000'000'000);
+        world.fail_accept(-EMFILE);
+    });
+    EXPECT_EQ(world.serve(), left_in_order);
+    ASSERT_EQ(world.records("paused").size(), 1U);
+    EXPECT_EQ(world.records("paused")[0]["ts"], "2023-11-14T23:13:27.000Z");
+}
+
+TEST(Listener, NamesItsSocketWholeEvenWithANulByteInIt) {
+    ListenerWorld world{8, AF_UNIX};
+    const std::string longest = "unix:@" + std::string(107, '\0');
+    world.plan().listeners[0].set_name(longest);
+    world.then([&] { world.connect(); });
+    world.then([&] { world.end_cell(1000, SIGSYS); });
+    EXPECT_EQ(world.serve(), left_in_order);
+    for (const char* event : {"violation", "connection"}) {
+        ASSERT_EQ(world.records(event).size(), 1U);
+        EXPECT_EQ(world.records(event)[0]["listener"], longest);
+        EXPECT_FALSE(world.records(event)[0].contains("truncated"));
+    }
+}
+
 class ErrorOfTheListener : public testing::TestWithParam<int> {};
 
 TEST_P(ErrorOfTheListener, EndsItWith71) {
     ListenerWorld world;
     world.then([&] { world.fail_accept(-GetParam()); });
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SystemCall));
-    EXPECT_NE(world.log().find("cannot accept on the-listener"), std::string::npos) << world.log();
+    EXPECT_TRUE(said(world, "cannot accept on the-listener"));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, ErrorOfTheListener, testing::Values(EBADF, ENOTSOCK, EINVAL, EFAULT));
@@ -119,12 +161,14 @@ TEST(Listener, GivesUpOnAnUnknownErrorThatNeverEnds) {
         world.then([&] { world.fail_accept(-999, 64); });
     }
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SystemCall));
+    EXPECT_TRUE(said(world, "accept4 fails again and again on the-listener: error 999"));
 }
 
 TEST(Listener, DiesWhenDescriptor0WasNotFree) {
     ListenerWorld world;
     world.then([&] { world.fail_accept(7); });
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
+    EXPECT_TRUE(said(world, "bug: accept4 returned descriptor 7: 0 was not free"));
 }
 
 class NoCell : public testing::TestWithParam<int> {};
@@ -156,6 +200,7 @@ TEST(Listener, DiesWhenThereCanNeverBeACell) {
     world.clone_errors = 1;
     world.then([&] { world.connect(); });
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SystemCall));
+    EXPECT_TRUE(said(world, "cannot give a connection to a cell: clone: ENOSYS"));
     EXPECT_EQ(world.socket_options().at(SO_LINGER), 1) << "its end resets the client";
 }
 
@@ -225,12 +270,14 @@ TEST(Listener, EndsWhenTheSupervisorIsGone) {
     ListenerWorld world;
     world.then([&] { world.lose_supervisor(); });
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
+    EXPECT_EQ(world.log(), "") << "nobody is left to hear it";
 }
 
 TEST(Listener, DiesOfAnOrderThatIsNone) {
     ListenerWorld world;
     world.then([&] { world.order(plan::Message::Tag::Hello); });
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
+    EXPECT_TRUE(said(world, "bug: the supervisor sent message 0"));
 }
 
 TEST(Listener, DiesOfAnOrderOfAnotherLength) {
@@ -265,14 +312,14 @@ TEST(Listener, DiesWhenACellIsNotItsChild) {
         world.end_cell(1000, exited(cell::Exit::Done));
     });
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
-    EXPECT_NE(world.log().find("bug: wait4(1000): ECHILD"), std::string::npos) << world.log();
+    EXPECT_TRUE(said(world, "bug: wait4(1000): ECHILD"));
 }
 
 TEST(Listener, DiesWithoutAClock) {
     ListenerWorld world;
     world.clock_error = -EINVAL;
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
-    EXPECT_NE(world.log().find("bug: clock_gettime failed"), std::string::npos) << world.log();
+    EXPECT_TRUE(said(world, "bug: clock_gettime failed"));
 }
 
 TEST(Listener, SurvivesAnInterruptedWaitAndNoOther) {
@@ -282,6 +329,7 @@ TEST(Listener, SurvivesAnInterruptedWaitAndNoOther) {
     ListenerWorld broken;
     broken.ppoll_error = -EINVAL;
     EXPECT_EQ(broken.serve(), static_cast<int>(ExitCode::SelfTest));
+    EXPECT_TRUE(said(broken, "ppoll: EINVAL"));
 }
 
 TEST(Listener, DoesNotLogItsCanary) {
@@ -328,7 +376,7 @@ TEST(Listener, DiesWhenCellsCannotBeConfined) {
     }
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
     EXPECT_EQ(world.born().size(), 32U);
-    EXPECT_NE(world.log().find("setup-ladder"), std::string::npos);
+    EXPECT_TRUE(said(world, "32 cells in a row could not be confined, the last one at setup-ladder"));
 }
 
 TEST(Listener, CarriesOnWhenOnlySomeCellsCannotBeConfined) {
@@ -377,6 +425,7 @@ TEST(Listener, GivesNoUnixClientACellWithoutItsTimeouts) {
     world.setsockopt_error = -EINVAL;
     world.then([&] { world.connect(); });
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SystemCall));
+    EXPECT_TRUE(said(world, "cannot give a connection to a cell: setsockopt: EINVAL"));
     EXPECT_TRUE(world.born().empty());
     EXPECT_EQ(world.socket_options().at(SO_LINGER), 1) << "its end resets the client";
 }
@@ -651,6 +700,9 @@ TEST(Violators, MustDieOfTheSignalThatTheirDeedDeserves) {
         };
         EXPECT_EQ(world.send_violators(), right == 4 ? left_in_order : static_cast<int>(ExitCode::SelfTest));
         EXPECT_EQ(world.born().size(), right == 4 ? 4U : static_cast<unsigned>(right) + 1);
+        const auto* const expected = right == 0 ? "should have died of signal 31; it died of signal 9"
+                                                : "should have died of signal 11; it died of signal 9";
+        EXPECT_TRUE(right == 4 ? world.log().empty() : said(world, expected)) << world.log();
     }
 }
 
@@ -658,10 +710,10 @@ TEST(Violators, MustNotLeaveByThemselvesOrLive) {
     ListenerWorld leaves;
     leaves.at_clone = [&](pid_t pid) { leaves.end_cell(pid, exited(cell::Exit::Bug)); };
     EXPECT_EQ(leaves.send_violators(), static_cast<int>(ExitCode::SelfTest));
-    EXPECT_NE(leaves.log().find("exited with 5"), std::string::npos) << leaves.log();
+    EXPECT_TRUE(said(leaves, "exited with 5"));
     ListenerWorld lives;
     EXPECT_EQ(lives.send_violators(), static_cast<int>(ExitCode::SelfTest));
-    EXPECT_NE(lives.log().find("still lives"), std::string::npos) << lives.log();
+    EXPECT_TRUE(said(lives, "still lives"));
     EXPECT_TRUE(lives.live().empty()) << "it was killed";
 }
 
@@ -670,6 +722,7 @@ TEST(Violators, AreNeededToServe) {
     world.clone_error = -EAGAIN;
     world.clone_errors = 1;
     EXPECT_EQ(world.send_violators(), static_cast<int>(ExitCode::SystemCall));
+    EXPECT_TRUE(said(world, "cannot fork a cell")) << world.log();
 }
 
 } // namespace

@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <gtest/gtest.h>
+#include <thread>
 
 namespace cloister::live {
 namespace {
@@ -108,6 +109,64 @@ TEST(End, AReaderThatResetsInMidWriteIsCalledReset) {
     EXPECT_EQ(end.at("exit"), 3);
     EXPECT_TRUE(daemon.has_cells(0));
     EXPECT_TRUE(Client{daemon.address()}.echoes("next"));
+}
+
+TEST(End, AResetAfterAHalfCloseIsCalledResetAsLongAsTheCellLives) {
+    const Daemon daemon;
+    Client client{daemon.address()};
+    const std::string name = client.name();
+    const std::string bytes = random_bytes(100'000);
+    ASSERT_TRUE(client.exchange(bytes) == bytes);
+    const pid_t cell = daemon.only_cell();
+    ASSERT_EQ(::kill(cell, SIGSTOP), 0);
+    ASSERT_TRUE(within(5s, [&] { return state_of(cell) == 'T'; }));
+    client.half_close();
+    client.reset();
+    ASSERT_EQ(::kill(cell, SIGCONT), 0);
+    const Json end = daemon.end_of(name);
+    EXPECT_EQ(end.at("reason"), "reset");
+    EXPECT_EQ(end.at("exit"), 3);
+}
+
+TEST(End, ControlAHalfCloseWithoutAResetIsCalledClosed) {
+    const Daemon daemon;
+    const Client client{daemon.address()};
+    ASSERT_TRUE(client.echoes("hello"));
+    const pid_t cell = daemon.only_cell();
+    ASSERT_EQ(::kill(cell, SIGSTOP), 0);
+    ASSERT_TRUE(within(5s, [&] { return state_of(cell) == 'T'; }));
+    client.half_close();
+    ASSERT_EQ(::kill(cell, SIGCONT), 0);
+    EXPECT_EQ(client.receive_to_end(), "");
+    EXPECT_EQ(daemon.end_of(client.name()).at("reason"), "closed");
+}
+
+TEST(End, AResetAfterTheEndOfTheCellCannotBeKnown) {
+    const Daemon daemon;
+    Client client{daemon.address(), 1 << 20}; // the kernel takes the whole echo off the cell
+    const std::string name = client.name();
+    client.send(random_bytes(100'000));
+    client.half_close();
+    EXPECT_EQ(daemon.end_of(name).at("reason"), "closed") << "handed to the kernel, and not read by anybody";
+    client.reset();
+    std::this_thread::sleep_for(200ms);
+    EXPECT_EQ(daemon.records("connection").size(), 1U);
+}
+
+TEST(End, AUnixClientThatClosesBeforeItHasReadIsCalledReset) {
+    const TemporaryDirectory directory;
+    const Daemon daemon{{.listen = {"unix:" + directory.file("echo.socket")}}};
+    Client client{daemon.address()};
+    ASSERT_TRUE(client.echoes("hello"));
+    const pid_t cell = daemon.only_cell();
+    client.send("this comes back and is not read");
+    ASSERT_FALSE(client.is_quiet_for(5s)) << "it is back";
+    ASSERT_EQ(::kill(cell, SIGSTOP), 0);
+    ASSERT_TRUE(within(5s, [&] { return state_of(cell) == 'T'; }));
+    client.half_close();
+    client.close();
+    ASSERT_EQ(::kill(cell, SIGCONT), 0);
+    EXPECT_EQ(daemon.await_record("connection").at("reason"), "reset");
 }
 
 TEST(End, AResetWithNothingInFlightIsCalledReset) {

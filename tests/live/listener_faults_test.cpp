@@ -99,6 +99,7 @@ class Listener {
         plan->gid = am_root() ? daemon_id : getegid();
         plan->filter_length = static_cast<std::uint32_t>(program->size());
         std::copy(program->begin(), program->end(), plan->filter);
+        plan->listeners[0].set_name("the-listener");
         plan->listeners[0].family = AF_INET;
         plan::Message message{};
         message.tag = plan::Message::Tag::Plan;
@@ -207,10 +208,11 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Fault{"WhoStartsIt", SYS_getsockopt, -1, 0, ENOTSOCK, 64, "is started by cloisterd"},
         Fault{"WhoStartsItFaked", SYS_getsockopt, -1, 0, faked, 64, "is started by cloisterd"},
-        Fault{"SignalActions", SYS_rt_sigaction, -1, 0, EINVAL, 70, "default action"},
-        Fault{"SignalActionsFaked", SYS_rt_sigaction, -1, 0, faked, 70, "SigIgn", true},
-        Fault{"SignalMask", SYS_rt_sigprocmask, -1, 0, EINVAL, 70, "block signals"},
-        Fault{"SignalMaskFaked", SYS_rt_sigprocmask, -1, 0, faked, 70, "block signals"},
+        Fault{"SignalActions", SYS_rt_sigaction, -1, 0, EINVAL, 70,
+              "cannot give signal 1 its default action"},
+        Fault{"SignalActionsFaked", SYS_rt_sigaction, -1, 0, faked, 70, "SigIgn must be", true},
+        Fault{"SignalMask", SYS_rt_sigprocmask, -1, 0, EINVAL, 70, "asked to block signals"},
+        Fault{"SignalMaskFaked", SYS_rt_sigprocmask, -1, 0, faked, 70, "asked to block signals"},
         Fault{"SealsOfThePlan", SYS_fcntl, 1, F_GET_SEALS, EINVAL, 70, "the plan is not sealed"},
         Fault{"SealsOfThePlanFaked", SYS_fcntl, 1, F_GET_SEALS, faked, 70, "the plan is not sealed"},
         Fault{"SignalDescriptor", SYS_signalfd4, -1, 0, EINVAL, 71, "signalfd"},
@@ -228,14 +230,16 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"WhichGroupItIs", SYS_getresgid, -1, 0, EFAULT, 70, "asked to become that group"},
         Fault{"WhichGroupItIsFaked", SYS_getresgid, -1, 0, faked, 70, "asked to become that group"},
         Fault{"CapabilitiesReadBack", SYS_capget, -1, 0, EPERM, 77, "capget"},
-        Fault{"CapabilitiesReadBackFaked", SYS_capget, -1, 0, faked, 70, "asked to"},
+        Fault{"CapabilitiesReadBackFaked", SYS_capget, -1, 0, faked, 70,
+              "asked to (empty the capability bounding set|drop our capabilities), the kernel did not"},
         Fault{"AmbientCapabilities", SYS_prctl, 0, PR_CAP_AMBIENT, EINVAL, 77, "drop our capabilities"},
         Fault{"Capabilities", SYS_capset, -1, 0, EPERM, 77, "cannot drop our capabilities"},
         Fault{"CapabilitiesFaked", SYS_capset, -1, 0, faked, 70, "asked to drop our capabilities", true},
-        Fault{"Proc", SYS_openat, 2, O_RDONLY | O_CLOEXEC, EACCES, 71, "mount /proc"},
+        Fault{"Proc", SYS_openat, 2, O_RDONLY | O_CLOEXEC, EACCES, 71,
+              "cannot open /proc/self/status: EACCES .*mount /proc"},
         Fault{"ProcFaked", SYS_openat, 2, O_RDONLY | O_CLOEXEC, faked, 71, "/proc/self/smaps"},
-        Fault{"Dumpable", SYS_prctl, 0, PR_SET_DUMPABLE, EINVAL, 70, "dumpable"},
-        Fault{"DumpableFaked", SYS_prctl, 0, PR_SET_DUMPABLE, faked, 70, "dumpable", true},
+        Fault{"Dumpable", SYS_prctl, 0, PR_SET_DUMPABLE, EINVAL, 70, "asked to make us not dumpable"},
+        Fault{"DumpableFaked", SYS_prctl, 0, PR_SET_DUMPABLE, faked, 70, "asked to make us not dumpable", true},
         Fault{"NoNewPrivs", SYS_prctl, 0, PR_SET_NO_NEW_PRIVS, EINVAL, 70, "no_new_privs"},
         Fault{"NoNewPrivsFaked", SYS_prctl, 0, PR_SET_NO_NEW_PRIVS, faked, 70, "no_new_privs", true},
         Fault{"ReadBack", SYS_pread64, -1, 0, EIO, 71, "cannot read /proc/self/status"},

@@ -3,9 +3,13 @@
 #include "client.h"
 #include "harness.h"
 
+#include <cstddef>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <regex>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <tuple>
 #include <unistd.h>
 
 namespace cloister::live {
@@ -71,6 +75,59 @@ TEST(Log, AUnixPeerIsKnownByItsUserAndProcess) {
     const Json record = daemon.await_record("connection");
     EXPECT_EQ(record.at("peer"), fmt::format("unix:uid={},pid={}", ::geteuid(), ::getpid()));
     EXPECT_EQ(record.at("listener"), daemon.address());
+}
+
+std::size_t count_of(const std::string& part, const std::string& text) {
+    std::size_t count = 0;
+    for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) {
+        ++count;
+    }
+    return count;
+}
+
+TEST(Log, ASocketHasOneNameInReadyAndInConnection) {
+    const TemporaryDirectory directory;
+    // What the file is called, and what each log calls it.
+    const std::tuple<std::string, std::string, std::string> sockets[] = {
+        {"plain", "plain\"", "plain "},
+        {"caf\u00e9-\U0001f600", "caf\u00e9-\U0001f600\"", "caf\u00e9-\U0001f600 "},
+        {"a b", "a b\"", "a b\" "},
+        {"a\n\"\\\xc2\x9b", "a\\n\\\"\\\\\\u009b\"", "a\\n\\\"\\\\\\u009b\" "},
+        {"cut\xc3", "cut\ufffd\"", "cut\ufffd\" "},
+    };
+    for (const char* format : {"json", "logfmt"}) {
+        for (const auto& [file, json, logfmt] : sockets) {
+            const std::string address = "unix:" + directory.file(file);
+            const Daemon daemon{{.listen = {address},
+                                 .options = {std::string{"--log-format="} + format},
+                                 .await_ready = false}};
+            ASSERT_TRUE(within(10s, [&] { return count_of("ready", daemon.log()) == 1; })) << daemon.log();
+            ASSERT_TRUE(Client{address}.echoes("hello"));
+            ASSERT_TRUE(within(10s, [&] { return count_of("closed", daemon.log()) == 1; })) << daemon.log();
+            const std::string name =
+                "unix:" + directory.path() + "/" + (std::string_view{format} == "json" ? json : logfmt);
+            EXPECT_EQ(count_of(name, daemon.log()), 2U) << name << "\n" << daemon.log();
+        }
+    }
+}
+
+TEST(Log, AnAbstractSocketWithANulByteInItsNameIsNamedWhole) {
+    sockaddr_un name{};
+    name.sun_family = AF_UNIX;
+    const std::string text = fmt::format("cloister{0}{1}{0}end", '\0', ::getpid());
+    text.copy(name.sun_path + 1, text.size());
+    const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + text.size());
+    const auto* const address = reinterpret_cast<const sockaddr*>(&name);
+    const Fd listening{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    ASSERT_EQ(::bind(listening.get(), address, length), 0);
+    ASSERT_EQ(::listen(listening.get(), 5), 0);
+    const Daemon daemon{{.passed = {listening.get()}}};
+    EXPECT_EQ(daemon.address(), "unix:@" + text);
+    {
+        const Fd client{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+        ASSERT_EQ(::connect(client.get(), address, length), 0);
+    }
+    EXPECT_EQ(daemon.await_record("connection").at("listener"), daemon.address());
 }
 
 TEST(Log, EveryLineIsOneJsonObject) {

@@ -6,6 +6,7 @@
 #include "sys/exit_code.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
@@ -29,6 +30,7 @@ class Plan : public testing::Test {
         plan_->arena = arena_;
         plan_->max_connections = 1;
         plan_->listener_count = 1;
+        plan_->listeners[0].set_name("127.0.0.1:7007");
         plan_->filter_length = 1;
         plan_->instructions = ours;
     }
@@ -65,16 +67,26 @@ TEST_F(Plan, IsReadAsItWasSealed) {
     EXPECT_EQ(plan.orders.cpu, 3U);
 }
 
+TEST_F(Plan, KeepsANameWithANulByteInIt) {
+    using namespace std::string_view_literals;
+    plan_->listeners[0].set_name("unix:@a\0b"sv);
+    EXPECT_EQ(plan_->listeners[0].name(), "unix:@a\0b"sv);
+    plan_->listeners[0].set_name(std::string(1000, 'x'));
+    EXPECT_EQ(plan_->listeners[0].name(), std::string(sizeof(Listener::name_bytes), 'x'));
+}
+
 TEST_F(Plan, CannotBeChangedByAnybodyAfterwards) {
     plan_->orders.listener = getpid();
     const Fd fd = seal(*plan_);
-    EXPECT_EQ(pwrite(fd.get(), "x", 1, 0), -1);
-    EXPECT_EQ(ftruncate(fd.get(), 0), -1);
-    EXPECT_EQ(fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE), -1) << "the seals are sealed";
+    const auto denied = [](long result, int error) { return result == -1 && errno == error; };
+    EXPECT_TRUE(denied(pwrite(fd.get(), "x", 1, 0), EPERM));
+    EXPECT_TRUE(denied(ftruncate(fd.get(), 0), EPERM));
+    EXPECT_TRUE(denied(fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE), EPERM)) << "the seals are sealed";
     EXPECT_EQ(mmap(nullptr, 1, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0), MAP_FAILED);
+    EXPECT_EQ(errno, EPERM);
     auto& plan = const_cast<plan::Plan&>(open_sealed(fd.get(), arena_, ours));
     EXPECT_EXIT(plan.orders.listener = 1, testing::KilledBySignal(SIGSEGV), "");
-    EXPECT_NE(mprotect(&plan, sizeof plan, PROT_READ | PROT_WRITE), 0);
+    EXPECT_TRUE(denied(mprotect(&plan, sizeof plan, PROT_READ | PROT_WRITE), EACCES));
 }
 
 TEST_F(Plan, ThatIsGoodIsTakenSoThatTheseRefusalsMeanSomething) {
@@ -111,6 +123,9 @@ TEST_F(Plan, OutOfRangeIsRefused) {
     expect_refusal([](plan::Plan& plan) { plan.listener_count = max_listeners + 1; }, said);
     expect_refusal([](plan::Plan& plan) { plan.max_connections = 0; }, said);
     expect_refusal([](plan::Plan& plan) { plan.max_connections = connection_limit + 1; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.listeners[0].name_length = 0; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.listeners[0].name_length = sizeof(Listener::name_bytes) + 1; },
+                   said);
 }
 
 TEST_F(Plan, ThatIsNotSealedOrHasAnotherSizeIsRefused) {

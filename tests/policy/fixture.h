@@ -49,6 +49,11 @@ inline std::string placed(const Error& error) {
     return fmt::format("{}:{}: {}", error.line, error.column, error.message);
 }
 
+/// Whether a proof failed because the two sides differ, and for no other reason.
+inline bool differ(const tl::expected<void, Error>& proved) {
+    return !proved && proved.error().message.starts_with("program and policy differ: for ");
+}
+
 /// Five lines of header and declarations; what is under test comes on line 6.
 inline constexpr std::string_view head = "policy p 1\n"
                                          "syntax 1\n"

@@ -78,7 +78,7 @@ TEST(JoinedMutantsOfTheText, AreCaught) {
     std::size_t caught = 0;
     const auto differs = [&](const Joined& mutant) {
         ++caught;
-        return !prove(mutant, native_arch, addresses, program).has_value();
+        return differ(prove(mutant, native_arch, addresses, program));
     };
     for (std::size_t p = 0; p <= joined.places.size(); ++p) {
         auto mutant = joined;

@@ -70,7 +70,8 @@ TEST(Join, RefusesWhatCouldBringBackAPlaceThatIsLost) {
                   "joined")
             << "what does nothing brings nothing back";
     }
-    EXPECT_NE(join_of({piece("a", "", "allow brk  brk any : x\n"), piece("b", "here")}), "joined");
+    const auto elsewhere = join_of({piece("a", "", "allow brk  brk any : x\n"), piece("b", "here")});
+    EXPECT_TRUE(elsewhere.starts_with("a.policy:5:1: error: 'brk' could bring back memory")) << elsewhere;
     for (const auto* flags : {"any", "<= 17", "in 0x11", "== CLONE_VM|17"}) {
         const auto line = fmt::format(
             "allow clone  flags {}  stack any  parent_tid any  child_tid any  tls any : x\n", flags);
@@ -187,6 +188,10 @@ class JoinedProgram : public testing::TestWithParam<Arch> {
         auto text = without_source(proved.error().text());
         return text.substr(text.rfind('/') + 1);
     }
+    /// Whether it was refused for what it means, and for nothing else.
+    [[nodiscard]] static bool tells_apart(const std::string& said) {
+        return said.find(": program and policy differ: for ") != std::string::npos;
+    }
     // Where the block of the prologue that asks for that place begins: two words, each loaded and compared.
     [[nodiscard]] static std::size_t block(std::size_t place) { return 3 + 5 * place; }
 
@@ -206,7 +211,9 @@ TEST_P(JoinedProgram, IsNotEqualForAnotherAddress) {
         for (unsigned bit = 0; bit < 64; ++bit) {
             auto moved = addresses;
             moved[name] ^= std::uint64_t{1} << bit;
-            EXPECT_NE(prove_of(program, moved), "equal") << name << " bit " << bit;
+            const auto said = prove_of(program, moved);
+            EXPECT_TRUE(moved[name] == 0 ? said.ends_with(" is bound to 0") : tells_apart(said))
+                << name << " bit " << bit << ": " << said;
         }
     }
 }
@@ -251,7 +258,7 @@ TEST_P(JoinedProgram, ThatForgetsAPlaceIsRefusedWithAWitness) {
 TEST_P(JoinedProgram, ThatIsOneOfItsPartsAloneIsRefused) {
     for (const auto* policy : all_of(joined)) {
         const auto alone = compile(*policy, GetParam(), addresses).value();
-        EXPECT_NE(prove_of(alone), "equal") << policy->name;
+        EXPECT_TRUE(tells_apart(prove_of(alone))) << policy->name << ": " << prove_of(alone);
     }
 }
 

@@ -38,15 +38,17 @@ TEST_P(ShippedProgram, IsTheSameEachTime) {
 
 TEST_P(ShippedProgram, IsNotEqualForAnotherAddressOrAbi) {
     const auto other = GetParam().arch == Arch::x86_64 ? Arch::aarch64 : Arch::x86_64;
-    EXPECT_FALSE(prove(policy, other, addresses, program));
+    EXPECT_TRUE(differ(prove(policy, other, addresses, program)));
     for (const auto& param : policy.params) {
         for (const auto bit : {0U, 12U, 31U, 32U, 63U}) {
             auto moved = addresses;
             moved[param.name] ^= std::uint64_t{1} << bit;
+            if (moved[param.name] == 0) { // a size of one bit
+                continue;
+            }
             // Alone, a policy holds wherever a call comes from: its place is no part of its meaning.
-            EXPECT_EQ(prove(policy, GetParam().arch, moved, program).has_value(),
-                      param.name == policy.at_name())
-                << param.name << " bit " << bit;
+            const auto proved = prove(policy, GetParam().arch, moved, program);
+            EXPECT_EQ(differ(proved), param.name != policy.at_name()) << param.name << " bit " << bit;
         }
     }
 }
@@ -100,7 +102,10 @@ TEST(Prove, CatchesATruncatedComparison) {
     right[3].jf = 4;
     EXPECT_EQ(prove_of(policy, right), "equal");
     right[1] = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, abi, 0, 0); // any ABI
-    EXPECT_NE(prove_of(policy, right), "equal");
+    EXPECT_EQ(
+        prove_of(policy, right),
+        "0:0: program and policy differ: for call 3(argument 1=7) on ABI 0x0 the program says allow, the "
+        "policy kill-process");
 }
 
 TEST(Prove, CatchesALeakThroughTheInstructionPointer) {

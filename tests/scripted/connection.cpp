@@ -81,10 +81,10 @@ long ConnectionKernel::answer(const Call& call) {
     case Next::Shutdown:
         expect(call.number == SYS_shutdown && a[0] == 0 && a[1] == SHUT_WR, "not shutdown(0, SHUT_WR)");
         next_ = Next::Close;
-        return script_.next(call.number, 0);
+        return shut_ = script_.next(call.number, 0);
     case Next::Close:
         expect(call.number == SYS_close && a[0] == 0, "not close(0)");
-        must_exit(cell::Exit::Done);
+        must_exit(shut_ == 0 ? cell::Exit::Done : end_of(shut_, cell::Exit::Reset));
         return script_.next(call.number, 0);
     case Next::Exit:
         break;
@@ -213,22 +213,27 @@ void ConnectionKernel::must_exit(cell::Exit code) {
     end_ = code;
 }
 
-/// The table of docs: what an error of recv or send means.
+/// Another than EINTR, after which the call is made again.
 void ConnectionKernel::fail_with(long error, cell::Exit timeout) {
+    if (error != -EINTR) {
+        must_exit(end_of(error, timeout));
+    }
+}
+
+/// What an answer that is an error, or none that a kernel gives, means.
+cell::Exit ConnectionKernel::end_of(long error, cell::Exit timeout) {
     constexpr long impossible[] = {EBADF, EFAULT, EINVAL, ENOTSOCK, EOPNOTSUPP};
-    if (error == -EINTR) {
-        return; // again
-    }
     if (error == -EAGAIN) {
-        must_exit(timeout);
-    } else if (error == -ENOMEM || error == -ENOBUFS) {
-        must_exit(cell::Exit::Resources);
-    } else if (error < -4095 ||
-               std::find(std::begin(impossible), std::end(impossible), -error) != std::end(impossible)) {
-        must_exit(cell::Exit::Bug);
-    } else {
-        must_exit(cell::Exit::Reset);
+        return timeout;
     }
+    if (error == -ENOMEM || error == -ENOBUFS) {
+        return cell::Exit::Resources;
+    }
+    if (error < -4095 ||
+        std::find(std::begin(impossible), std::end(impossible), -error) != std::end(impossible)) {
+        return cell::Exit::Bug;
+    }
+    return cell::Exit::Reset;
 }
 
 } // namespace cloister::scripted

@@ -59,6 +59,7 @@ class ConnectionKernel final : public Kernel {
     std::uint64_t received_ = 0;
     std::uint64_t sent_ = 0;
     long pending_ = 0;
+    Answer shut_ = 0; // of shutdown
     int empty_sends_ = 0;
     std::vector<Call> calls_;
 
@@ -68,6 +69,7 @@ class ConnectionKernel final : public Kernel {
     long send(const Call& call);
     void must_exit(cell::Exit code);
     void fail_with(long error, cell::Exit timeout);
+    [[nodiscard]] static cell::Exit end_of(long error, cell::Exit timeout);
 };
 
 /// Byte `at` of what clients send here: no period that a buffer size could hide.

@@ -37,7 +37,7 @@ ListenerWorld::ListenerWorld(unsigned max_connections, std::uint16_t family, uns
     for (unsigned i = 0; i < listeners; ++i) {
         plan_.listeners[i].family = family;
         plan_.listeners[i].inherited = family != AF_UNIX;
-        std::strcpy(plan_.listeners[i].name, "the-listener");
+        plan_.listeners[i].set_name("the-listener");
     }
     plan_.socket_buffer = 65536;
     backlogs_.resize(listeners);
@@ -153,7 +153,7 @@ long ListenerWorld::answer(const Call& call) {
         if (clock_error != 0) {
             return clock_error;
         }
-        const std::int64_t now = a[0] == CLOCK_REALTIME ? clock_ns_ + 1'700'000'000'000'000'000 : clock_ns_;
+        const std::int64_t now = a[0] == CLOCK_REALTIME ? clock_ns_ + wall_clock_ns_ : clock_ns_;
         *pointer<timespec>(a[1]) = {now / 1'000'000'000, now % 1'000'000'000};
         return 0;
     }

@@ -46,6 +46,7 @@ class ListenerWorld final : public Kernel {
     void announce_canary(std::uint16_t port);
     void lose_supervisor() { supervisor_gone_ = true; }
     void pass(std::int64_t ns) { clock_ns_ += ns; }
+    void set_wall_clock_forward(std::int64_t ns) { wall_clock_ns_ += ns; }
 
     // What the kernel answers from now on; 0: as it should.
     long clone_error = 0;
@@ -109,6 +110,7 @@ class ListenerWorld final : public Kernel {
     std::string log_;
     std::vector<plan::Message::Tag> told_;
     std::int64_t clock_ns_ = 5'000'000'000;
+    std::int64_t wall_clock_ns_ = 1'700'000'000'000'000'000; // ahead of clock_ns_: 2023-11-14T22:13:20Z
     std::vector<pid_t> releasers_;
     std::vector<std::size_t> accepted_from_;
     std::map<int, int> socket_options_;

@@ -11,6 +11,8 @@
 #include <fmt/format.h>
 #include <fstream>
 #include <gmock/gmock.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/stat.h>
@@ -127,6 +129,58 @@ TEST_F(Sockets, TakeTheShortestAndTheLongestIdleTimeout) {
         options.idle_timeout = timeout;
         const auto listeners = open_listeners(options, {});
         EXPECT_TRUE(listeners) << listeners.error().message;
+    }
+}
+
+TEST_F(Sockets, RefuseABroadcastAddressAndSayThatItIsOne) {
+    for (const std::string address : {"255.255.255.255:0", "127.255.255.255:0"}) {
+        const auto failure = failure_of({address});
+        EXPECT_EQ(failure.code, ExitCode::Unavailable);
+        EXPECT_EQ(
+            failure.message,
+            "--listen " + address +
+                ": that is a broadcast address, and no TCP connection goes to one; give the address of an "
+                "interface, or 0.0.0.0 for all of them");
+    }
+    EXPECT_EQ(failure_of({"127.255.255.254:0"}).message, "it was opened");
+    EXPECT_EQ(failure_of({"0.0.0.0:0"}).message, "it was opened");
+}
+
+TEST_F(Sockets, OfALinkLocalAddressAreRefusedWhereItsInterfaceDoesNotHaveIt) {
+    const auto failure = failure_of({"[fe80::dead:beef%lo]:0"});
+    EXPECT_EQ(failure.code, ExitCode::Unavailable);
+    EXPECT_EQ(failure.message,
+              "--listen [fe80::dead:beef%lo]:0: the interface does not have this address; see ip -6 address");
+}
+
+/// "fe80::1" and its interface, of this host; empty: there is none.
+std::pair<std::string, std::string> a_link_local_address() {
+    ifaddrs* all = nullptr;
+    std::pair<std::string, std::string> found;
+    if (::getifaddrs(&all) == 0) {
+        for (const auto* at = all; at != nullptr; at = at->ifa_next) {
+            const auto* in6 = reinterpret_cast<const sockaddr_in6*>(at->ifa_addr);
+            std::array<char, INET6_ADDRSTRLEN> text{};
+            if (in6 != nullptr && in6->sin6_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr) &&
+                ::inet_ntop(AF_INET6, &in6->sin6_addr, text.data(), text.size()) != nullptr) {
+                found = {text.data(), at->ifa_name};
+            }
+        }
+        ::freeifaddrs(all);
+    }
+    return found;
+}
+
+TEST_F(Sockets, TakeALinkLocalAddressWithTheNameOrTheNumberOfItsInterface) {
+    const auto [address, interface] = a_link_local_address();
+    if (address.empty()) {
+        GTEST_SKIP() << "no interface here has a link-local address";
+    }
+    for (const auto& scope : {interface, fmt::format("{}", ::if_nametoindex(interface.c_str()))}) {
+        const auto listeners = open({fmt::format("[{}%{}]:0", address, scope)});
+        ASSERT_EQ(listeners.size(), 1U);
+        EXPECT_EQ(listeners[0].name, fmt::format("[{}%{}]:{}", address, interface, port_in(listeners[0])));
+        EXPECT_TRUE(client_of(listeners[0].name).valid());
     }
 }
 
@@ -264,7 +318,11 @@ TEST_F(Sockets, LeaveALiveUnixSocketOfAnotherTypeAlone) {
     const auto address = parse_address(unix_address()).value();
     ASSERT_EQ(::bind(datagrams.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.length),
               0);
-    EXPECT_EQ(failure_of({unix_address()}).code, ExitCode::Unavailable);
+    const auto failure = failure_of({unix_address()});
+    EXPECT_EQ(failure.code, ExitCode::Unavailable);
+    EXPECT_EQ(failure.message,
+              fmt::format("--listen {}: the socket there is in use; stop its owner, or give another path",
+                          unix_address()));
 }
 
 TEST_F(Sockets, LeaveOtherFilesAlone) {
@@ -309,8 +367,12 @@ TEST_F(Sockets, RemoveTheirOwnUnixPathAndNoOther) {
 }
 
 TEST_F(Sockets, LeaveNoUnixPathBehindWhenALaterOneFails) {
-    EXPECT_EQ(failure_of({unix_address(), "192.0.2.1:0"}).code, ExitCode::Unavailable);
+    const auto failure = failure_of({unix_address(), "192.0.2.1:0"});
+    EXPECT_EQ(failure.message,
+              "--listen 192.0.2.1:0: no interface has this address; see ip address, or listen on 0.0.0.0");
     EXPECT_FALSE(std::filesystem::exists(path()));
+    const auto control = open({unix_address(), "127.0.0.1:0"});
+    EXPECT_TRUE(std::filesystem::exists(path()));
 }
 
 TEST_F(Sockets, AreNeverDescriptors0To2) {
