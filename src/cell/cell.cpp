@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: MIT
-//
 // A cell's whole life, freestanding: it has no libc, no thread-local storage and no memory but this code and
 // its arena. So: no calls out, no constants in .rodata, no stack protector (CMakeLists.txt).
 //
-// Three pages (cell.ld). The door ends with the one instruction that may clone; the listener has it, a cell
-// doesn't. It returns to the start of the next, the ladder: the code of birth, and at its end the one
-// instruction that may make the calls of birth. The last of these unmaps the ladder itself and returns to the
-// start of the third, the loop. From there on, no instruction is left from which the filter allows more than
-// five calls.
+// A newborn has two pages of code (cell.ld). The first is the ladder: the code of birth, and at its end the
+// one instruction that may make the calls of birth. The last of these unmaps that page, and returns to the
+// start of the second, the loop. From no instruction there does the filter allow more than five calls.
 #include "cell/cell.h"
 
 #include <cerrno>
@@ -36,6 +33,11 @@ CELL_CODE [[noreturn, gnu::noinline]] void leave(Exit code) {
     for (;;) {
         sys::directly(SYS_exit_group, static_cast<long>(code));
     }
+}
+
+CELL_CODE [[noreturn, gnu::noinline]] void close_and_leave(Exit code) {
+    sys::directly(SYS_close, connection); // never repeated: close(2)
+    leave(code);
 }
 
 /// The end that an error of recv or send means; `timeout` is what EAGAIN means.
@@ -73,9 +75,9 @@ BIRTH_CODE void be_born(const Orders& orders) {
     must(through_ladder(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0, Exit::DeathSignal);
     // It may have died before we asked to be told: prctl(2).
     must(through_ladder(SYS_getppid) == orders.listener, Exit::Orphan);
-    const rlimit64 cpu = cpu_limit(orders);
+    const rlimit64 cpu = orders.cpu_limit();
     must(through_ladder(SYS_prlimit64, 0, RLIMIT_CPU, address(&cpu), 0) == 0, Exit::CpuLimit);
-    const itimerval lifetime = lifetime_limit(orders);
+    const itimerval lifetime = orders.lifetime_limit();
     must(through_ladder(SYS_setitimer, ITIMER_REAL, address(&lifetime), 0) == 0, Exit::Lifetime);
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
     const __user_cap_data_struct none[2]{}; // capget(2)
@@ -106,8 +108,7 @@ INLINE void confine(const Orders& orders) {
     be_born(orders);
     pull_up_ladder();
     if (orders.duty == Duty::Release) {
-        sys::directly(SYS_close, connection); // it may sleep here: src/listener/release.cpp
-        leave(Exit::Done);
+        close_and_leave(Exit::Done); // it may sleep there: src/listener/release.cpp
     }
     if (orders.duty != Duty::Serve) {
         violate(orders.duty);
@@ -151,10 +152,9 @@ INLINE void send_all(std::uint8_t* buffer, long size) {
             leave(Exit::Bug);
         }
         if (received == 0) {
-            // ENOTCONN: reset since then, which recv does not tell. close(2) is never repeated.
+            // ENOTCONN: reset since then, which recv does not tell.
             const long shut = sys::directly(SYS_shutdown, connection, SHUT_WR);
-            sys::directly(SYS_close, connection);
-            leave(shut == 0 ? Exit::Done : end_of(shut, Exit::Reset));
+            close_and_leave(shut == 0 ? Exit::Done : end_of(shut, Exit::Reset));
         }
         send_all(buffer, received);
     }

@@ -14,8 +14,7 @@ inline constexpr std::size_t buffer_size = 65536; ///< SIZE in policy/connection
 /// The stack's top shares a page with the buffer's start: a short message costs a cell one page, not two.
 inline constexpr std::size_t stack_size = 4096 + 1024;
 inline constexpr int exit_signal = 40; ///< a real-time signal: they queue (signal(7))
-/// CLONE_SETTLS: the thread pointer becomes 0.
-inline constexpr unsigned long clone_flags = 0x80000 | exit_signal;
+inline constexpr unsigned long clone_flags = 0x80000 | exit_signal;  ///< CLONE_SETTLS: thread pointer 0
 inline constexpr unsigned long releaser_flags = clone_flags | 0x400; ///< CLONE_FILES
 
 /// How a cell ends; the listener turns it into the `reason` of the log. Up to 5 it is a claim of a process
@@ -45,9 +44,8 @@ struct Instructions {
 /// What a cell does once it is confined; it must not survive any but the first.
 enum class Duty : std::uintptr_t {
     Serve = 0,
-    Call = 1, ///< a call that its birth may make and a cell may not: SIGSYS
-    Release =
-        2, ///< closes descriptor 0 of the table that it shares with the listener (releaser_flags), and ends
+    Call = 1,    ///< a call that its birth may make and a cell may not: SIGSYS
+    Release = 2, ///< closes descriptor 0 of the listener, whose descriptors it shares, and ends
     // Any other value is an instruction that it must not have, and jumps to: SIGSEGV.
 };
 
@@ -58,16 +56,10 @@ struct Orders {
     timeval lifetime;
     Duty duty;
     long has_xsave; ///< of this processor, where it is an x86_64
+    [[gnu::always_inline]] [[nodiscard]] rlimit64 cpu_limit() const { return {cpu, cpu + 1}; }
+    [[gnu::always_inline]] [[nodiscard]] itimerval lifetime_limit() const { return {{}, lifetime}; }
 };
 static_assert(sizeof(Orders) == 6 * sizeof(long));
-
-[[gnu::always_inline]] inline rlimit64 cpu_limit(const Orders& orders) {
-    return {orders.cpu, orders.cpu + 1};
-}
-
-[[gnu::always_inline]] inline itimerval lifetime_limit(const Orders& orders) {
-    return {{}, orders.lifetime};
-}
 
 /// The memory of a cell besides its code: pages of zeros, since the listener never writes there. On both
 /// sides of it nothing is mapped, so that a stack that grows too far faults.

@@ -6,9 +6,8 @@
 #include <span>
 #include <sys/types.h>
 
-/// The steps that take a process's power away. Each is irreversible, does its work, reads it back from the
-/// kernel, and dies with what was asked, what is, and the cure when they differ. Where the order matters, it
-/// says so.
+/// The steps that take a process's power away. Each is irreversible, is read back from the kernel, and dies
+/// with what was asked, what is, and the cure when they differ. Where the order matters, it says so.
 namespace cloister::confine {
 
 /// Empties the capability bounding set. False if it is not empty, for want of CAP_SETPCAP: no_new_privs makes
@@ -29,16 +28,14 @@ void forbid_new_privileges();
 /// main, and again after become(), which resets it.
 void forbid_dumping();
 
-/// This process is killed when `parent` ends. After become(), which clears it (prctl(2)); dies if `parent`
-/// has ended.
+/// This process is killed when `parent` ends; dies if it has. After become(), which clears this (prctl(2)).
 void die_with_parent(pid_t parent);
 
 /// No core dump, no locked memory, no descriptor from `descriptors` on.
 void limit_resources(unsigned descriptors);
 
 /// Landlock with no rule at all: no file can be opened, no TCP port bound or connected, no process outside
-/// signalled, as far as the kernel's ABI goes, which is returned (0: the kernel has no Landlock, or it is not
-/// enabled at boot).
+/// signalled, as far as the kernel's ABI goes, which is returned (0: none, or it is not enabled at boot).
 [[nodiscard]] int deny_by_landlock();
 
 /// Installs `program` for this process and all its descendants (seccomp(2)). After forbid_new_privileges().

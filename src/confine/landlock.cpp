@@ -14,9 +14,8 @@
 namespace cloister::confine {
 namespace {
 
-// Debian 12's <linux/landlock.h> knows ABI 2; these are of include/uapi/linux/landlock.h of Linux 6.18 (ABI
-// 7). What is handled is denied unless a rule allows it. An older kernel takes the longer structure if the
-// rest is 0.
+// Debian 12's <linux/landlock.h> knows ABI 2; these are of Linux 6.18 (ABI 7). What is handled is denied
+// unless a rule allows it. An older kernel takes the longer structure if the rest is 0.
 struct Ruleset {
     std::uint64_t handled_access_fs;
     std::uint64_t handled_access_net; // from ABI 4: bind, connect TCP

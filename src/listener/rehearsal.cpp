@@ -31,7 +31,7 @@ constexpr Step steps[] = {
     {"limit its CPU time",
      [](const cell::Orders& orders) {
          rlimit64 is{};
-         const rlimit64 cpu = cell::cpu_limit(orders);
+         const rlimit64 cpu = orders.cpu_limit();
          const bool refused = prlimit64(0, RLIMIT_CPU, &cpu, nullptr) != 0;
          return refused || (getrlimit64(RLIMIT_CPU, &is) == 0 && is.rlim_cur == cpu.rlim_cur &&
                             is.rlim_max == cpu.rlim_max);
@@ -39,7 +39,7 @@ constexpr Step steps[] = {
     {"limit its lifetime",
      [](const cell::Orders& orders) {
          itimerval is{};
-         const itimerval lifetime = cell::lifetime_limit(orders);
+         const itimerval lifetime = orders.lifetime_limit();
          const bool refused = setitimer(ITIMER_REAL, &lifetime, nullptr) != 0;
          return refused ||
                 (getitimer(ITIMER_REAL, &is) == 0 && (is.it_value.tv_sec != 0 || is.it_value.tv_usec != 0));

@@ -12,7 +12,7 @@ TEST_F(PolicyTool, ChecksWhatIsShipped) {
 
 TEST_F(PolicyTool, ChecksADirectoryAndThatItsPoliciesCanBeJoined) {
     EXPECT_EQ(policy("check " + together), 0) << err;
-    EXPECT_TRUE(says("listener 2: 16 rules, 18 tests proved\n")) << out;
+    EXPECT_TRUE(says("listener 3: 21 rules, 19 tests proved\n")) << out;
     EXPECT_TRUE(says(together + ": one filter: birth at $ladder_return, door at $door_return, listener at "
                                 "$gate_return, connection elsewhere\n"))
         << out;
@@ -140,7 +140,7 @@ TEST_F(PolicyTool, ListsTheJoinedProgramWithTheLineBesideEachInstruction) {
     EXPECT_TRUE(says("; door\n"));
     EXPECT_TRUE(says("\n# connection: calls from elsewhere\n"));
     EXPECT_TRUE(says("\n# listener: calls from $gate_return\n"));
-    EXPECT_TRUE(says("; argument 5, low half  listener.policy:20-22\n")) << "three rules for setsockopt";
+    EXPECT_TRUE(says("; argument 5, low half  listener.policy:21-26\n")) << "six rules for setsockopt";
     EXPECT_TRUE(says("; argument 2, low half  birth.policy:17\n")) << "munmap";
     EXPECT_EQ(policy("bpf --json " + together + bind_all), 0);
     EXPECT_EQ(nlohmann::json::parse(out).at("joined").at(2).at("at"), "gate_return");

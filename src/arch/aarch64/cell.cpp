@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-//
 // How a cell is born: the door and the first instructions behind it; and the ladder (src/cell/cell.cpp).
 #include "cell/cell.h"
 
