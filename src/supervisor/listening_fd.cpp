@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/listening_fd.h"
 
-#include <cerrno>
 #include <csignal>
 #include <poll.h>
 #include <sched.h>
@@ -46,15 +45,12 @@ void close_in_child(int fd) {
 
 } // namespace
 
-void ListeningFd::reset(int fd) {
-    const int saved = errno;
-    if (fd_ >= 0 && is_tcp(fd_)) {
-        ::close(fd_);
-    } else if (fd_ >= 0) {
-        close_in_child(fd_);
+void close_listening(int fd) {
+    if (is_tcp(fd)) {
+        ::close(fd);
+    } else {
+        close_in_child(fd);
     }
-    errno = saved;
-    fd_ = fd;
 }
 
 } // namespace cloister::supervisor

@@ -7,21 +7,22 @@
 
 namespace cloister {
 
-/// A file descriptor that is closed once, by its last owner. Closing keeps errno.
-class Fd {
+/// A file descriptor that is closed once, by its last owner, with `close`. Closing keeps errno.
+template <auto close>
+class OwnedFd {
   public:
-    Fd() = default;
-    explicit Fd(int fd) : fd_{fd} {}
-    Fd(Fd&& other) noexcept : fd_{other.release()} {}
-    Fd& operator=(Fd&& other) noexcept {
+    OwnedFd() = default;
+    explicit OwnedFd(int fd) : fd_{fd} {}
+    OwnedFd(OwnedFd&& other) noexcept : fd_{other.release()} {}
+    OwnedFd& operator=(OwnedFd&& other) noexcept {
         if (this != &other) {
             reset(other.release());
         }
         return *this;
     }
-    Fd(const Fd&) = delete;
-    Fd& operator=(const Fd&) = delete;
-    ~Fd() { reset(); }
+    OwnedFd(const OwnedFd&) = delete;
+    OwnedFd& operator=(const OwnedFd&) = delete;
+    ~OwnedFd() { reset(); }
 
     [[nodiscard]] int get() const { return fd_; }
     [[nodiscard]] bool valid() const { return fd_ >= 0; }
@@ -29,7 +30,7 @@ class Fd {
     void reset(int fd = -1) {
         if (fd_ >= 0) {
             const int saved = errno;
-            ::close(fd_);
+            close(fd_);
             errno = saved;
         }
         fd_ = fd;
@@ -38,5 +39,7 @@ class Fd {
   private:
     int fd_ = -1;
 };
+
+using Fd = OwnedFd<::close>;
 
 } // namespace cloister
