@@ -134,15 +134,15 @@ long Server::set_options() {
     constexpr int on = 1;
     const int buffer = static_cast<int>(plan_.socket_buffer);
     const struct {
-        int name;
         const void* value;
+        int name;
         socklen_t size;
     } options[] = {
-        {SO_RCVTIMEO, &plan_.idle, sizeof plan_.idle}, {SO_SNDTIMEO, &plan_.idle, sizeof plan_.idle},
-        {SO_LINGER, &no_linger, sizeof no_linger},     {SO_OOBINLINE, &on, sizeof on},
-        {SO_SNDBUF, &buffer, sizeof buffer},           {SO_RCVBUF, &buffer, sizeof buffer},
+        {&plan_.idle, SO_RCVTIMEO, sizeof plan_.idle}, {&plan_.idle, SO_SNDTIMEO, sizeof plan_.idle},
+        {&no_linger, SO_LINGER, sizeof no_linger},     {&on, SO_OOBINLINE, sizeof on},
+        {&buffer, SO_SNDBUF, sizeof buffer},           {&buffer, SO_RCVBUF, sizeof buffer},
     };
-    for (const auto& [name, value, size] : options) {
+    for (const auto& [value, name, size] : options) {
         if (value == &buffer && buffer == 0) {
             continue;
         }

@@ -17,6 +17,8 @@ class AsUser {
   public:
     explicit AsUser(const User& user);
     ~AsUser();
+    AsUser(AsUser&&) = delete;
+    AsUser& operator=(AsUser&&) = delete;
     AsUser(const AsUser&) = delete;
     AsUser& operator=(const AsUser&) = delete;
 

@@ -2,6 +2,7 @@
 #include "supervisor/oom_score.h"
 
 #include <algorithm>
+#include <charconv>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/oom.h>
@@ -14,7 +15,10 @@ namespace {
 
 std::optional<int> read_score(int fd) {
     char text[16] = {};
-    return ::pread(fd, text, sizeof text - 1, 0) > 0 ? std::optional{std::atoi(text)} : std::nullopt;
+    int score = 0;
+    const ssize_t size = ::pread(fd, text, sizeof text, 0);
+    const bool read = size > 0 && std::from_chars(text, text + size, score).ec == std::errc{};
+    return read ? std::optional{score} : std::nullopt;
 }
 
 } // namespace

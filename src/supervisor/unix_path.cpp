@@ -50,6 +50,8 @@ class WorkingDirectory {
             die(ExitCode::SystemCall, "cannot leave the directory of a socket: chdir: %s", error_text(errno));
         }
     }
+    WorkingDirectory(WorkingDirectory&&) = delete;
+    WorkingDirectory& operator=(WorkingDirectory&&) = delete;
     WorkingDirectory(const WorkingDirectory&) = delete;
     WorkingDirectory& operator=(const WorkingDirectory&) = delete;
 

@@ -156,8 +156,10 @@ tl::expected<Components, Refusal> walk(const std::string& path, const Rule& rule
             }
         }
         const Component* directory = at.empty() ? nullptr : &at.back();
-        next.path = at.size() < 2 ? (at.empty() ? "" : "/") + next.name : directory->path + '/' + next.name;
-        next.fd = Fd{::openat(at.empty() ? AT_FDCWD : directory->fd.get(), next.name.c_str(),
+        next.path = directory == nullptr ? next.name
+                    : at.size() == 1     ? '/' + next.name
+                                         : directory->path + '/' + next.name;
+        next.fd = Fd{::openat(directory == nullptr ? AT_FDCWD : directory->fd.get(), next.name.c_str(),
                               O_PATH | O_NOFOLLOW | O_CLOEXEC)};
         if (!next.fd.valid() || ::fstat(next.fd.get(), &next.status) != 0) {
             return failed(next.path, errno);
