@@ -68,10 +68,9 @@ INLINE void must(bool done, Exit step) {
     }
 }
 
-/// What must be true before the first byte (policy/birth.policy).
+/// What must be true before the first byte (policy/birth.policy). Closing may sleep: limits come before it.
 BIRTH_CODE void be_born(const Orders& orders) {
     using sys::through_ladder;
-    must(orders.duty == Duty::Release || through_ladder(SYS_close_range, 1, ~0U, 0) == 0, Exit::Descriptors);
     must(through_ladder(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0, Exit::DeathSignal);
     // It may have died before we asked to be told: prctl(2).
     must(through_ladder(SYS_getppid) == orders.listener, Exit::Orphan);
@@ -79,6 +78,7 @@ BIRTH_CODE void be_born(const Orders& orders) {
     must(through_ladder(SYS_prlimit64, 0, RLIMIT_CPU, address(&cpu), 0) == 0, Exit::CpuLimit);
     const itimerval lifetime = orders.lifetime_limit();
     must(through_ladder(SYS_setitimer, ITIMER_REAL, address(&lifetime), 0) == 0, Exit::Lifetime);
+    must(orders.duty == Duty::Release || through_ladder(SYS_close_range, 1, ~0U, 0) == 0, Exit::Descriptors);
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
     const __user_cap_data_struct none[2]{}; // capget(2)
     must(through_ladder(SYS_capset, address(&header), address(none)) == 0, Exit::Capabilities);

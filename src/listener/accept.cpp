@@ -172,7 +172,7 @@ void Server::give_to_cell(std::uint32_t listener, const Peer& peer) {
     cell.started_ns = now_ns_;
     cell.peer = peer;
     close_connection(peer.family == AF_UNIX && may_hold_descriptors());
-    if (full() && !said_full_) {
+    if (full() && !said_full_ && !is_canary(cell)) { // the supervisor's own client does not wait for itself
         say_full();
     }
 }

@@ -47,10 +47,12 @@ void Server::close_connection(bool by_releaser) {
     look_after_releasers();
 }
 
-/// Sees whether descriptor 0 is free by asking for the lowest free one.
+/// Sees whether descriptor 0 is free by asking for the lowest free one, which it gives back.
 bool Server::is_connection_fd_free() {
     const long fd = sys::dup_to_lowest(plan::signal_fd);
-    if (fd >= 0) {
+    if (fd < 0) {
+        pause("fcntl", fd); // somebody has changed our RLIMIT_NOFILE
+    } else {
         sys::close(static_cast<int>(fd));
     }
     return fd == plan::connection_fd;

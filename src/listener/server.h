@@ -97,7 +97,7 @@ class Server {
     void refuse(const char* call, long error, const Peer& peer);
 
     [[nodiscard]] static bool may_hold_descriptors();
-    [[nodiscard]] static bool is_connection_fd_free();
+    [[nodiscard]] bool is_connection_fd_free();
     void close_connection(bool by_releaser);
     void look_after_releasers();
     void start_releaser();

@@ -46,16 +46,21 @@ timeval timeval_of(std::chrono::milliseconds time) {
         moves.emplace_back(listener.fd.get(),
                            static_cast<int>(moves.size())); // from plan::first_listener_fd on
     }
-    const int binary = fcntl(setup.binary_fd, F_DUPFD_CLOEXEC, above_all_targets);
-    for (auto& [fd, target] : moves) { // first out of the way: a source may lie where another one goes
-        fd = fcntl(fd, F_DUPFD_CLOEXEC, above_all_targets);
-    }
-    for (const auto& [fd, target] : moves) {
-        if (dup2(fd, target) != target) {
+    const auto expect = [](bool passed) {
+        if (!passed) {
             die(ExitCode::SystemCall,
                 "cannot pass a descriptor on to the listener: %s; raise RLIMIT_NOFILE above %d",
                 error_text(errno), above_all_targets + plan::status_fd);
         }
+    };
+    const int binary = fcntl(setup.binary_fd, F_DUPFD_CLOEXEC, above_all_targets);
+    expect(binary >= 0);
+    for (auto& [fd, target] : moves) { // first out of the way: a source may lie where another one goes
+        fd = fcntl(fd, F_DUPFD_CLOEXEC, above_all_targets);
+        expect(fd >= 0);
+    }
+    for (const auto& [fd, target] : moves) {
+        expect(dup2(fd, target) == target);
     }
     close_descriptors(STDERR_FILENO, static_cast<int>(moves.size()), ~0U, Closing::AtExec);
     std::string name = "cloister-listener";

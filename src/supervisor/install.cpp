@@ -79,10 +79,11 @@ std::string version_text(const fs::path& policy_dir) {
     return text;
 }
 
-Failure not_found(const fs::path& listener, int error) {
-    return {ExitCode::NoInput,
-            fmt::format("cannot find cloister-listener at {}: {}; install it there, or beside cloisterd",
-                        listener.string(), error_text(error))};
+Failure cannot_open(const fs::path& program, int error) {
+    const bool missing = error == ENOENT || error == ENOTDIR;
+    return {missing ? ExitCode::NoInput : ExitCode::SystemCall,
+            fmt::format("cannot open {}: {}{}", program.string(), error_text(error),
+                        missing ? "; install cloister-listener there, or beside cloisterd" : "")};
 }
 
 } // namespace
@@ -105,7 +106,7 @@ tl::expected<Fd, Failure> open_listener_binary() {
     if (::geteuid() != 0) {
         Fd fd{::open(listener.c_str(), O_PATH | O_CLOEXEC)};
         return fd.valid() ? tl::expected<Fd, Failure>{std::move(fd)}
-                          : tl::unexpected(not_found(listener, errno));
+                          : tl::unexpected(cannot_open(listener, errno));
     }
     tl::expected<Fd, trust::Refusal> found;
     for (const fs::path& path : {*cloisterd, listener}) {
@@ -118,7 +119,7 @@ tl::expected<Fd, Failure> open_listener_binary() {
                             path.string(), found.error().message)});
         }
         if (!found) {
-            return tl::unexpected(not_found(path, found.error().error));
+            return tl::unexpected(cannot_open(path, found.error().error));
         }
     }
     return std::move(*found);

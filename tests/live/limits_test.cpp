@@ -158,6 +158,15 @@ TEST(Limits, FullOnOneListenerHoldsOnAll) {
     EXPECT_EQ(second.receive(3, 5s), "two");
 }
 
+TEST(Limits, DoNotKeepADaemonOfOneConnectionFromItsSelfTest) {
+    for (int i = 0; i < 10; ++i) {
+        const TemporaryDirectory directory;
+        const Daemon daemon{{.listen = {"127.0.0.1:0", "unix:" + directory.file("socket")},
+                             .options = {"--max-connections=1"}}};
+        EXPECT_EQ(daemon.log().find("clients that waited"), std::string::npos) << "there are none";
+    }
+}
+
 TEST(Limits, AFullDaemonDoesNotSpin) {
     const Daemon daemon{{.options = {"--max-connections=1"}}};
     const Client first{daemon.address()};

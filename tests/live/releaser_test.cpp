@@ -157,6 +157,34 @@ TEST_P(KilledAtAnyInstruction, BeforeTheListenersCloseDoesNotStopTheListener) {
     EXPECT_FALSE(lives) << "it was never seen to the end";
 }
 
+/// It holds the listening sockets, too, until it closes what is not its own; the last holder of a socket with
+/// such clients in its queue sleeps there.
+TEST(Newborn, WhoseListenerAndSupervisorAreGoneDoesNotStayForWhatItsClientsPass) {
+    if (!am_root()) {
+        GTEST_SKIP() << "only root may trace a process that can't be dumped";
+    }
+    const TemporaryDirectory directory;
+    const auto path = directory.file("socket");
+    LingeringClients lingering;
+    const Daemon daemon{{.listen = {"unix:" + path + ",mode=0666"}, .faults = without_passrights}};
+    pid_t newborn = 0;
+    {
+        Tracer tracer{daemon.listener()};
+        const Client first{"unix:" + path};
+        newborn = tracer.next_newborn();
+        ASSERT_NE(newborn, 0);
+        for (int i = 0; i < 3; ++i) {
+            ASSERT_TRUE(lingering.come(path));
+        }
+        ::kill(daemon.pid(), SIGKILL);
+        ::kill(daemon.listener(), SIGKILL);
+        ASSERT_TRUE(within(5s, [&] { return !is_alive(daemon.pid()) && !is_alive(daemon.listener()); }));
+        Tracer::let_go(newborn);
+    }
+    EXPECT_TRUE(within(2s, [&] { return !is_alive(newborn); }));
+    ::kill(newborn, SIGKILL); // it holds the daemon's log
+}
+
 TEST(Releaser, ThatSomebodyStoppedIsKilledAndReplaced) {
     if (!am_root()) {
         GTEST_SKIP() << "only root may trace a process that can't be dumped";

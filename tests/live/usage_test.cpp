@@ -177,6 +177,23 @@ TEST(Usage, CheckIsSilentWhenAllIsGood) {
     EXPECT_EQ(outcome.err + outcome.out, "");
 }
 
+TEST(Usage, TooFewDescriptorsAreNamedAsTheCause) {
+    const auto run_with = [](const std::string& limit) {
+        std::vector<std::string> command{"prlimit", "--nofile=" + limit, program_path("cloisterd"),
+                                         "--listen=127.0.0.1:0"};
+        const auto user = user_options();
+        command.insert(command.end(), user.begin(), user.end());
+        return run_program(command);
+    };
+    const auto to_open = run_with("4:4"); // of which three are taken
+    EXPECT_TRUE(std::regex_search(to_open.err, std::regex{"cannot open.*: EMFILE"})) << to_open.err;
+    EXPECT_EQ(to_open.err.find("install"), std::string::npos) << to_open.err;
+    const auto to_pass = run_with("64:64");
+    EXPECT_EQ(to_pass.exit_code, 71);
+    EXPECT_TRUE(std::regex_search(to_pass.err, std::regex{"EINVAL .*; raise RLIMIT_NOFILE above 324"}))
+        << to_pass.err;
+}
+
 TEST(Usage, TheListenerIsNotStartedByHand) {
     const Outcome outcome = run_program({program_path("cloister-listener")});
     EXPECT_EQ(outcome.exit_code, 64);

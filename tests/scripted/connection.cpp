@@ -26,9 +26,9 @@ struct Step {
     cell::Exit failure;
 };
 constexpr Step steps[] = {
-    {SYS_close_range, cell::Exit::Descriptors}, {SYS_prctl, cell::Exit::DeathSignal},
-    {SYS_getppid, cell::Exit::Orphan},          {SYS_prlimit64, cell::Exit::CpuLimit},
-    {SYS_setitimer, cell::Exit::Lifetime},      {SYS_capset, cell::Exit::Capabilities},
+    {SYS_prctl, cell::Exit::DeathSignal},       {SYS_getppid, cell::Exit::Orphan},
+    {SYS_prlimit64, cell::Exit::CpuLimit},      {SYS_setitimer, cell::Exit::Lifetime},
+    {SYS_close_range, cell::Exit::Descriptors}, {SYS_capset, cell::Exit::Capabilities},
     {SYS_munmap, cell::Exit::Ladder},
 };
 
