@@ -11,6 +11,7 @@
 #include "sys/descriptors.h"
 #include "sys/die.h"
 #include "sys/signals.h"
+#include "sys/soft_limit.h"
 #include "sys/tracing.h"
 
 #include <cerrno>
@@ -94,18 +95,6 @@ void close_the_rest(const plan::Plan& plan) {
             bug("descriptor %d is not a listening socket", fd);
         }
     }
-}
-
-/// What cells are counted against: a soft limit is no decision of anybody.
-void raise_soft_limit(__rlimit_resource resource, const char* name) {
-    rlimit limit{};
-    if (getrlimit(resource, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(resource, &limit) == 0) {
-            return;
-        }
-    }
-    die(ExitCode::NotPermitted, "cannot raise %s to its hard limit: %s", name, error_text(errno));
 }
 
 alignas(Server) std::byte server_memory[sizeof(Server)];

@@ -52,8 +52,11 @@ tl::expected<OpenedPolicies, Failure> open_policies(const std::filesystem::path&
         }
         if (!file) {
             const auto& [error, message] = file.error();
+            const bool exhausted = error == EMFILE || error == ENFILE || error == ENOMEM;
             return tl::unexpected(
-                Failure{error == ENOENT || error == ENOTDIR ? ExitCode::NoInput : ExitCode::BadPolicy,
+                Failure{error == ENOENT || error == ENOTDIR ? ExitCode::NoInput
+                        : exhausted                         ? ExitCode::SystemCall
+                                                            : ExitCode::BadPolicy,
                         fmt::format("{}: {}{}", path.string(),
                                     error == 0 ? "not to be trusted: " : "cannot open: ", message)});
         }

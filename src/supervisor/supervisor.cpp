@@ -10,6 +10,7 @@
 #include "supervisor/sockets.h"
 #include "sys/die.h"
 #include "sys/signals.h"
+#include "sys/soft_limit.h"
 #include "sys/tracing.h"
 
 #include <array>
@@ -356,6 +357,7 @@ ExitCode run(const Options& options, tl::expected<Activation, Failure> activatio
              const OomScore& oom_score) {
     reset_signals(blocked);
     umask(077);
+    raise_soft_limit(RLIMIT_NOFILE, "RLIMIT_NOFILE"); // a start needs more than 256: generation.cpp
     auto binary = open_listener_binary();
     if (!binary) {
         return fail(binary.error());
