@@ -311,6 +311,14 @@ pid_t Daemon::listener() const {
     return 0;
 }
 
+void Daemon::signal_listener(int number) const {
+    const pid_t pid = listener();
+    if (pid == 0) {
+        throw std::runtime_error("no listener");
+    }
+    ::kill(pid, number);
+}
+
 std::vector<pid_t> Daemon::cells() const {
     std::vector<pid_t> cells = children_of(listener());
     std::erase_if(cells, [](pid_t pid) { return !is_alive(pid); });

@@ -48,6 +48,7 @@ class Daemon {
 
     /// The one cloister-listener that accepts; 0 if there is none.
     [[nodiscard]] pid_t listener() const;
+    void signal_listener(int number) const; ///< throws if there is none: kill(2) takes 0 for our own group
     [[nodiscard]] std::vector<pid_t> cells() const;
     /// The only cell, awaited.
     [[nodiscard]] pid_t only_cell() const;

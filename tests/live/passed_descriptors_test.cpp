@@ -54,11 +54,11 @@ TEST_P(PassedDescriptors, OfClientsWhoWaitedDelayNobody) {
 TEST_P(PassedDescriptors, OfClientsWhoComeLaterDelayNobody) {
     Daemon daemon{{.listen = {"unix:" + path_ + ",mode=0666", "127.0.0.1:0"}, .faults = faults()}};
     for (int round = 0; round < 4; ++round) {
-        ::kill(daemon.listener(), SIGSTOP); // they wait together
+        daemon.signal_listener(SIGSTOP); // they wait together
         for (unsigned i = 0; i < burst; ++i) {
             EXPECT_EQ(lingering_.come(path_), !GetParam());
         }
-        ::kill(daemon.listener(), SIGCONT);
+        daemon.signal_listener(SIGCONT);
         EXPECT_TRUE(Client{"unix:" + path_}.echoes("hello\n", 5s));
         EXPECT_TRUE(Client{daemon.address(1)}.echoes("hello\n", 5s));
     }
@@ -100,11 +100,11 @@ TEST_P(PassedDescriptors, OfClientsWhoWaitDoNotDelayAStartThatFails) {
 TEST_P(PassedDescriptors, DoNotKeepTheListenersReplacementWaiting) {
     const PassedUnixSocket socket{path_};
     Daemon daemon{{.listen = {}, .passed = {socket.fd.get()}, .faults = faults()}};
-    ::kill(daemon.listener(), SIGSTOP);
+    daemon.signal_listener(SIGSTOP);
     for (unsigned i = 0; i < burst; ++i) {
         EXPECT_EQ(lingering_.come(path_), !GetParam());
     }
-    ::kill(daemon.listener(), SIGKILL);
+    daemon.signal_listener(SIGKILL);
     EXPECT_TRUE(Client{"unix:" + path_}.echoes("hello\n", 10s));
 }
 

@@ -86,7 +86,7 @@ TEST(Recovery, AReplacedListenerKeepsTheClientsThatFillIt) {
     ASSERT_TRUE(first.echoes("first"));
     const Client second{daemon.address()};
     const Client third{daemon.address()};
-    ASSERT_EQ(::kill(daemon.listener(), SIGKILL), 0);
+    daemon.signal_listener(SIGKILL);
     ASSERT_TRUE(second.echoes("second", 5s));
     const pid_t listener = daemon.listener();
     for (int i = 0; i < 12; ++i) {

@@ -176,9 +176,10 @@ TEST(Newborn, WhoseListenerAndSupervisorAreGoneDoesNotStayForWhatItsClientsPass)
         for (int i = 0; i < 3; ++i) {
             ASSERT_TRUE(lingering.come(path));
         }
-        ::kill(daemon.pid(), SIGKILL);
-        ::kill(daemon.listener(), SIGKILL);
-        ASSERT_TRUE(within(5s, [&] { return !is_alive(daemon.pid()) && !is_alive(daemon.listener()); }));
+        const pid_t listener = daemon.listener();
+        daemon.signal_listener(SIGKILL);
+        daemon.signal(SIGKILL);
+        ASSERT_TRUE(within(5s, [&] { return !is_alive(daemon.pid()) && !is_alive(listener); }));
         Tracer::let_go(newborn);
     }
     EXPECT_TRUE(within(2s, [&] { return !is_alive(newborn); }));

@@ -124,7 +124,7 @@ TEST_F(Takeover, OfNoDaemonAndNoListenerThatStartsSucceeds) {
         const Daemon daemon;
         for (const int generation : {2, 3}) {
             const unsigned before = attacker.attempts();
-            ASSERT_EQ(::kill(daemon.listener(), SIGKILL), 0);
+            daemon.signal_listener(SIGKILL);
             (void)daemon.await_record(
                 "ready", [&](const Json& record) { return record.at("generation") == generation; });
             EXPECT_GT(attacker.attempts(), before);
