@@ -73,15 +73,15 @@ std::optional<std::uint64_t> least_in(const std::vector<fs::path>& groups, const
     return least;
 }
 
-/// The group, of these and those above them, that has the least room for our processes.
+/// The group, of these and those above them, that has the least room for cells: `others` are not cells.
 struct Processes {
     std::uint64_t max, others;
 };
-std::optional<Processes> least_processes(const std::vector<fs::path>& groups) {
+std::optional<Processes> least_processes(const std::vector<fs::path>& groups, unsigned own_processes) {
     std::optional<Processes> least;
     for (const auto& group : groups) {
         const auto max = number_in(group / "pids.max");
-        const auto others = number_in(group / "pids.current").value_or(1) + 1; // we are one; and the listener
+        const auto others = number_in(group / "pids.current").value_or(1) + own_processes - 1; // we are in it
         if (max &&
             (!least || *max - std::min(*max, others) < least->max - std::min(least->max, least->others))) {
             least = Processes{*max, others};
@@ -116,7 +116,8 @@ std::uint64_t largest_automatic_buffers(const fs::path& root) {
     return largest_of_three(settings / "tcp_wmem") + largest_of_three(settings / "tcp_rmem");
 }
 
-std::vector<Bound> bounds(unsigned max_connections, const Cost& cost, const fs::path& root) {
+std::vector<Bound> bounds(unsigned max_connections, const Cost& cost, unsigned own_processes,
+                          const fs::path& root) {
     std::vector<Bound> found;
     const auto look = [&](std::string name, std::optional<std::uint64_t> is, std::uint64_t each,
                           std::uint64_t others, bool hard, std::string consequence) {
@@ -128,9 +129,8 @@ std::vector<Bound> bounds(unsigned max_connections, const Cost& cost, const fs::
         }
     };
     constexpr bool hard = true;
-    constexpr std::uint64_t ours = 2; // supervisor and listener
     constexpr const char* raise_it = "no more are accepted; raise it";
-    look("RLIMIT_NPROC", hard_limit(RLIMIT_NPROC), 1, ours, hard,
+    look("RLIMIT_NPROC", hard_limit(RLIMIT_NPROC), 1, own_processes, hard,
          "no more are accepted; raise it (LimitNPROC=)");
     look("RLIMIT_SIGPENDING", hard_limit(RLIMIT_SIGPENDING), 1, 0, !hard,
          "with more, ends of cells are noticed late; raise it (LimitSIGPENDING=)");
@@ -138,7 +138,7 @@ std::vector<Bound> bounds(unsigned max_connections, const Cost& cost, const fs::
          raise_it);
     look("kernel.threads-max", number_in(root / "proc/sys/kernel/threads-max"), 1, processes_of_others, hard,
          raise_it);
-    if (const auto processes = least_processes(cgroups(root, "pids"))) {
+    if (const auto processes = least_processes(cgroups(root, "pids"), own_processes)) {
         look("pids.max", processes->max, 1, processes->others, hard,
              "no more are accepted; raise it (TasksMax=)");
     }

@@ -31,9 +31,10 @@ struct Cost {
 /// choice: tcp_wmem and tcp_rmem of tcp(7).
 [[nodiscard]] std::uint64_t largest_automatic_buffers(const std::filesystem::path& root = "/");
 
-/// What binds before `max_connections`, the smallest first. Read from `root`/proc and `root`/sys; what can't
-/// be read does not bind. Memory is counted with the worst cost.
-[[nodiscard]] std::vector<Bound> bounds(unsigned max_connections, const Cost& cost,
+/// What binds before `max_connections`, the smallest first. `own_processes` are ours besides the cells, the
+/// calling one included. Read from `root`/proc and `root`/sys; what can't be read does not bind. Memory is
+/// counted with the worst cost.
+[[nodiscard]] std::vector<Bound> bounds(unsigned max_connections, const Cost& cost, unsigned own_processes,
                                         const std::filesystem::path& root = "/");
 
 /// As many connections as the hard ones among `bounds` allow, at least 1 and at most `max_connections`.

@@ -67,11 +67,13 @@ Fd open_signals(std::initializer_list<int> signals) {
 /// Says what of the system binds before our own limit does. Returns how many connections may be.
 unsigned find_limits(const Options& options, const std::vector<Listener>& listeners, Log& log) {
     std::uint64_t buffers = options.socket_buffer ? 0 : largest_automatic_buffers();
+    unsigned own_processes = 2; // the listener and we
     for (const Listener& listener : listeners) {
+        own_processes = listener.is_unix ? 3 : own_processes; // a releaser, for what clients can pass
         buffers = std::max(buffers, static_cast<std::uint64_t>(listener.send_buffer) +
                                         static_cast<std::uint64_t>(listener.receive_buffer));
     }
-    const auto found = bounds(options.max_connections, connection_cost(buffers));
+    const auto found = bounds(options.max_connections, connection_cost(buffers), own_processes);
     for (const Bound& bound : found) {
         log.write(
             Record{Level::warning, "limit"}
@@ -91,14 +93,13 @@ void report_capped_buffers(const Options& options, const std::vector<Listener>& 
         for (const Listener& listener : listeners) {
             const unsigned is = static_cast<unsigned>(listener.*buffer) / 2;
             if (options.socket_buffer && is < *options.socket_buffer) {
-                log.write(
-                    Record{options.socket_buffer_given ? Level::warning : Level::info, "limit"}
-                        .add("limit", limit)
-                        .add("is", is)
-                        .add("socket_buffer", *options.socket_buffer)
-                        .add("message", fmt::format("{} makes buffers of {} bytes of --socket-buffer {}: "
-                                                    "raise it, or ask for less",
-                                                    limit, is, *options.socket_buffer)));
+                log.write(Record{options.socket_buffer_given ? Level::warning : Level::info, "limit"}
+                              .add("limit", limit)
+                              .add("is", is)
+                              .add("socket_buffer", *options.socket_buffer)
+                              .add("message", fmt::format("{} allows buffers of {} bytes, fewer than "
+                                                          "--socket-buffer: raise it, or ask for less",
+                                                          limit, is)));
                 return;
             }
         }

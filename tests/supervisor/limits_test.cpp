@@ -3,10 +3,15 @@
 // What of the system binds before --max-connections, from a /proc and a /sys of the test's own.
 #include "supervisor/limits.h"
 
+#include "child.h"
+
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fmt/format.h>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 namespace cloister::supervisor {
 namespace {
@@ -31,12 +36,13 @@ class Bounds : public testing::Test {
     }
     /// Those of this machine's own, which are not read from files, left out.
     [[nodiscard]] std::vector<Bound> found(unsigned connections = 60'000) const {
-        auto all = bounds(connections, cost, root_);
+        auto all = bounds(connections, cost, own_processes, root_);
         std::erase_if(all, [](const Bound& bound) { return bound.name.starts_with("RLIMIT"); });
         return all;
     }
 
     static constexpr Cost cost{58 * 1024, 105 * 1024};
+    unsigned own_processes = 2; // supervisor and listener
     fs::path root_;
 };
 
@@ -96,6 +102,14 @@ TEST_F(Bounds, ProcessesThatAreThereAlreadyTakeTheirPlaces) {
     EXPECT_EQ(all[0].allows, 60U) << "the listener is to come";
 }
 
+TEST_F(Bounds, LeaveRoomForAReleaser) {
+    own_processes = 3;
+    put("sys/fs/cgroup/system.slice/pids.max", "12\n");
+    EXPECT_EQ(found()[0].allows, 9U);
+    put("sys/fs/cgroup/system.slice/pids.current", "1\n");
+    EXPECT_EQ(found()[0].allows, 9U);
+}
+
 TEST_F(Bounds, OnlyHardOnesAreEnforced) {
     put("proc/meminfo", "MemAvailable:  8832 kB\n"); // for 6 connections
     EXPECT_EQ(allowed_connections(60'000, found()), 60'000U);
@@ -125,6 +139,19 @@ TEST_F(Bounds, ThatTheKernelChoosesBuffersByCountsTheLargest) {
     put("proc/sys/net/ipv4/tcp_rmem", "4096\t131072\t6291456\n");
     EXPECT_EQ(largest_automatic_buffers(root_), 10'485'760U);
     EXPECT_EQ(connection_cost(1 << 20).worst, (58U + 64U + 1024U) * 1024U);
+}
+
+TEST_F(Bounds, OnProcessesOfTheUserAreEnforcedAsTheHardLimitSays) {
+    const auto report = test::in_child([this] {
+        rlimit processes{};
+        getrlimit(RLIMIT_NPROC, &processes);
+        processes = {10, std::min<rlim_t>(processes.rlim_max, 40)}; // the listener raises the soft one
+        setrlimit(RLIMIT_NPROC, &processes);
+        const auto all = bounds(60'000, cost, own_processes, root_);
+        return fmt::format("{} {} {} {}", all.at(0).name, all.at(0).is, all.at(0).allows,
+                           allowed_connections(60'000, all));
+    });
+    EXPECT_EQ(report, "RLIMIT_NPROC 40 38 38") << "supervisor and listener are two of them";
 }
 
 TEST_F(Bounds, WhatCannotBeReadDoesNotBind) {
