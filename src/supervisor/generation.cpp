@@ -114,16 +114,16 @@ tl::expected<Generation, Failure> Generation::start(const Setup& setup) {
     if (auto failure = refuse_descriptors(ours.get(), "cannot start a listener")) {
         return tl::unexpected(std::move(*failure));
     }
-    if (!setup.oom_score.raise()) {
-        return system_call("cannot raise oom_score_adj for a listener: write");
+    if (auto failure = setup.oom_score.raise()) {
+        return tl::unexpected(std::move(*failure));
     }
     const pid_t pid = fork();
     if (pid == 0) {
         become_listener(setup, theirs.get());
     }
     const int fork_error = errno;
-    if (!setup.oom_score.lower()) {
-        die(ExitCode::SystemCall, "cannot lower our oom_score_adj again: write: %s", error_text(errno));
+    if (const auto failure = setup.oom_score.lower()) {
+        die(failure->code, "%s", failure->message.c_str());
     }
     errno = fork_error;
     if (pid < 0) {

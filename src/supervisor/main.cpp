@@ -31,5 +31,8 @@ int main(int argc, char** argv) {
     if (activation && !activation->warning.empty()) {
         options->warnings.push_back(activation->warning);
     }
+    if (!oom_score.warning().empty()) {
+        options->warnings.push_back(oom_score.warning());
+    }
     return static_cast<int>(supervisor::run(*options, std::move(activation), oom_score));
 }

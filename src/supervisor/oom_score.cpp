@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/oom_score.h"
 
+#include "sys/die.h"
+
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/oom.h>
-#include <optional>
-#include <string>
 #include <unistd.h>
 
 namespace cloister::supervisor {
 namespace {
+
+constexpr const char* path = "/proc/self/oom_score_adj";
+constexpr const char* consequence =
+    "when memory runs out, the kernel may end the supervisor, and with it all connections, before the "
+    "listener";
+constexpr int half_of_the_scale = OOM_SCORE_ADJ_MAX / 2;
 
 std::optional<int> read_score(int fd) {
     char text[16] = {};
@@ -23,23 +30,38 @@ std::optional<int> read_score(int fd) {
 
 } // namespace
 
-OomScore::OomScore() : file_{::open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC)} {
-    const auto score = read_score(file_.get());
+OomScore::OomScore() : file_{::open(path, O_RDWR | O_CLOEXEC)} {
+    const auto score = file_.valid() ? read_score(file_.get()) : std::nullopt;
     if (!score) {
+        warning_ = fmt::format("cannot open {}: {}: {}; start cloisterd as root with --user", path,
+                               error_text(errno), consequence);
         file_.reset();
         return;
     }
     own_ = *score;
-    raised_ = std::min(own_ + OOM_SCORE_ADJ_MAX / 2, OOM_SCORE_ADJ_MAX);
+    raised_ = std::min(own_ + half_of_the_scale, OOM_SCORE_ADJ_MAX);
+    if (raised_ - own_ < half_of_the_scale) {
+        warning_ = fmt::format("{} is {}, and the listener's can't be more than {}: {}; start cloisterd with "
+                               "at most {} (OOMScoreAdjust=, or a memory request in Kubernetes)",
+                               path, own_, OOM_SCORE_ADJ_MAX, consequence, half_of_the_scale);
+    }
 }
 
-bool OomScore::write(int score) const {
-    if (!available()) {
-        return true;
+std::optional<Failure> OomScore::write(int score) const {
+    if (!file_.valid()) {
+        return {};
     }
     const std::string text = fmt::format("{}", score);
-    return ::pwrite(file_.get(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()) &&
-           read_score(file_.get()) == score;
+    if (::pwrite(file_.get(), text.data(), text.size(), 0) < 0) {
+        return Failure{ExitCode::SystemCall,
+                       fmt::format("cannot set {} to {}: {}", path, score, error_text(errno))};
+    }
+    if (const auto actual = read_score(file_.get()); actual != score) {
+        return Failure{ExitCode::SelfTest,
+                       fmt::format("{} was set to {} and reads back as {}; this kernel can't be relied on",
+                                   path, score, actual ? fmt::format("{}", *actual) : "nothing")};
+    }
+    return {};
 }
 
 } // namespace cloister::supervisor

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "supervisor/sockets.h"
 #include "sys/fd.h"
+
+#include <optional>
+#include <string>
 
 namespace cloister::supervisor {
 
@@ -12,19 +16,23 @@ class OomScore {
     /// Opens the file. Early, for that of a process that can't be dumped belongs to root.
     OomScore();
 
-    [[nodiscard]] bool available() const { return file_.valid(); }
+    /// Empty where the listener and its cells get half of the scale more than we have. Else one sentence: why
+    /// they don't, and the cure.
+    [[nodiscard]] const std::string& warning() const { return warning_; }
 
-    /// By half of the scale, at most to its end (OOM_SCORE_ADJ_MAX). Does nothing where it is not available.
-    /// False with errno if the kernel refuses.
-    [[nodiscard]] bool raise() const { return write(raised_); }
-    [[nodiscard]] bool lower() const { return write(own_); }
+    /// By half of the scale, at most to its end (OOM_SCORE_ADJ_MAX); read back. Does nothing where the file
+    /// could not be opened.
+    [[nodiscard]] std::optional<Failure> raise() const { return write(raised_); }
+    /// To what it was when we were started.
+    [[nodiscard]] std::optional<Failure> lower() const { return write(own_); }
 
   private:
     Fd file_;
     int own_ = 0;
     int raised_ = 0;
+    std::string warning_;
 
-    [[nodiscard]] bool write(int score) const;
+    [[nodiscard]] std::optional<Failure> write(int score) const;
 };
 
 } // namespace cloister::supervisor

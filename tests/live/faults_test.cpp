@@ -37,6 +37,7 @@ namespace fs = std::filesystem;
 constexpr std::uint32_t first_inherited = 3;
 constexpr std::uint32_t plan_first_above = plan::status_fd + 1;
 constexpr std::uint32_t smaps_buffer = 8192; // src/listener/memory.cpp
+constexpr const char* not_given = "cannot give a connection to a cell: setsockopt: EINVAL"; // a unix one
 #ifdef SYS_readlink
 constexpr long read_link = SYS_readlink;
 #else
@@ -307,9 +308,30 @@ INSTANTIATE_TEST_SUITE_P(
               "jumped to the ladder.*exited with 5"},
         Fault{"Supervisor", SYS_write, 2, sizeof(plan::Message), EPIPE, 70, "does not listen to us"},
         Fault{"SupervisorFaked", SYS_write, 2, sizeof(plan::Message), faked, 70, "does not listen to us"},
+        Fault{"ReceiveTimeoutOfAConnection", SYS_setsockopt, 2, SO_RCVTIMEO, EINVAL, 71, not_given},
+        Fault{"SendTimeoutOfAConnection", SYS_setsockopt, 2, SO_SNDTIMEO, EINVAL, 71, not_given},
+        Fault{"LingerOfAConnection", SYS_setsockopt, 2, SO_LINGER, EINVAL, 71, not_given},
+        Fault{"OobInlineOfAConnection", SYS_setsockopt, 2, SO_OOBINLINE, EINVAL, 71, not_given},
+        Fault{"OomScore", SYS_pwrite64, -1, 0, EACCES, 71,
+              "cloisterd: cannot set /proc/self/oom_score_adj to [0-9]+: EACCES", true},
+        Fault{"OomScoreFaked", SYS_pwrite64, -1, 0, faked, 70,
+              "/proc/self/oom_score_adj was set to [0-9]+ and reads back as [0-9-]+", true},
         Fault{"Accept", SYS_accept4, -1, 0, EBADF, 71, "cannot accept"},
         Fault{"AcceptFaked", SYS_accept4, -1, 0, faked, 71, "cannot give a connection"}),
     [](const auto& instance) { return instance.param.name; });
+
+/// The listener has been forked with a raised score by then. The two differ in their numbers of digits.
+TEST(FailedStepBesideAListener, OfLoweringTheOomScoreEndsTheDaemonAndSaysWhy) {
+    const std::string own = read_file("/proc/self/oom_score_adj");
+    if (!am_root() || own != "0\n") {
+        GTEST_SKIP() << "only root, with an oom_score_adj of 0, is sure to raise it";
+    }
+    const Life run = run_with({"OomScoreLowered", SYS_pwrite64, 2, 1, EACCES, 71, ""});
+    EXPECT_EQ(run.exit_code, 71) << run.said;
+    EXPECT_NE(run.said.find("cloisterd: cannot set /proc/self/oom_score_adj to 0: EACCES"), std::string::npos)
+        << run.said;
+    EXPECT_EQ(run.heard, 0U);
+}
 
 class FailedSocketOption : public testing::TestWithParam<Fault> {};
 
@@ -360,6 +382,22 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"KeepAliveFaked", SYS_setsockopt, 2, SO_KEEPALIVE, faked, 70,
               "SO_KEEPALIVE was set to .* and reads back as 0"},
         Fault{"KeepAliveReadBack", SYS_getsockopt, 2, SO_KEEPALIVE, EINVAL, 71, "getsockopt SO_KEEPALIVE:"},
+        Fault{"SendBuffer", SYS_setsockopt, 2, SO_SNDBUF, ENOPROTOOPT, 71, "setsockopt SO_SNDBUF=262144:"},
+        Fault{"SendBufferFaked", SYS_setsockopt, 2, SO_SNDBUF, faked, 70,
+              "SO_SNDBUF was set to 262144 and reads back as "},
+        Fault{"SendBufferReadBack", SYS_getsockopt, 2, SO_SNDBUF, EINVAL, 71, "getsockopt SO_SNDBUF:"},
+        Fault{"SendBufferReadBackFaked", SYS_getsockopt, 2, SO_SNDBUF, faked, 70,
+              "SO_SNDBUF was set to 262144 and reads back as 0"},
+        Fault{"ReceiveBuffer", SYS_setsockopt, 2, SO_RCVBUF, ENOPROTOOPT, 71, "setsockopt SO_RCVBUF=262144:"},
+        Fault{"ReceiveBufferFaked", SYS_setsockopt, 2, SO_RCVBUF, faked, 70,
+              "SO_RCVBUF was set to 262144 and reads back as "},
+        Fault{"ReceiveBufferReadBack", SYS_getsockopt, 2, SO_RCVBUF, EINVAL, 71, "getsockopt SO_RCVBUF:"},
+        Fault{"ReceiveBufferReadBackFaked", SYS_getsockopt, 2, SO_RCVBUF, faked, 70,
+              "SO_RCVBUF was set to 262144 and reads back as 0"},
+        Fault{"Linger", SYS_setsockopt, 2, SO_LINGER, ENOPROTOOPT, 71, "setsockopt SO_LINGER=0:"},
+        Fault{"LingerReadBack", SYS_getsockopt, 2, SO_LINGER, EINVAL, 71, "getsockopt SO_LINGER:"},
+        Fault{"LingerReadBackFaked", SYS_getsockopt, 2, SO_LINGER, faked, 70,
+              "SO_LINGER was set to 0 and reads back as 1"},
         Fault{"OobInline", SYS_setsockopt, 2, SO_OOBINLINE, ENOPROTOOPT, 71, "setsockopt SO_OOBINLINE="},
         Fault{"OobInlineFaked", SYS_setsockopt, 2, SO_OOBINLINE, faked, 70,
               "SO_OOBINLINE was set to .* and reads back as 0"},
