@@ -330,17 +330,19 @@ class Supervisor {
         if (Clock::now() - ready_at_ >= steady_after) {
             deaths_ = 0;
         }
-        back_off_or_give_up();
+        // Memory may have run out, and is still being freed. Nobody but us would be left to be ended.
+        const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+        back_off_or_give_up(killed ? first_back_off : 0ms);
     }
 
-    /// The first replacement starts at once, the next ones ever later.
-    void back_off_or_give_up() {
+    /// The first replacement starts after `least`, the next ones ever later.
+    void back_off_or_give_up(std::chrono::milliseconds least = 0ms) {
         if (++deaths_ > deaths_limit) {
             result_ = fail(
                 {ExitCode::SelfTest, "the listener ended again and again; see the records listener_died"});
             return;
         }
-        restart_at_ = Clock::now() + (deaths_ == 1 ? 0ms : first_back_off * (1U << (deaths_ - 2)));
+        restart_at_ = Clock::now() + (deaths_ == 1 ? least : first_back_off * (1U << (deaths_ - 2)));
     }
 
     void restart() {

@@ -73,6 +73,12 @@ std::set<pid_t>& daemons() {
 /// Between fork and exec of a process with threads only async-signal-safe calls may be made (fork(2)).
 [[noreturn]] void become_daemon(const Setup& setup, Environment& environment, char* const* arguments,
                                 int log) {
+    if (!setup.cgroup_procs.empty()) { // 0 means the process that writes
+        const int procs = ::open(setup.cgroup_procs.c_str(), O_WRONLY | O_CLOEXEC);
+        if (::write(procs, "0", 1) != 1) {
+            ::_exit(126);
+        }
+    }
     if (setup.standard_descriptors) {
         const int null = ::open("/dev/null", O_RDWR);
         ::dup2(null, 0);

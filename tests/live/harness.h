@@ -29,6 +29,7 @@ struct Setup {
     bool standard_descriptors = true; ///< false: 0, 1 and 2 are closed
     bool await_ready = true;
     std::vector<Fault> faults{}; ///< of its kernel
+    std::string cgroup_procs{};  ///< of the control group that it is started in; empty: ours
 };
 
 /// A cloisterd of our own, as root with --user. Its stderr is read by a thread. The destructor ends it at
