@@ -251,15 +251,6 @@ TEST(Echo, DoesNotMixClients) {
     EXPECT_TRUE(daemon.has_cells(50));
 }
 
-TEST(Echo, ReturnsUrgentBytesInOrder) {
-    const Daemon daemon;
-    const Client client{daemon.address()};
-    client.send("a");
-    ASSERT_EQ(::send(client.fd(), "!", 1, MSG_OOB), 1);
-    client.send("b");
-    EXPECT_EQ(client.receive(3), "a!b");
-}
-
 /// vm.memfd_noexec belongs to a pid namespace: with 2 no memory file can be executed, and each has one seal
 /// more.
 TEST(HardenedHost, ThatForbidsExecutableMemoryFilesIsServed) {

@@ -3,8 +3,10 @@
 #include "client.h"
 #include "harness.h"
 
+#include <atomic>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <thread>
 
 namespace cloister::live {
 namespace {
@@ -156,6 +158,30 @@ TEST(Limits, FullOnOneListenerHoldsOnAll) {
     EXPECT_TRUE(second.is_quiet_for(300ms));
     first.close();
     EXPECT_EQ(second.receive(3, 5s), "two");
+}
+
+TEST(Limits, ABusySocketDoesNotKeepAnotherFromBeingServed) {
+    const Daemon daemon{{.listen = {"127.0.0.1:0", "127.0.0.1:0"}, .options = {"--max-connections=4"}}};
+    std::atomic<bool> stop = false;
+    std::vector<std::thread> busy;
+    for (int i = 0; i < 12; ++i) { // three for each connection that there may be
+        busy.emplace_back([&] {
+            while (!stop) {
+                try {
+                    (void)Client{daemon.address(0)}.echoes("busy");
+                } catch (const std::exception&) { // the next one may succeed
+                }
+            }
+        });
+    }
+    EXPECT_TRUE(daemon.has_cells(4));
+    for (int i = 0; i < 5; ++i) {
+        EXPECT_NO_THROW(EXPECT_TRUE(Client{daemon.address(1)}.echoes("other", 5s)));
+    }
+    stop = true;
+    for (std::thread& client : busy) {
+        client.join();
+    }
 }
 
 TEST(Limits, DoNotKeepADaemonOfOneConnectionFromItsSelfTest) {

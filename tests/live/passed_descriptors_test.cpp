@@ -130,5 +130,18 @@ TEST(PassedSocketThatLingers, DoesNotDelayTheDaemonWhenItsClientsDoNotRead) {
     EXPECT_EQ(daemon.ends_within(10s), 0);
 }
 
+TEST(PassedSocketThatLingers, ThoughTheKernelSaysThatItDoesNotAnyMoreIs70) {
+    const Fd listening{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    const linger long_one{1, linger_seconds};
+    ASSERT_EQ(::setsockopt(listening.get(), SOL_SOCKET, SO_LINGER, &long_one, sizeof long_one), 0);
+    ASSERT_EQ(::listen(listening.get(), 100), 0); // at a free port of all interfaces
+    Daemon daemon{{.passed = {listening.get()},
+                   .await_ready = false,
+                   .faults = {{"LingerFaked", SYS_setsockopt, 2, SO_LINGER, faked, 70, ""}}}};
+    EXPECT_EQ(daemon.ends_within(10s), 70) << daemon.log();
+    EXPECT_NE(daemon.log().find("SO_LINGER was set to 0 and reads back as 1"), std::string::npos)
+        << daemon.log();
+}
+
 } // namespace
 } // namespace cloister::live

@@ -66,15 +66,18 @@ TEST_F(CommandLine, HasTheDocumentedDefaults) {
     EXPECT_EQ(options.lifetime, 10min);
     EXPECT_EQ(options.cpu_limit, 10s);
     EXPECT_EQ(options.drain_timeout, 30s);
+    EXPECT_EQ(options.socket_buffer, 256U * 1024);
+    EXPECT_FALSE(options.socket_buffer_given);
     EXPECT_EQ(options.log_format, LogFormat::json);
     EXPECT_FALSE(options.check);
     EXPECT_TRUE(options.warnings.empty());
 }
 
 TEST_F(CommandLine, SetsEachOption) {
-    const auto options = good({"-l", "[::]:7", "--listen=unix:/run/x,mode=0600", "-u33:44", "--policy-dir",
-                               "/p", "--max-connections=7", "--idle-timeout", "500ms", "--lifetime=2m",
-                               "--cpu-limit", "1h", "--drain-timeout=24h", "--log-format", "logfmt", "-t"});
+    const auto options =
+        good({"-l", "[::]:7", "--listen=unix:/run/x,mode=0600", "-u33:44", "--policy-dir", "/p",
+              "--max-connections=7", "--idle-timeout", "500ms", "--lifetime=2m", "--cpu-limit", "1h",
+              "--drain-timeout=24h", "--socket-buffer=64K", "--log-format", "logfmt", "-t"});
     ASSERT_EQ(options.listen.size(), 2U);
     EXPECT_EQ(name_of(options.listen[0].storage, options.listen[0].length), "[::]:7");
     EXPECT_EQ(name_of(options.listen[1].storage, options.listen[1].length), "unix:/run/x");
@@ -88,6 +91,8 @@ TEST_F(CommandLine, SetsEachOption) {
     EXPECT_EQ(options.lifetime, 2min);
     EXPECT_EQ(options.cpu_limit, 1h);
     EXPECT_EQ(options.drain_timeout, 24h);
+    EXPECT_EQ(options.socket_buffer, 64U * 1024);
+    EXPECT_TRUE(options.socket_buffer_given);
     EXPECT_EQ(options.log_format, LogFormat::logfmt);
     EXPECT_TRUE(options.check);
 }
@@ -137,6 +142,43 @@ TEST_F(CommandLine, RefusesWhatIsNoTime) {
          ExitCode::Usage,
          "--cpu-limit 1500ms: the kernel counts this limit in whole seconds; give 1s to 24h"},
     });
+}
+
+TEST_F(CommandLine, TakesABufferOfASizeOrLeavesItToTheKernel) {
+    EXPECT_EQ(good({"--socket-buffer=4K"}).socket_buffer, 4096U);
+    EXPECT_EQ(good({"--socket-buffer", "1M"}).socket_buffer, 1U << 20);
+    EXPECT_EQ(good({"--socket-buffer=64M"}).socket_buffer, 64U << 20);
+    EXPECT_EQ(good({"--socket-buffer=65536K"}).socket_buffer, 64U << 20);
+    const auto automatic = good({"--socket-buffer=auto"});
+    EXPECT_EQ(automatic.socket_buffer, std::nullopt);
+    EXPECT_TRUE(automatic.socket_buffer_given);
+    environment = {{"CLOISTER_SOCKET_BUFFER", "8K"}};
+    EXPECT_EQ(good({}).socket_buffer, 8192U);
+    EXPECT_TRUE(good({}).socket_buffer_given);
+    EXPECT_EQ(good({"--socket-buffer=auto"}).socket_buffer, std::nullopt);
+    environment = {{"CLOISTER_SOCKET_BUFFER", "auto"}};
+    EXPECT_EQ(good({}).socket_buffer, std::nullopt);
+    EXPECT_EQ(good({"--socket-buffer=4K"}).socket_buffer, 4096U);
+    environment = {{"CLOISTER_SOCKET_BUFFER", ""}};
+    EXPECT_EQ(good({}).socket_buffer, 256U * 1024);
+}
+
+TEST_F(CommandLine, RefusesWhatIsNoSize) {
+    const auto refused = [](const std::string& size, const std::string& why) {
+        return Case{{"--socket-buffer=" + size}, ExitCode::Usage, "--socket-buffer " + size + ": " + why};
+    };
+    const std::string form = "a size is a whole number and a unit: 64K, 1M; give 4K to 64M, or auto";
+    const std::string range = "out of range; give 4K to 64M, or auto";
+    for (const auto* size : {"65536", "K", "64k", "64KB", "64KiB", "1G", "1.5M", "-4K", "+4K", "0x4K", "4 K",
+                             " 4K", "4K ", "Auto", "auto4K", "4Kauto", "0"}) {
+        expect_refused({refused(size, form)});
+    }
+    for (const auto* size : {"0K", "3K", "65537K", "65M", "4194304M", "4294967300K", "18446744073709551616K",
+                             "99999999999999999999M"}) {
+        expect_refused({refused(size, range)});
+    }
+    environment = {{"CLOISTER_SOCKET_BUFFER", "3K"}};
+    expect_refused({{{}, ExitCode::Usage, "CLOISTER_SOCKET_BUFFER 3K: " + range}});
 }
 
 TEST_F(CommandLine, SaysWhyMoreConnectionsAreRefused) {
@@ -356,6 +398,7 @@ TEST_F(CommandLine, RefusesAnEmptyValue) {
         {"--policy-dir", "the path is empty; give a directory"},
         {"--max-connections", "not a number of connections; give 1 to 1048576"},
         {"--lifetime", "a time is a whole number and a unit: 500ms, 10s, 2m, 1h; give 1ms to 24h"},
+        {"--socket-buffer", "a size is a whole number and a unit: 64K, 1M; give 4K to 64M, or auto"},
         {"--log-format", "there is no such format; give json or logfmt"}};
     for (const auto& [option, message] : why) {
         expect_refused({{{option, ""}, ExitCode::Usage, option + " : " + message},
@@ -379,9 +422,9 @@ TEST_F(CommandLine, HelpNamesEveryOptionAndItsDefault) {
     const auto exit = parse({"-h"}).error();
     EXPECT_EQ(exit.code, ExitCode::Ok);
     EXPECT_EQ(exit.err, "");
-    for (const auto* part :
-         {"-l,--listen ADDR:PORT", "-u,--user NAME|UID[:GID]", "--policy-dir DIR", "(1000)", "(60s)", "(10m)",
-          "(10s)", "(30s)", "(json)", "-t,--check", "--version", "-h,--help", "CLOISTER_LISTEN"}) {
+    for (const auto* part : {"-l,--listen ADDR:PORT", "-u,--user NAME|UID[:GID]", "--policy-dir DIR",
+                             "(1000)", "(60s)", "(10m)", "(10s)", "(30s)", "--socket-buffer SIZE|auto",
+                             "(256K)", "(json)", "-t,--check", "--version", "-h,--help", "CLOISTER_LISTEN"}) {
         EXPECT_THAT(exit.out, HasSubstr(part));
     }
 }

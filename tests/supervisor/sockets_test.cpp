@@ -123,6 +123,50 @@ TEST_F(Sockets, GiveAcceptedConnectionsEveryOption) {
     }
 }
 
+/// Send and receive buffer as the kernel counts them.
+std::pair<int, int> buffers_of(int fd) {
+    return {int_option(fd, SOL_SOCKET, SO_SNDBUF), int_option(fd, SOL_SOCKET, SO_RCVBUF)};
+}
+
+/// What a buffer of `size` becomes: no larger than the administrator allows, and counted twice (socket(7)).
+std::pair<int, int> doubled_and_capped(int size) {
+    int send_most = size; // where it can't be known, it does not bind in these tests
+    int receive_most = size;
+    std::ifstream{"/proc/sys/net/core/wmem_max"} >> send_most;
+    std::ifstream{"/proc/sys/net/core/rmem_max"} >> receive_most;
+    return {2 * std::min(size, send_most), 2 * std::min(size, receive_most)};
+}
+
+TEST_F(Sockets, HaveTheBuffersThatWereAskedForAsFarAsTheKernelAllows) {
+    for (const std::string& address : {std::string{"127.0.0.1:0"}, std::string{"[::1]:0"}, unix_address()}) {
+        for (const unsigned size : {4U << 10, 64U << 10, 256U << 10, 64U << 20}) {
+            auto options = listen_on({address});
+            options.socket_buffer = size;
+            const auto listeners = open_listeners(options, {}).value();
+            const auto expected = doubled_and_capped(static_cast<int>(size));
+            EXPECT_EQ(buffers_of(listeners[0].fd.get()), expected) << address << size;
+            EXPECT_EQ((std::pair{listeners[0].send_buffer, listeners[0].receive_buffer}), expected);
+            if (!listeners[0].is_unix) { // whose connections inherit nothing
+                const Fd client = client_of(listeners[0].name);
+                const Fd connection{::accept4(listeners[0].fd.get(), nullptr, nullptr, 0)};
+                EXPECT_EQ(buffers_of(connection.get()), expected) << address << size;
+            }
+        }
+    }
+}
+
+TEST_F(Sockets, KeepTheKernelsOwnBuffersWhenAskedTo) {
+    for (const std::string& address : {std::string{"127.0.0.1:0"}, unix_address()}) {
+        auto options = listen_on({address});
+        options.socket_buffer.reset();
+        const auto listeners = open_listeners(options, {}).value();
+        const Fd untouched{::socket(listeners[0].address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+        EXPECT_EQ(buffers_of(listeners[0].fd.get()), buffers_of(untouched.get()));
+        EXPECT_EQ((std::pair{listeners[0].send_buffer, listeners[0].receive_buffer}),
+                  buffers_of(untouched.get()));
+    }
+}
+
 TEST_F(Sockets, TakeTheShortestAndTheLongestIdleTimeout) {
     for (const std::chrono::milliseconds timeout : {1ms, 999ms, 86'400'000ms}) {
         auto options = listen_on({"127.0.0.1:0"});
