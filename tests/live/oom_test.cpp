@@ -13,6 +13,7 @@
 #include <fstream>
 #include <gtest/gtest.h>
 #include <linux/oom.h>
+#include <stdexcept>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -71,7 +72,7 @@ TEST(OomScore, OfListenerAndCellsIsHalfOfTheScaleAboveTheSupervisors) {
     }
     EXPECT_TRUE(warnings_of(daemon).empty()) << daemon.log();
     expect_raised(daemon, score_of(::getpid()));
-    ::kill(daemon.listener(), SIGKILL);
+    daemon.signal_listener(SIGKILL);
     (void)daemon.await_record("ready", [](const Json& record) { return record.at("generation") == 2; });
     expect_raised(daemon, score_of(::getpid()));
 }
@@ -131,6 +132,9 @@ bool exhaust(const ControlGroup& group, pid_t victim) {
             }
         }
         ::_exit(0);
+    }
+    if (eater < 0) {
+        throw std::runtime_error("no process to use memory up");
     }
     int status = 0;
     if (!within(30s, [&] { return ::waitpid(eater, &status, WNOHANG) == eater; })) {
