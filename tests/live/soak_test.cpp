@@ -35,9 +35,15 @@ TEST(Soak, AfterTwentyThousandConnectionsTheListenerIsAsItWas) {
     EXPECT_EQ(descriptors_of(listener), descriptors);
     EXPECT_LE(resident_kib(listener), memory + 64);
     EXPECT_LE(resident_kib(daemon.pid()), supervisors + 64);
-    EXPECT_TRUE(within(5s, [&] { return daemon.records("connection").size() == 20500; }))
-        << daemon.records("connection").size() << " records, " << daemon.records("log_dropped").size()
-        << " of drops";
+    // A reader that this machine keeps from running loses records; they are counted.
+    const auto accounted_for = [&] {
+        std::size_t count = daemon.records("connection").size();
+        for (const Json& dropped : daemon.records("log_dropped")) {
+            count += dropped["count"].get<std::size_t>();
+        }
+        return count;
+    };
+    EXPECT_TRUE(within(5s, [&] { return accounted_for() == 20500; })) << accounted_for();
 }
 
 TEST(Soak, NineHundredIdleCellsDoNotKeepTheNextClientWaiting) {
