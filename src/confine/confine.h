@@ -24,8 +24,8 @@ void drop_all_capabilities();
 /// No privileges by execve (PR_SET_NO_NEW_PRIVS).
 void forbid_new_privileges();
 
-/// No core dump, no ptrace by processes of the same user, /proc/PID belongs to root. The first act of
-/// main, and again after become(), which resets it.
+/// No core dump, no ptrace by processes of the same user, /proc/PID belongs to root. Early in main, and
+/// again after become(), which resets it.
 void forbid_dumping();
 
 /// This process is killed when `parent` ends; dies if it has. After become(), which clears this (prctl(2)).
