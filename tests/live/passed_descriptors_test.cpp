@@ -108,28 +108,6 @@ TEST_P(PassedDescriptors, DoNotKeepTheListenersReplacementWaiting) {
     EXPECT_TRUE(Client{"unix:" + path_}.echoes("hello\n", 10s));
 }
 
-/// A socket that somebody else made and passed to us may have SO_LINGER, which connections inherit.
-TEST(PassedSocketThatLingers, DoesNotDelayTheDaemonWhenItsClientsDoNotRead) {
-    Fd listening{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    sockaddr_in address{AF_INET, 0, {htonl(INADDR_LOOPBACK)}, {}};
-    socklen_t length = sizeof address;
-    const linger long_one{1, linger_seconds};
-    ASSERT_EQ(::setsockopt(listening.get(), SOL_SOCKET, SO_LINGER, &long_one, sizeof long_one), 0);
-    ASSERT_EQ(::bind(listening.get(), reinterpret_cast<sockaddr*>(&address), length), 0);
-    ASSERT_EQ(::listen(listening.get(), 100), 0);
-    ASSERT_EQ(::getsockname(listening.get(), reinterpret_cast<sockaddr*>(&address), &length), 0);
-    const auto name = fmt::format("127.0.0.1:{}", ntohs(address.sin_port));
-    std::vector<Client> early; // before the daemon can set anything; they end without having read
-    for (int i = 0; i < 8; ++i) {
-        early.emplace_back(name);
-        early.back().send(random_bytes(60'000));
-    }
-    Daemon daemon{{.listen = {}, .options = {"--idle-timeout=300ms"}, .passed = {listening.get()}}};
-    EXPECT_TRUE(Client{name}.echoes("hello\n", 5s));
-    daemon.signal(SIGTERM);
-    EXPECT_EQ(daemon.ends_within(10s), 0);
-}
-
 TEST(PassedSocketThatLingers, ThoughTheKernelSaysThatItDoesNotAnyMoreIs70) {
     const Fd listening{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     const linger long_one{1, linger_seconds};

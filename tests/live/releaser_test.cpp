@@ -211,5 +211,38 @@ TEST(Releaser, ThatSomebodyStoppedIsKilledAndReplaced) {
     EXPECT_TRUE(daemon.has_cells(0)) << "it is gone";
 }
 
+/// A TCP socket that somebody else made and passed to us may have SO_LINGER. The connections of clients who
+/// wait there already have it, too; here the listener's close of such a one is the last.
+TEST(PassedSocketThatLingers, DoesNotMakeTheListenerSleepInItsClose) {
+    if (!am_root()) {
+        GTEST_SKIP() << "only root may trace a process that can't be dumped";
+    }
+    const Fd listening{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    sockaddr_in address{AF_INET, 0, {htonl(INADDR_LOOPBACK)}, {}};
+    socklen_t length = sizeof address;
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    const linger long_one{1, linger_seconds};
+    ASSERT_EQ(::setsockopt(listening.get(), SOL_SOCKET, SO_LINGER, &long_one, sizeof long_one), 0);
+    ASSERT_EQ(::bind(listening.get(), generic, length), 0);
+    ASSERT_EQ(::listen(listening.get(), 100), 0);
+    ASSERT_EQ(::getsockname(listening.get(), generic, &length), 0);
+    const auto name = fmt::format("127.0.0.1:{}", ntohs(address.sin_port));
+    Client first{name};
+    const Client second{name, 4096}; // reads nothing
+    second.send(random_bytes(60'000));
+    const Daemon daemon{
+        {.listen = {}, .options = {"--max-connections=1", "--idle-timeout=2s"}, .passed = {listening.get()}}};
+    Tracer tracer{daemon.listener()};
+    first.close();
+    const pid_t cell = tracer.next_newborn();
+    ASSERT_NE(cell, 0);
+    Tracer::let_go(cell);
+    ASSERT_TRUE(within(10s, [&] { return !is_alive(cell); })) << "it ends when its client has said nothing";
+    tracer.go_on();
+    const Client next{name};
+    next.send("x");
+    EXPECT_TRUE(tracer.lets_all_go_until([&] { return !next.is_quiet_for(0ms); }));
+}
+
 } // namespace
 } // namespace cloister::live
