@@ -10,6 +10,8 @@
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <future>
+#include <memory>
 #include <netinet/in.h>
 #include <stdexcept>
 #include <string>
@@ -17,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <thread>
 #include <vector>
 
 /// Clients of a unix socket who pass a TCP socket that sleeps in close(2): it has unsent data, which its peer
@@ -29,6 +32,17 @@ inline constexpr int linger_seconds = 60;
 inline const std::vector<Fault> without_passrights{
     {"NoPassRights", SYS_setsockopt, 2, so_passrights, ENOPROTOOPT, 0, ""},
     {"NoPassRightsToRead", SYS_getsockopt, 2, so_passrights, ENOPROTOOPT, 0, ""}};
+
+/// Closes where it can't keep the test waiting, should this be the last reference after all.
+inline void close_aside(Fd fd) {
+    const auto closed = std::make_shared<std::promise<void>>();
+    const auto done = closed->get_future();
+    std::thread{[number = fd.release(), closed] {
+        ::close(number);
+        closed->set_value();
+    }}.detach();
+    (void)done.wait_for(std::chrono::milliseconds{200});
+}
 
 class LingeringClients {
   public:
@@ -60,6 +74,7 @@ class LingeringClients {
             const linger none{0, 0};
             ::setsockopt(passed.get(), SOL_SOCKET, SO_LINGER, &none, sizeof none);
         }
+        close_aside(std::move(passed)); // a cell may have received and dropped it by now
         return sent;
     }
 
@@ -120,6 +135,10 @@ struct PassedUnixSocket {
             throw std::runtime_error{fmt::format("no socket at {}: {}", path, std::strerror(errno))};
         }
     }
+    ~PassedUnixSocket() { close(); }
+    PassedUnixSocket(const PassedUnixSocket&) = delete;
+    PassedUnixSocket& operator=(const PassedUnixSocket&) = delete;
+    void close() { close_aside(std::move(fd)); } ///< with whatever clients wait in its queue
     Fd fd;
 };
 

@@ -75,7 +75,7 @@ TEST_P(PassedDescriptors, OfClientsWhoWaitDoNotDelayTheStopOfAFullDaemon) {
                    .faults = faults()}};
     const Client only{"unix:" + path_};
     EXPECT_TRUE(only.echoes("hello\n"));
-    socket.fd.reset(); // the daemon's is the last one
+    socket.close(); // the daemon's is the last one
     for (unsigned i = 0; i < burst; ++i) {
         EXPECT_EQ(lingering_.come(path_), !GetParam());
     }
@@ -93,7 +93,7 @@ TEST_P(PassedDescriptors, OfClientsWhoWaitDoNotDelayAStartThatFails) {
                    .passed = {socket.fd.get()},
                    .await_ready = false,
                    .faults = faults()}};
-    socket.fd.reset(); // the daemon's is the last one
+    socket.close(); // the daemon's is the last one
     EXPECT_EQ(daemon.ends_within(10s), 69) << daemon.log();
 }
 
