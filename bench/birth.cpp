@@ -32,8 +32,8 @@
 #include <vector>
 #include <x86intrin.h>
 
-// Pages like those of src/arch/x86_64/cell.ld: gate, door, ladder, and the page to which the ladder returns.
-// A newborn comes back on an empty stack, and calls what its parent had in rbx.
+// Pages like those of src/cell/arch/x86_64/cell.ld: gate, door, ladder, and the page to which the ladder
+// returns. A newborn comes back on an empty stack, and calls what its parent had in rbx.
 asm(R"(
     .pushsection .births, "ax", @progbits
     .balign 4096

@@ -34,7 +34,7 @@ if(CLOISTER_HARDENING)
   target_link_options(cloister_flags INTERFACE -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code -Wl,--as-needed
     -Wl,--build-id=sha1)
 endif()
-# A user who may not read a program may not trace its processes either, from their start on (src/sys/tracing.h).
+# A user who may not read a program may not trace its processes either, from their start on (src/base/tracing.h).
 set(CLOISTER_UNREADABLE OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_EXECUTE WORLD_EXECUTE)
 function(cloister_make_unreadable target)
   add_custom_command(TARGET ${target} POST_BUILD COMMAND chmod 0711 $<TARGET_FILE:${target}>)

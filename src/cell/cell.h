@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "sys/raw.h"
+#include "syscall/raw.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -35,8 +35,9 @@ enum class Exit : int {
     Ladder = 12,
 };
 
-/// The instructions behind which the filter allows more than a cell's five calls (sys/raw.h), each in a page
-/// of its own. A cell does not have the first two pages; it unmaps the third, at whose end the ladder lies.
+/// The instructions behind which the filter allows more than a cell's five calls (syscall/raw.h), each in a
+/// page of its own. A cell does not have the first two pages; it unmaps the third, at whose end the ladder
+/// lies.
 struct Instructions {
     const std::uint8_t *gate, *door, *ladder;
 };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "confine/confine.h"
 
-#include "sys/calls.h"
-#include "sys/die.h"
+#include "base/die.h"
+#include "syscall/calls.h"
 
 #include <cerrno>
 #include <csignal>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "confine/confine.h"
 
-#include "sys/die.h"
+#include "base/die.h"
 
 #include <algorithm>
 #include <cerrno>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // The server's way in: a connection is accepted, becomes descriptor 0, and is given to a cell.
+#include "base/die.h"
 #include "listener/server.h"
-#include "sys/calls.h"
-#include "sys/die.h"
+#include "syscall/calls.h"
 
 #include <algorithm>
 #include <arpa/inet.h>

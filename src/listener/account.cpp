@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
 // The server's account of a connection: one record at its end.
+#include "base/die.h"
 #include "cell/cell.h"
 #include "listener/ends.h"
 #include "listener/server.h"
-#include "sys/calls.h"
-#include "sys/die.h"
+#include "syscall/calls.h"
 
 #include <arpa/inet.h>
 #include <cstdio>

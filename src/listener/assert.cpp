@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "sys/die.h"
+#include "base/die.h"
 
 #include <cstddef>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "sys/record.h"
+#include "base/record.h"
 
 #include <string_view>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "listener/log.h"
 
-#include "plan/plan.h"
-#include "sys/calls.h"
+#include "control/plan.h"
+#include "syscall/calls.h"
 
 #include <algorithm>
 #include <cerrno>

@@ -2,17 +2,17 @@
 //
 // cloister-listener: one generation. It holds the sockets, forks a cell for each connection, and never reads
 // what a client sent. From install_filter on nothing is allocated, mapped, opened or executed.
+#include "base/descriptors.h"
+#include "base/die.h"
+#include "base/signals.h"
+#include "base/soft_limit.h"
+#include "base/tracing.h"
 #include "confine/confine.h"
+#include "control/plan.h"
 #include "listener/memory.h"
 #include "listener/rehearsal.h"
 #include "listener/server.h"
-#include "plan/plan.h"
-#include "sys/calls.h"
-#include "sys/descriptors.h"
-#include "sys/die.h"
-#include "sys/signals.h"
-#include "sys/soft_limit.h"
-#include "sys/tracing.h"
+#include "syscall/calls.h"
 
 #include <cerrno>
 #include <csignal>

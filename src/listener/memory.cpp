@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "listener/memory.h"
 
-#include "plan/plan.h"
-#include "sys/die.h"
+#include "base/die.h"
+#include "control/plan.h"
 
 #include <cerrno>
 #include <cstdio>

@@ -12,10 +12,10 @@
 // there will be another one. There is never more than one that has not closed yet: a late one would close the
 // next connection. While one is at work the listener does not touch descriptor 0, for it would hold a
 // reference meanwhile, which could become the last.
+#include "base/die.h"
 #include "listener/server.h"
-#include "sys/calls.h"
-#include "sys/die.h"
-#include "sys/passrights.h"
+#include "syscall/calls.h"
+#include "syscall/passrights.h"
 
 #include <bit>
 #include <cerrno>

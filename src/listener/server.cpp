@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "listener/server.h"
 
-#include "sys/calls.h"
-#include "sys/die.h"
+#include "base/die.h"
+#include "syscall/calls.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -46,7 +46,7 @@ std::uint64_t blocked_signals() {
 
 Server::Server(const plan::Plan& plan, pid_t supervisor)
     : plan_{plan}, supervisor_{supervisor}, cells_{plan.max_connections + max_releasers},
-      log_{plan.log_format == plan::LogFormat::json, plan.log_priorities, plan.log_may_block} {
+      log_{plan.log_format == LogFormat::json, plan.log_priorities, plan.log_may_block} {
     polled_[0] = {plan::signal_fd, POLLIN, 0};
     polled_[1] = {plan::control_fd, POLLIN, 0};
     for (std::uint32_t i = 0; i < plan_.listener_count; ++i) {

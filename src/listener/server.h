@@ -2,10 +2,10 @@
 #pragma once
 
 #include "cell/cell.h"
+#include "control/plan.h"
 #include "listener/ends.h"
 #include "listener/log.h"
 #include "listener/table.h"
-#include "plan/plan.h"
 
 #include <array>
 #include <cstdint>

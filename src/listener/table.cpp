@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "listener/table.h"
 
-#include "sys/die.h"
+#include "base/die.h"
 
 #include <bit>
 #include <cerrno>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include "base/die.h"
 #include "listener/ends.h"
 #include "listener/server.h"
-#include "sys/calls.h"
-#include "sys/die.h"
+#include "syscall/calls.h"
 
 #include <csignal>
 #include <sys/wait.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The one file that knows libseccomp.
 #include "policy/compile.h"
-#include "sys/memory_file.h"
+#include "base/memory_file.h"
 
 #include <cstring>
 #include <fmt/format.h>

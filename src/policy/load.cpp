@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include "base/fd.h"
 #include "policy/policy.h"
-#include "sys/fd.h"
 
 #include <array>
 #include <cstring>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/bind.h"
 
+#include "base/die.h"
 #include "supervisor/socket_options.h"
 #include "supervisor/unix_path.h"
-#include "sys/die.h"
 
 #include <algorithm>
 #include <cerrno>

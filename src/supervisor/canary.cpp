@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/canary.h"
 
-#include "supervisor/address.h"
+#include "config/address.h"
 #include "supervisor/socket_options.h"
 
 #include <algorithm>

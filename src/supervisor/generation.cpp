@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/generation.h"
 
+#include "base/descriptors.h"
+#include "base/die.h"
 #include "supervisor/canary.h"
 #include "supervisor/socket_options.h"
-#include "sys/descriptors.h"
-#include "sys/die.h"
 
 #include <array>
 #include <cerrno>
@@ -84,7 +84,7 @@ void fill(plan::Plan& plan, const Setup& setup, const policy::Program& program, 
     plan.listener_count = static_cast<std::uint32_t>(setup.listeners.size());
     plan.idle = timeval_of(options.idle_timeout);
     plan.socket_buffer = options.socket_buffer.value_or(0);
-    plan.log_format = options.log_format == LogFormat::json ? plan::LogFormat::json : plan::LogFormat::logfmt;
+    plan.log_format = options.log_format;
     plan.log_priorities = setup.log_priorities;
     plan.log_may_block = setup.log_may_block;
     plan.groups_empty = setup.groups_empty;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "plan/plan.h"
+#include "control/plan.h"
 #include "supervisor/log.h"
 #include "supervisor/oom_score.h"
 #include "supervisor/programs.h"

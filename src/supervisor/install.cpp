@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/install.h"
 
+#include "base/die.h"
+#include "base/trust.h"
 #include "policy/sha256.h"
 #include "supervisor/programs.h"
 #include "supervisor/version.h"
-#include "sys/die.h"
-#include "sys/trust.h"
 
 #include <cerrno>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "supervisor/options.h"
+#include "config/options.h"
 #include "supervisor/sockets.h"
 
 namespace cloister::supervisor {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "sys/fd.h"
+#include "base/fd.h"
 
 namespace cloister::supervisor {
 

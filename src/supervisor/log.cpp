@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/log.h"
 
-#include "sys/text.h"
+#include "base/text.h"
 
 #include <algorithm>
 #include <ctime>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "sys/fd.h"
+#include "base/fd.h"
+#include "base/log_format.h"
 
 #include <chrono>
 #include <concepts>
@@ -14,7 +15,6 @@
 
 namespace cloister::supervisor {
 
-enum class LogFormat { json, logfmt };
 enum class Level { error = 3, warning = 4, notice = 5, info = 6, debug = 7 }; ///< the numbers of syslog(3)
 
 using Strings = std::vector<std::string>;

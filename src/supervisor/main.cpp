@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/supervisor.h"
 
+#include "base/tracing.h"
+#include "config/options.h"
 #include "confine/confine.h"
 #include "supervisor/install.h"
 #include "supervisor/oom_score.h"
-#include "supervisor/options.h"
 #include "supervisor/sockets.h"
-#include "sys/tracing.h"
 
 #include <cstdio>
 

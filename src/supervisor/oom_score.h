@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "base/fd.h"
 #include "supervisor/sockets.h"
-#include "sys/fd.h"
 
 #include <optional>
 #include <string>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/programs.h"
 
-#include "plan/plan.h"
+#include "base/trust.h"
+#include "control/plan.h"
 #include "supervisor/as_user.h"
-#include "sys/trust.h"
 
 #include <cerrno>
 #include <fmt/core.h>

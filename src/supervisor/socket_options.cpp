@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/socket_options.h"
 
-#include "sys/die.h"
-#include "sys/passrights.h"
+#include "base/die.h"
+#include "syscall/passrights.h"
 
 #include <cerrno>
 #include <fmt/format.h>

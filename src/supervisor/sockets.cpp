@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/sockets.h"
 
+#include "base/descriptors.h"
+#include "base/die.h"
 #include "supervisor/bind.h"
 #include "supervisor/socket_options.h"
 #include "supervisor/unix_path.h"
-#include "sys/descriptors.h"
-#include "sys/die.h"
 
 #include <charconv>
 #include <fcntl.h>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "base/exit_code.h"
+#include "base/fd.h"
+#include "config/options.h"
 #include "supervisor/listening_fd.h"
-#include "supervisor/options.h"
-#include "sys/exit_code.h"
-#include "sys/fd.h"
 
 #include <optional>
 #include <string>

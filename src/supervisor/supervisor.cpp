@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/supervisor.h"
 
+#include "base/die.h"
+#include "base/signals.h"
+#include "base/soft_limit.h"
+#include "base/tracing.h"
 #include "confine/confine.h"
 #include "supervisor/generation.h"
 #include "supervisor/install.h"
@@ -8,10 +12,6 @@
 #include "supervisor/log.h"
 #include "supervisor/programs.h"
 #include "supervisor/sockets.h"
-#include "sys/die.h"
-#include "sys/signals.h"
-#include "sys/soft_limit.h"
-#include "sys/tracing.h"
 
 #include <array>
 #include <cerrno>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "config/options.h"
 #include "supervisor/oom_score.h"
-#include "supervisor/options.h"
 #include "supervisor/sockets.h"
 
 namespace cloister::supervisor {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/unix_path.h"
 
+#include "base/die.h"
+#include "base/trust.h"
 #include "supervisor/as_user.h"
 #include "supervisor/bind.h"
 #include "supervisor/socket_options.h"
-#include "sys/die.h"
-#include "sys/trust.h"
 
 #include <cerrno>
 #include <fcntl.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Landlock without a rule: what it denies, and, so that this means something, that nothing else does. Each
 // deed is done by a child, which ends with its errno.
+#include "base/fd.h"
 #include "confine/confine.h"
 #include "live/processes.h"
-#include "sys/fd.h"
 
 #include <cerrno>
 #include <csignal>

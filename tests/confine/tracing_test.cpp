@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Who may have traced a process since its start, and what is said then. fs.suid_dumpable is the machine's, so
 // that it is 1 is only told here.
-#include "sys/tracing.h"
+#include "base/tracing.h"
 
-#include "sys/exit_code.h"
+#include "base/exit_code.h"
 
 #include <gmock/gmock.h>
 #include <sys/fsuid.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What the kernel says of a process is held, line by line, against what must be.
+#include "base/exit_code.h"
+#include "base/fd.h"
 #include "confine/confine.h"
-#include "sys/exit_code.h"
-#include "sys/fd.h"
 
 #include <gtest/gtest.h>
 #include <string>

@@ -2,7 +2,7 @@
 //
 // A listener that does what none should while it starts. Which of these is said by the name of the unix
 // socket that it is given.
-#include "plan/plan.h"
+#include "control/plan.h"
 
 #include <algorithm>
 #include <cerrno>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include "base/record.h"
 #include "cell/cell.h"
 #include "listener/ends.h"
 #include "listener/table.h"
 #include "scripted/kernel.h"
-#include "sys/record.h"
 
 #include <csignal>
 #include <gtest/gtest.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // The listener's own source against a scripted kernel that holds every call against policy/listener.policy.
+#include "base/exit_code.h"
 #include "scripted/listener.h"
-#include "sys/exit_code.h"
 
 #include <gtest/gtest.h>
 
@@ -661,7 +661,7 @@ TEST(Listener, AsksFirstWhetherALogThatMayBlockTakesMore) {
 
 TEST(Listener, WritesLogfmtWithPriorities) {
     ListenerWorld world;
-    world.plan().log_format = plan::LogFormat::logfmt;
+    world.plan().log_format = LogFormat::logfmt;
     world.plan().log_priorities = true;
     run_connections(world, 1);
     EXPECT_EQ(world.serve(), left_in_order);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What a client gets: its bytes, all of them, in order, over every kind of listener.
 #include "client.h"
+#include "control/plan.h"
 #include "harness.h"
-#include "plan/plan.h"
 
 #include <arpa/inet.h>
 #include <csignal>

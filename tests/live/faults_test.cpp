@@ -2,13 +2,13 @@
 // A step of the confinement that fails, or that says it succeeded and did nothing, ends the daemon before a
 // byte is echoed. An outer seccomp filter, put on before cloisterd starts, answers the one call in the
 // kernel's place.
+#include "base/memory_file.h"
 #include "cell/cell.h"
+#include "control/plan.h"
 #include "fault.h"
 #include "harness.h"
 #include "machine.h"
-#include "plan/plan.h"
-#include "sys/memory_file.h"
-#include "sys/passrights.h"
+#include "syscall/passrights.h"
 
 #include <algorithm>
 #include <fcntl.h>

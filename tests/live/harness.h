@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "base/fd.h"
 #include "fault.h"
 #include "processes.h"
-#include "sys/fd.h"
 
 #include <condition_variable>
 #include <functional>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "base/fd.h"
 #include "fault.h"
-#include "sys/fd.h"
-#include "sys/passrights.h"
+#include "syscall/passrights.h"
 
 #include <arpa/inet.h>
 #include <cerrno>

@@ -2,9 +2,9 @@
 // What faults_test.cpp can't show, since cloisterd makes the same calls before and ends of it: that the
 // listener's own steps notice, too. This test plays cloisterd, and only the listener has a kernel that fails
 // or lies.
+#include "control/plan.h"
 #include "fault.h"
 #include "harness.h"
-#include "plan/plan.h"
 #include "supervisor/programs.h"
 
 #include <fcntl.h>
@@ -24,7 +24,7 @@ namespace {
 
 constexpr int above_all_places = 256;
 
-/// In the child: its descriptors to their places (src/plan/plan.h), and as root, unless that is what the
+/// In the child: its descriptors to their places (src/control/plan.h), and as root, unless that is what the
 /// fault is about, the ordinary user that cloisterd would have become.
 [[noreturn]] void become_listener(const std::string& program, const Fault& fault, int log, int control,
                                   int socket) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // cloister-load must notice a server that is wrong; else 'no errors' would mean nothing.
+#include "base/fd.h"
 #include "processes.h"
-#include "sys/fd.h"
 
 #include <arpa/inet.h>
 #include <atomic>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "processes.h"
 
-#include "sys/fd.h"
+#include "base/fd.h"
 
 #include <algorithm>
 #include <csignal>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "scripted/kernel.h"
 
-#include "sys/raw.h"
+#include "syscall/raw.h"
 
 #include <cstdio>
 #include <cstdlib>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "sys/raw.h"
+#include "syscall/raw.h"
 
 #include <array>
 

@@ -4,7 +4,7 @@
 #include "scripted/allowed.h"
 
 #include "policy/names.h"
-#include "sys/calls.h"
+#include "syscall/calls.h"
 
 #include <algorithm>
 #include <arpa/inet.h>

@@ -2,8 +2,8 @@
 //
 // The records of the supervisor and those of the listener write a text alike: a name in `ready` is found by
 // the same bytes in `connection`.
-#include "sys/record.h"
-#include "sys/text.h"
+#include "base/record.h"
+#include "base/text.h"
 
 #include "supervisor/log.h"
 
@@ -23,7 +23,7 @@ std::string value_in(std::string_view line, bool json) {
 }
 
 std::string of_supervisor(const std::string& text, bool json) {
-    const auto format = json ? supervisor::LogFormat::json : supervisor::LogFormat::logfmt;
+    const auto format = json ? LogFormat::json : LogFormat::logfmt;
     return value_in(supervisor::Record{supervisor::Level::info, "e"}.add("v", text).render(format, {}), json);
 }
 
@@ -89,7 +89,7 @@ TEST(Text, ThatDoesNotFitIsMarkedAlike) {
     for (const bool json : {true, false}) {
         Record ours{json, false, Level::info, "e", 0};
         const std::string line{ours.text("v", text).line()};
-        const auto format = json ? supervisor::LogFormat::json : supervisor::LogFormat::logfmt;
+        const auto format = json ? LogFormat::json : LogFormat::logfmt;
         const auto theirs =
             supervisor::Record{supervisor::Level::info, "e"}.add("v", text).render(format, {});
         const std::string mark = json ? ",\"truncated\":true}\n" : " truncated=true\n";

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+#include "cli/files.h"
+
+#include "policy/prove.h"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <fmt/format.h>
+#include <fstream>
+#include <iterator>
+#include <linux/bpf_common.h>
+
+namespace cloister::tool {
+namespace {
+
+tl::unexpected<policy::Error> refuse(const std::string& file, std::string why, policy::Error::Kind kind) {
+    policy::Error error;
+    error.kind = kind;
+    error.file = file;
+    error.message = std::move(why);
+    return tl::unexpected{std::move(error)};
+}
+
+} // namespace
+
+ExitCode exit_code(const policy::Error& error) {
+    return error.kind == policy::Error::Kind::missing ? ExitCode::NoInput : ExitCode::BadPolicy;
+}
+
+ExitCode report(const policy::Error& error) {
+    fmt::print(stderr, "{}\n", error.text());
+    return exit_code(error);
+}
+
+tl::expected<Loaded, policy::Error> load_with_under(const std::string& file,
+                                                    const std::vector<std::string>& others) {
+    auto policy = policy::load(file);
+    if (!policy) {
+        return tl::unexpected{std::move(policy.error())};
+    }
+    Loaded loaded{std::move(*policy), std::nullopt};
+    if (loaded.policy.under.empty()) {
+        return loaded;
+    }
+    for (const auto& other : others) {
+        auto candidate = other == file ? tl::unexpected{policy::Error{}} : policy::load(other);
+        if (candidate && candidate->name == loaded.policy.under) {
+            loaded.under = std::move(*candidate);
+            return loaded;
+        }
+    }
+    auto under = policy::load(std::filesystem::path{file}.parent_path() / (loaded.policy.under + ".policy"));
+    if (!under) {
+        return tl::unexpected{std::move(under.error())};
+    }
+    loaded.under = std::move(*under);
+    return loaded;
+}
+
+tl::expected<void, policy::Error> check(const Loaded& loaded) {
+    return policy::check(loaded.policy, loaded.under ? &*loaded.under : nullptr);
+}
+
+bool is_directory(const std::string& file) {
+    std::error_code ignored;
+    return std::filesystem::is_directory(file, ignored);
+}
+
+tl::expected<std::vector<std::string>, policy::Error> policy_files(const std::string& directory) {
+    std::vector<std::string> files;
+    std::error_code failed;
+    for (std::filesystem::directory_iterator at{directory, failed}, end; !failed && at != end;
+         at.increment(failed)) {
+        if (at->path().extension() == ".policy") {
+            files.push_back(at->path().string());
+        }
+    }
+    if (failed) {
+        return refuse(directory, "cannot read the directory: " + failed.message(),
+                      policy::Error::Kind::refused);
+    }
+    if (files.empty()) {
+        return refuse(directory, "no *.policy files are in this directory", policy::Error::Kind::missing);
+    }
+    std::sort(files.begin(), files.end());
+    return files;
+}
+
+tl::expected<policy::Program, policy::Error> load_program(const std::string& file) {
+    std::error_code ignored;
+    if (!std::filesystem::exists(file, ignored)) {
+        return refuse(file, "cannot open: no such file", policy::Error::Kind::missing);
+    }
+    constexpr std::size_t limit = BPF_MAXINSNS * sizeof(sock_filter);
+    std::string bytes(limit + 1, '\0');
+    std::ifstream stream{file, std::ios::binary};
+    stream.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    const auto size = static_cast<std::size_t>(stream.gcount());
+    if (size == 0 || size > limit || size % sizeof(sock_filter) != 0) {
+        return refuse(file, "is not a raw array of 1 to 4096 sock_filter instructions of 8 bytes each",
+                      policy::Error::Kind::refused);
+    }
+    policy::Program program(size / sizeof(sock_filter));
+    std::memcpy(program.data(), bytes.data(), size);
+    return program;
+}
+
+std::string bytes_of(const policy::Program& program) {
+    return {reinterpret_cast<const char*>(program.data()), program.size() * sizeof(sock_filter)};
+}
+
+} // namespace cloister::tool

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+#include "cli/policy_commands.h"
+#include "policy/compile.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+namespace {
+
+using namespace cloister;
+
+void add_file(CLI::App& command, tool::Question& question) {
+    command
+        .add_option("FILE", question.file,
+                    "a policy file, or a directory: its *.policy files, joined into one filter")
+        ->required();
+}
+
+void add_json(CLI::App& command, bool& json) {
+    command.add_flag("--json", json, "answer in JSON");
+}
+
+void add_target(CLI::App& command, tool::Question& question, bool with_bindings) {
+    command.add_option("--arch", question.arch, "x86_64 or aarch64; this machine's unless given");
+    if (with_bindings) {
+        command.add_option("--bind", question.bind, "a parameter's address, such as buffer=0x7f0000000000")
+            ->allow_extra_args(false);
+    }
+    add_json(command, question.json);
+}
+
+void add_unchecked(CLI::App& command, tool::Question& question) {
+    command.add_flag("--unchecked", question.unchecked,
+                     "answer even if 'check' refuses the policy; that it does is said on stderr");
+}
+
+int run(int argc, char** argv) {
+    CLI::App app{"The operator's and auditor's tool of cloister.", "cloister"};
+    app.require_subcommand(1);
+    app.set_version_flag("--version", fmt::format("cloister {} (libseccomp {})", CLOISTER_VERSION,
+                                                  policy::libseccomp_version()));
+    auto& policy = *app.add_subcommand("policy", "read, check and prove policy files");
+    policy.require_subcommand(1);
+
+    int code = 0;
+    tool::Question question;
+    std::vector<std::string> files;
+    std::string extra;
+    bool json = false;
+
+    auto& check = *policy.add_subcommand(
+        "check",
+        "parse, prove the tests, prove that it is within the policy it is under; all others but fmt do it "
+        "first");
+    check.add_option("FILE", files, "policy files, or directories of such as are one filter")->required();
+    add_json(check, json);
+    check.callback([&] { code = tool::policy_check(files, json); });
+
+    auto& prove =
+        *policy.add_subcommand("prove", "prove that bytes say what the text says; exit 1 and a call if not");
+    add_file(prove, question);
+    prove.add_option("BYTES", extra, "a raw array of sock_filter; without it, what we compile ourselves");
+    add_target(prove, question, true);
+    prove.callback([&] { code = tool::policy_prove(question, extra); });
+
+    auto& bpf = *policy.add_subcommand("bpf", "the compiled program");
+    bool raw = false;
+    bool hex = false;
+    add_file(bpf, question);
+    add_target(bpf, question, true);
+    add_unchecked(bpf, question);
+    auto* raw_flag = bpf.add_flag("--raw", raw, "the bytes themselves");
+    bpf.add_flag("--hex", hex, "the bytes in hex, an instruction a line")->excludes(raw_flag);
+    bpf.callback([&] {
+        code = tool::policy_bpf(question, raw   ? tool::Form::raw
+                                          : hex ? tool::Form::hex
+                                                : tool::Form::listing);
+    });
+
+    auto& show = *policy.add_subcommand("show", "the policy in plain words");
+    add_file(show, question);
+    add_target(show, question, false);
+    add_unchecked(show, question);
+    show.callback([&] { code = tool::policy_show(question); });
+
+    auto& ask = *policy.add_subcommand(
+        "ask", "what becomes of a call, such as 'sendto fd=0 flags=0'; exit 1 unless allowed");
+    add_file(ask, question);
+    ask.add_option("CALL", extra, "the call; arguments left out stand for all values")->required();
+    ask.add_option("--at", question.at,
+                   "of a directory: where the call comes from, such as gate_return or elsewhere");
+    add_target(ask, question, true);
+    add_unchecked(ask, question);
+    ask.callback([&] { code = tool::policy_ask(question, extra); });
+
+    auto& format = *policy.add_subcommand("fmt", "print the canonical form");
+    add_file(format, question);
+    format.callback([&] { code = tool::policy_fmt(question.file); });
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        const int result = app.exit(error);
+        return result == 0 ? 0 : static_cast<int>(ExitCode::Usage);
+    }
+    // A full disk or a closed pipe is no answer.
+    if (std::fflush(stdout) != 0) {
+        fmt::print(stderr, "cloister: cannot write the answer\n");
+        return static_cast<int>(ExitCode::SystemCall);
+    }
+    return code;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    try {
+        return run(argc, argv);
+    } catch (const std::exception& error) {
+        (void)std::fprintf(stderr, "cloister: %s\n", error.what());
+        return static_cast<int>(cloister::ExitCode::SelfTest);
+    }
+}

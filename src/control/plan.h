@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "base/fd.h"
+#include "base/log_format.h"
+#include "cell/cell.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <linux/filter.h>
+#include <string_view>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+/// The one contract between the supervisor and a listener generation. The supervisor starts cloister-listener
+/// with the descriptors below, the listener says where its memory and its instructions lie
+/// (Message::Tag::Hello), the supervisor compiles the policies for these places, joins and proves them, and
+/// sends the plan: a memfd that nobody can change any more. The listener installs the very bytes that were
+/// proved.
+namespace cloister::plan {
+
+// The listener's descriptors; policy/listener.policy has the same numbers.
+inline constexpr int connection_fd = 0; ///< free, for accept4 to return it
+inline constexpr int signal_fd = 1;
+inline constexpr int log_fd = 2;
+inline constexpr int control_fd = 3; ///< SOCK_SEQPACKET to the supervisor; its end is the listener's end
+inline constexpr int first_listener_fd = 4;
+inline constexpr unsigned max_listeners = 64;
+inline constexpr int status_fd = first_listener_fd + static_cast<int>(max_listeners);
+
+inline constexpr unsigned connection_limit = 1U << 20; ///< whatever else binds before (docs/limits.md)
+
+/// All of the listener's environment: libc must not register rseq (listener/memory.h).
+inline constexpr const char* listener_environment = "GLIBC_TUNABLES=glibc.pthread.rseq=0";
+
+/// How an accepted connection is treated, by the family of its listening socket.
+struct Listener {
+    char name_bytes[126];      ///< read through name(); an abstract socket's name may hold NUL bytes
+    std::uint16_t name_length; ///< 1 … sizeof name_bytes
+    std::uint16_t family;      ///< AF_INET, AF_INET6 or AF_UNIX
+    bool inherited;            ///< accepted connections have the socket's options: TCP, and bound by us
+
+    /// As in the log: `127.0.0.1:7007`, `[::1]:7007`, `unix:/run/x`, `unix:@abstract`.
+    [[nodiscard]] std::string_view name() const { return {name_bytes, name_length}; }
+    /// At most sizeof name_bytes of them; the longest name of a socket has 114, of a unix socket (unix(7)).
+    void set_name(std::string_view name) {
+        name_length = static_cast<std::uint16_t>(std::min(name.size(), sizeof name_bytes));
+        std::memcpy(name_bytes, name.data(), name_length);
+    }
+};
+
+struct Plan {
+    char magic[8];
+    std::uint32_t version;
+    std::uint32_t size;       ///< of Plan
+    const cell::Arena* arena; ///< with `instructions`, the places that the program is bound to
+    cell::Instructions instructions;
+    cell::Orders orders;           ///< for every cell that serves
+    std::uint32_t max_connections; ///< 1 … connection_limit
+    std::uint32_t listener_count;  ///< 1 … max_listeners
+    timeval idle;                  ///< set on accepted connections that do not inherit it
+    std::uint32_t socket_buffer;   ///< likewise, bytes as setsockopt(2) takes them; 0: the kernel's own way
+    LogFormat log_format;
+    bool log_priorities;         ///< `<n>` before each record (sd-daemon(3))
+    bool log_may_block;          ///< the log is not O_NONBLOCK: ask poll first
+    bool groups_empty;           ///< there must be no supplementary groups
+    std::uint32_t uid, gid;      ///< what all of the listener's ids must be
+    std::uint32_t filter_length; ///< in instructions
+    sock_filter filter[2048];    ///< all of policy/, compiled, joined and proved
+    Listener listeners[max_listeners];
+};
+
+/// A fresh plan: zeroed, with magic, version and size.
+void prepare(Plan& plan);
+
+/// The plan in a sealed memfd: dies when the kernel gives none.
+[[nodiscard]] Fd seal(const Plan& plan);
+
+/// Maps the plan, for good, and checks seals, version, sizes and ranges, and that it is for `arena` and
+/// `instructions`, the places of this process. Dies when anything is not as it must be.
+[[nodiscard]] const Plan& open_sealed(int fd, const cell::Arena* arena,
+                                      const cell::Instructions& instructions);
+
+/// One message on the control socket.
+struct Message {
+    enum class Tag : std::uint32_t {
+        Hello, ///< listener: `arena` and `instructions` are where mine lie. Answered by Plan
+        Plan,  ///< supervisor: the sealed memfd comes along (SCM_RIGHTS)
+        Armed, ///< listener: confined, violators died as they must; serving
+        Full, ///< listener: for the first time as many cells live as may; a canary in the backlog has to wait
+        Canary, ///< supervisor: I shall connect to `listener` from `peer`; a canary is not logged
+        Drain,  ///< supervisor: accept no more, leave when the last cell has ended
+        End,    ///< supervisor: end all cells, in batches, and leave
+    };
+    Tag tag;
+    std::int32_t landlock_abi;       ///< Armed: 0 = the kernel has no Landlock
+    std::uint32_t bounding_empty;    ///< Armed: 1 = the capability bounding set is empty, not only inert
+    std::uint32_t listener;          ///< Canary: index
+    const cell::Arena* arena;        ///< Hello
+    cell::Instructions instructions; ///< Hello
+    sockaddr_storage peer; ///< Canary; of a unix socket the listener knows its parent's process number
+};
+
+/// Sends `message`, with `fd` unless it is negative. False with errno when the other side is gone.
+[[nodiscard]] bool send_message(int socket, const Message& message, int fd = -1);
+
+/// Receives a message, and in `fd` the descriptor that may come along. False with errno: 0 if the other side
+/// has closed, or sent an empty message; EPROTO if the message has another length or brings anything else,
+/// which is closed.
+[[nodiscard]] bool receive_message(int socket, Message& message, Fd* fd = nullptr);
+
+} // namespace cloister::plan

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+//
+// The contract between supervisor and listener: a listener takes nothing but a sealed plan that is for it.
+#include "control/plan.h"
+
+#include "base/exit_code.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fcntl.h>
+#include <functional>
+#include <gtest/gtest.h>
+#include <memory>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <vector>
+
+namespace cloister::plan {
+namespace {
+
+constexpr std::uint8_t code[3] = {};
+constexpr cell::Instructions ours{&code[0], &code[1], &code[2]};
+
+class Plan : public testing::Test {
+  protected:
+    Plan() {
+        prepare(*plan_);
+        plan_->arena = arena_;
+        plan_->max_connections = 1;
+        plan_->listener_count = 1;
+        plan_->listeners[0].set_name("127.0.0.1:7007");
+        plan_->filter_length = 1;
+        plan_->instructions = ours;
+    }
+    ~Plan() override { munmap(arena_, sizeof *arena_); }
+    Plan(const Plan&) = delete;
+    Plan& operator=(const Plan&) = delete;
+
+    /// As a listener would, in a process of its own: it ends with 0 if it takes the plan.
+    [[noreturn]] void open_as_listener() {
+        plan_->orders.listener = getpid();
+        (void)open_sealed(seal(*plan_).get(), arena_, ours);
+        _exit(0);
+    }
+
+    void expect_refusal(const std::function<void(plan::Plan&)>& spoil, const char* said) {
+        const plan::Plan good = *plan_;
+        spoil(*plan_);
+        EXPECT_EXIT(open_as_listener(), testing::ExitedWithCode(static_cast<int>(ExitCode::SelfTest)), said);
+        *plan_ = good;
+    }
+
+    std::unique_ptr<plan::Plan> plan_ = std::make_unique<plan::Plan>();
+    cell::Arena* arena_ = static_cast<cell::Arena*>(
+        mmap(nullptr, sizeof(cell::Arena), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+};
+
+TEST_F(Plan, IsReadAsItWasSealed) {
+    plan_->orders.listener = getpid();
+    plan_->orders.cpu = 3;
+    plan_->max_connections = 17;
+    const Fd fd = seal(*plan_);
+    const plan::Plan& plan = open_sealed(fd.get(), arena_, ours);
+    EXPECT_EQ(plan.max_connections, 17U);
+    EXPECT_EQ(plan.orders.cpu, 3U);
+}
+
+TEST_F(Plan, KeepsANameWithANulByteInIt) {
+    using namespace std::string_view_literals;
+    plan_->listeners[0].set_name("unix:@a\0b"sv);
+    EXPECT_EQ(plan_->listeners[0].name(), "unix:@a\0b"sv);
+    plan_->listeners[0].set_name(std::string(1000, 'x'));
+    EXPECT_EQ(plan_->listeners[0].name(), std::string(sizeof(Listener::name_bytes), 'x'));
+}
+
+TEST_F(Plan, CannotBeChangedByAnybodyAfterwards) {
+    plan_->orders.listener = getpid();
+    const Fd fd = seal(*plan_);
+    const auto denied = [](long result, int error) { return result == -1 && errno == error; };
+    EXPECT_TRUE(denied(pwrite(fd.get(), "x", 1, 0), EPERM));
+    EXPECT_TRUE(denied(ftruncate(fd.get(), 0), EPERM));
+    EXPECT_TRUE(denied(fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE), EPERM)) << "the seals are sealed";
+    EXPECT_EQ(mmap(nullptr, 1, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0), MAP_FAILED);
+    EXPECT_EQ(errno, EPERM);
+    auto& plan = const_cast<plan::Plan&>(open_sealed(fd.get(), arena_, ours));
+    EXPECT_EXIT(plan.orders.listener = 1, testing::KilledBySignal(SIGSEGV), "");
+    EXPECT_TRUE(denied(mprotect(&plan, sizeof plan, PROT_READ | PROT_WRITE), EACCES));
+}
+
+TEST_F(Plan, ThatIsGoodIsTakenSoThatTheseRefusalsMeanSomething) {
+    EXPECT_EXIT(open_as_listener(), testing::ExitedWithCode(0), "");
+}
+
+TEST_F(Plan, ThatIsForAnotherListenerIsRefused) {
+    expect_refusal([](plan::Plan& plan) { ++plan.arena; }, "not for this listener");
+    EXPECT_EXIT((void)open_sealed(seal(*plan_).get(), arena_, ours), testing::ExitedWithCode(70),
+                "not for this listener")
+        << "its cells would be orphans";
+    expect_refusal([](plan::Plan& plan) { plan.orders.duty = cell::Duty::Call; }, "not for this listener");
+}
+
+TEST_F(Plan, ThatSpeaksOfOtherInstructionsIsRefused) {
+    const char* const said = "other instructions than ours";
+    expect_refusal([](plan::Plan& plan) { ++plan.instructions.gate; }, said);
+    expect_refusal([](plan::Plan& plan) { ++plan.instructions.door; }, said);
+    expect_refusal([](plan::Plan& plan) { ++plan.instructions.ladder; }, said);
+}
+
+TEST_F(Plan, OfAnotherBuildIsRefused) {
+    const char* const said = "of different builds";
+    expect_refusal([](plan::Plan& plan) { plan.magic[0] = 'C'; }, said);
+    expect_refusal([](plan::Plan& plan) { ++plan.version; }, said);
+    expect_refusal([](plan::Plan& plan) { --plan.size; }, said);
+}
+
+TEST_F(Plan, OutOfRangeIsRefused) {
+    const char* const said = "out of range";
+    expect_refusal([](plan::Plan& plan) { plan.filter_length = 0; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.filter_length = 2049; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.listener_count = 0; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.listener_count = max_listeners + 1; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.max_connections = 0; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.max_connections = connection_limit + 1; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.listeners[0].name_length = 0; }, said);
+    expect_refusal([](plan::Plan& plan) { plan.listeners[0].name_length = sizeof(Listener::name_bytes) + 1; },
+                   said);
+}
+
+TEST_F(Plan, ThatIsNotSealedOrHasAnotherSizeIsRefused) {
+    const Fd open_file{memfd_create("not-sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+    ASSERT_EQ(write(open_file.get(), plan_.get(), sizeof *plan_), static_cast<ssize_t>(sizeof *plan_));
+    const auto open_it = [&] { (void)open_sealed(open_file.get(), arena_, ours); };
+    EXPECT_EXIT(open_it(), testing::ExitedWithCode(70), "not sealed");
+    const Fd no_memfd{open("/dev/null", O_RDWR | O_CLOEXEC)}; // asked for its seals it says -1: all bits
+    EXPECT_EXIT((void)open_sealed(no_memfd.get(), arena_, ours), testing::ExitedWithCode(70), "not sealed");
+    ASSERT_EQ(ftruncate(open_file.get(), sizeof *plan_ - 1), 0);
+    ASSERT_EQ(fcntl(open_file.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE),
+              0);
+    EXPECT_EXIT(open_it(), testing::ExitedWithCode(70), "bytes, not .*of different builds");
+}
+
+class Messages : public testing::Test {
+  protected:
+    Messages() {
+        int ends[2] = {-1, -1};
+        EXPECT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+        supervisor_ = Fd{ends[0]};
+        listener_ = Fd{ends[1]};
+    }
+    Fd supervisor_, listener_;
+    Message message_{};
+
+    /// From the supervisor: the first `size` bytes of a message, or more, with `fds`.
+    void send_bytes(std::size_t size, const std::vector<int>& fds) {
+        std::vector<char> bytes(std::max(size, sizeof message_));
+        std::memcpy(bytes.data(), &message_, sizeof message_);
+        iovec part{bytes.data(), size};
+        std::vector<char> rights(CMSG_SPACE(fds.size() * sizeof(int)));
+        msghdr header{};
+        header.msg_iov = &part;
+        header.msg_iovlen = 1;
+        if (!fds.empty()) {
+            header.msg_control = rights.data();
+            header.msg_controllen = rights.size();
+            cmsghdr* const control = CMSG_FIRSTHDR(&header);
+            control->cmsg_level = SOL_SOCKET;
+            control->cmsg_type = SCM_RIGHTS;
+            control->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+            std::memcpy(CMSG_DATA(control), fds.data(), fds.size() * sizeof(int));
+        }
+        ASSERT_EQ(sendmsg(supervisor_.get(), &header, 0), static_cast<ssize_t>(size));
+    }
+
+    /// Of the message that waits; no descriptor is left open.
+    void expect_refusal(Fd* fd) {
+        const auto count = [] {
+            int open = 0;
+            for (int number = 0; number < 1000; ++number) {
+                open += fcntl(number, F_GETFD) >= 0 ? 1 : 0;
+            }
+            return open;
+        };
+        const int before = count();
+        Message got{};
+        EXPECT_FALSE(receive_message(listener_.get(), got, fd));
+        EXPECT_EQ(errno, EPROTO);
+        EXPECT_TRUE(fd == nullptr || !fd->valid());
+        EXPECT_EQ(count(), before);
+    }
+};
+
+TEST_F(Messages, ArriveWithTheDescriptorThatComesAlong) {
+    message_.tag = Message::Tag::Plan;
+    message_.listener = 5;
+    ASSERT_TRUE(send_message(supervisor_.get(), message_, STDERR_FILENO));
+    Message got{};
+    Fd fd;
+    ASSERT_TRUE(receive_message(listener_.get(), got, &fd));
+    EXPECT_EQ(got.tag, Message::Tag::Plan);
+    EXPECT_EQ(got.listener, 5U);
+    EXPECT_EQ(fcntl(fd.get(), F_GETFD), FD_CLOEXEC);
+}
+
+TEST_F(Messages, WithADescriptorThatNobodyAskedForAreRefusedAndItIsClosed) {
+    ASSERT_TRUE(send_message(supervisor_.get(), message_, STDERR_FILENO));
+    expect_refusal(nullptr);
+}
+
+TEST_F(Messages, WithMoreDescriptorsThanOneAreRefusedAndAllAreClosed) {
+    Fd fd;
+    for (const std::size_t count : {2U, 3U, 7U, 253U}) { // the last is SCM_MAX_FD
+        send_bytes(sizeof message_, std::vector<int>(count, STDERR_FILENO));
+        expect_refusal(&fd);
+        send_bytes(sizeof message_, std::vector<int>(count, STDERR_FILENO));
+        expect_refusal(nullptr);
+    }
+}
+
+TEST_F(Messages, OfAnotherLengthAreRefusedAndWhatTheyBringIsClosed) {
+    Fd fd;
+    for (const std::size_t size :
+         {std::size_t{1}, sizeof message_ - 1, sizeof message_ + 1, std::size_t{4096}}) {
+        send_bytes(size, {});
+        expect_refusal(&fd);
+        send_bytes(size, {STDERR_FILENO});
+        expect_refusal(&fd);
+    }
+    send_bytes(0, {STDERR_FILENO});
+    expect_refusal(&fd);
+}
+
+TEST_F(Messages, WithOtherThingsThanDescriptorsAreRefused) {
+    const int yes = 1;
+    ASSERT_EQ(setsockopt(listener_.get(), SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes), 0);
+    Fd fd;
+    ASSERT_TRUE(send_message(supervisor_.get(), message_));
+    expect_refusal(&fd);
+    ASSERT_TRUE(send_message(supervisor_.get(), message_, STDERR_FILENO));
+    expect_refusal(&fd);
+}
+
+TEST_F(Messages, EndWithTheOtherSide) {
+    supervisor_.reset();
+    Message got{};
+    EXPECT_FALSE(receive_message(listener_.get(), got));
+    EXPECT_EQ(errno, 0);
+    EXPECT_FALSE(send_message(listener_.get(), message_));
+    EXPECT_EQ(errno, EPIPE);
+}
+
+} // namespace
+} // namespace cloister::plan
