@@ -145,7 +145,7 @@ int hold_idle(const Options& options, const Share& share, Tally& tally) {
     Holder holder{options, share, tally};
     const auto next = [&] {
         char order = 0;
-        return ::read(share.orders.get(), &order, 1) == 1;
+        return ::read(share.parameters.get(), &order, 1) == 1;
     };
     const auto done = [&] { (void)!::write(share.answers.get(), "", 1); };
     if (!next()) {

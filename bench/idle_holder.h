@@ -19,8 +19,8 @@ struct Tally {
 struct Share {
     std::size_t index;
     std::size_t holders;
-    Fd orders;  ///< a byte begins each phase: bring up, look for lost ones, close; its end, too
-    Fd answers; ///< a byte when the phase is done
+    Fd parameters; ///< a byte begins each phase: bring up, look for lost ones, close; its end, too
+    Fd answers;    ///< a byte when the phase is done
 };
 
 /// Runs in a process of its own; returns its exit code.

@@ -32,8 +32,8 @@ constexpr auto progress_interval = 1s;
 /// do.
 struct Worker {
     pid_t pid = -1;
-    Fd orders;  ///< our end
-    Fd answers; ///< a byte when the phase is done
+    Fd parameters; ///< our end
+    Fd answers;    ///< a byte when the phase is done
 };
 
 /// Memory that the holders share with us: each writes its own tally.
@@ -108,9 +108,9 @@ class IdleLoad {
 
   private:
     void fork_holder(std::size_t i) {
-        int orders[2];
+        int parameters[2];
         int answers[2];
-        if (::pipe2(orders, O_CLOEXEC) != 0 || ::pipe2(answers, O_CLOEXEC) != 0) {
+        if (::pipe2(parameters, O_CLOEXEC) != 0 || ::pipe2(answers, O_CLOEXEC) != 0) {
             throw std::system_error{errno, std::generic_category(), "pipe"};
         }
         const pid_t parent = ::getpid();
@@ -120,16 +120,16 @@ class IdleLoad {
             if (::getppid() != parent) {
                 ::_exit(1);
             }
-            ::close(orders[1]);
+            ::close(parameters[1]);
             ::close(answers[0]);
             const std::size_t holders = workers_.size();
             workers_.clear(); // the pipes to the holders before us
-            const Share share{i, holders, Fd{orders[0]}, Fd{answers[1]}};
+            const Share share{i, holders, Fd{parameters[0]}, Fd{answers[1]}};
             ::_exit(hold_idle(options_, share, tallies_[i]));
         }
-        ::close(orders[0]);
+        ::close(parameters[0]);
         ::close(answers[1]);
-        workers_[i] = Worker{pid, Fd{orders[1]}, Fd{answers[0]}};
+        workers_[i] = Worker{pid, Fd{parameters[1]}, Fd{answers[0]}};
         if (pid < 0) {
             throw std::system_error{errno, std::generic_category(), "fork"};
         }
@@ -138,7 +138,7 @@ class IdleLoad {
     /// One phase in every holder, with a line on stderr now and then; false if a holder died.
     bool each(std::string_view what, std::atomic<std::uint64_t> Tally::*count) {
         for (const Worker& worker : workers_) {
-            (void)!::write(worker.orders.get(), "", 1);
+            (void)!::write(worker.parameters.get(), "", 1);
         }
         auto last_progress = Clock::now();
         bool alive = true;

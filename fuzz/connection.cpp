@@ -4,8 +4,8 @@
 // ConnectionKernel knows what must hold: what is sent is what was received, in order, and all of it on a
 // clean end; only the policy's calls with the policy's arguments; the documented exit code; and it ends.
 //
-// Byte 0 is about birth: bits 0 to 2 are the step that fails, counted from 1, with the first answer (0:
-// none); bit 3: the cell is a violator. Then come the answers:
+// Byte 0 is about setup: bits 0 to 2 are the step that fails, counted from 1, with the first answer (0:
+// none); bit 3: the cell is a negative self-test. Then come the answers:
 //   00-7e       that many bytes, or as many as there are; 00: the end of the stream, nothing sent
 //   7f          as many as were asked for
 //   80-fb       errno 1 to 124
@@ -85,11 +85,11 @@ class Answers final : public scripted::Script {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace cloister;
     fuzz::Input input{data, size};
-    const unsigned birth = input.byte();
-    fuzz::Answers answers{input, birth & 7U};
+    const unsigned setup = input.byte();
+    fuzz::Answers answers{input, setup & 7U};
     scripted::ConnectionKernel kernel{answers};
     try {
-        const auto exit = kernel.live((birth & 8U) != 0 ? cell::Duty::Call : cell::Duty::Serve);
+        const auto exit = kernel.live((setup & 8U) != 0 ? cell::Mode::Call : cell::Mode::Serve);
         if (kernel.sent() > kernel.received() ||
             (exit == cell::Exit::Done && kernel.sent() != kernel.received())) {
             fuzz::broken("not all was sent, or more than was received");

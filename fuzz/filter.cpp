@@ -4,14 +4,15 @@
 // bytes and of text, must agree at the boundaries of every constant: three opinions that share no code.
 //
 // Byte 0: bit 0 the ABI, bits 1 and 2 the else action, bits 3 and 4 the kind, bit 5: two policies, the second
-// at a place of its own, joined into one program. Then rules (of the first at most 16), until it is used up:
+// at a place of its own, combined into one program. Then rules (of the first at most 16), until it is used
+// up:
 //   call    7 bits: which call of those that both ABIs have; the highest bit: the same as before
 //   action  modulo 8
 //   for each argument: 3 bits operator, 5 bits value (the table below; above it that many bytes follow)
 #include "harness.h"
+#include "policy/combine.h"
 #include "policy/compile.h"
 #include "policy/evaluate.h"
-#include "policy/join.h"
 #include "policy/prove.h"
 
 #include <algorithm>
@@ -265,25 +266,25 @@ void alone(const Policy& policy, Arch arch, Kind kind) {
 
 void together(const Policy& elsewhere, const Policy& place, Arch arch, Kind kind) {
     const auto text = elsewhere.text + place.text;
-    const auto joined = join({place, elsewhere});
-    if (!joined && joined.error().message.find("policies that share a program") != std::string::npos) {
+    const auto combined = combine({place, elsewhere});
+    if (!combined && combined.error().message.find("policies that share a program") != std::string::npos) {
         return; // one of them could bring back a place that is lost
     }
-    const auto program = joined ? compile(*joined, arch, places) : tl::unexpected{joined.error()};
+    const auto program = combined ? compile(*combined, arch, places) : tl::unexpected{combined.error()};
     if (!program) {
-        fuzz::broken("valid policies do not join: " + program.error().text() + '\n' + text);
+        fuzz::broken("valid policies do not combine: " + program.error().text() + '\n' + text);
     }
-    auto prover = prover_of(*joined, arch, places, text);
+    auto prover = prover_of(*combined, arch, places, text);
     const auto differ = [&](const seccomp_data& call) {
-        return run(*program, call) != evaluate(*joined, arch, places, call).action.value();
+        return run(*program, call) != evaluate(*combined, arch, places, call).action.value();
     };
     const auto witness = difference(prover, *program, text);
     if (witness && (!differ(witness->data) || kind == Kind::Single)) {
-        fuzz::broken(
-            fmt::format("texts and program differ: {}\n{}", describe(*joined, places, witness->data), text));
+        fuzz::broken(fmt::format("texts and program differ: {}\n{}",
+                                 describe(*combined, places, witness->data), text));
     }
     const auto here = places.at("here");
-    for (const auto* policy : all_of(*joined)) {
+    for (const auto* policy : all_of(*combined)) {
         for (const auto& rule : policy->rules) {
             auto call = call_at(*policy, rule, arch);
             for (const auto from :
@@ -291,7 +292,7 @@ void together(const Policy& elsewhere, const Policy& place, Arch arch, Kind kind
                 call.instruction_pointer = from;
                 if (!witness && differ(call)) {
                     fuzz::broken(fmt::format("{}: the proof saw no difference:\n{}",
-                                             describe(*joined, places, call), text));
+                                             describe(*combined, places, call), text));
                 }
             }
         }

@@ -446,15 +446,15 @@ class Cpu:
                 Row("cpu.cells", "of it the cells", "s", "cloisterd cells", better="less")]
 
 
-class Birth:
-    """Microseconds of each step of a birth, nanoseconds of each call, by Google Benchmark."""
-    name, title, rounds, seconds = "birth", "cost of a birth's steps and of filtered calls", 3, 8
+class Setup:
+    """Microseconds of each step of a setup, nanoseconds of each call, by Google Benchmark."""
+    name, title, rounds, seconds = "setup", "cost of a setup's steps and of filtered calls", 3, 8
 
     def __init__(self, context):
         self.context = context
-        self.program = context.binaries / "cloister-birth"
+        self.program = context.binaries / "cloister-setup"
         if not self.program.exists():
-            context.skip("birth", "cloister-birth was not built: it needs Google Benchmark; apt-get install libbenchmark-dev")
+            context.skip("setup", "cloister-setup was not built: it needs Google Benchmark; apt-get install libbenchmark-dev")
 
     def sample(self, _turn):
         if not self.program.exists():
@@ -462,26 +462,26 @@ class Birth:
         done = subprocess.run([self.program, self.context.source / "policy", "--benchmark_format=json"],
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
         if done.returncode != 0:
-            raise BenchError(f"cloister-birth ended with {done.returncode}")
+            raise BenchError(f"cloister-setup ended with {done.returncode}")
         out = {}
         for one in json.loads(done.stdout)["benchmarks"]:
             if one.get("error_occurred"):
-                raise BenchError(f"cloister-birth: {one['name']}: {one['error_message']}")
+                raise BenchError(f"cloister-setup: {one['name']}: {one['error_message']}")
             kind, step, *how = re.sub("/(iterations:[0-9]+|manual_time)", "", one["name"]).split("/")
             nanoseconds = one.get("p50_ns", one["real_time"])
             out[" ".join([kind, step, *how])] = nanoseconds if kind == "call" else nanoseconds / 1000
         out["steps"] = sum(figure for key, figure in out.items()
-                           if key.startswith("birth ") and key not in ("birth clone", "birth fork_and_reap"))
+                           if key.startswith("setup ") and key not in ("setup clone", "setup fork_and_reap"))
         return out
 
     def rows(self):
         if not self.program.exists():
             return []
-        return [Row("birth.fork", "fork, exit and wait of a small process", "us", "birth fork_and_reap", better="less"),
-                Row("birth.steps", "all steps of a birth after the clone, to a filter of its own", "us", "steps",
+        return [Row("setup.fork", "fork, exit and wait of a small process", "us", "setup fork_and_reap", better="less"),
+                Row("setup.steps", "all steps of a setup after the clone, to a filter of its own", "us", "steps",
                     "spared seccomp", "less"),
                 *(Row(f"call.{call}", f"{call} with the filter, to without", "ns", f"call {call} filtered",
                       f"call {call} free", "less") for call in ("recvfrom", "sendto", "shutdown", "close"))]
 
 
-MEASURES = {one.name: one for one in (Rate, Peers, Idle, PingPong, Throughput, Memory, Vanish, Cpu, Birth)}
+MEASURES = {one.name: one for one in (Rate, Peers, Idle, PingPong, Throughput, Memory, Vanish, Cpu, Setup)}

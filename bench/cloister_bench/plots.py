@@ -169,11 +169,11 @@ def vanish(axes, measure):
     axes.legend(frameon=False, fontsize=7, loc="upper left")
 
 
-def birth(axes, measure):
-    axes.set_title("Steps of a birth (µs)")
+def setup(axes, measure):
+    axes.set_title("Steps of a setup (µs)")
     figures = measure["median"]
     steps = {key.split()[1]: (value, OURS) for key, value in figures.items()
-             if key.startswith("birth ") and key not in ("birth fork_and_reap", "birth nothing")}
+             if key.startswith("setup ") and key not in ("setup fork_and_reap", "setup nothing")}
     steps["a filter of its own\n(not needed)"] = (figures["spared seccomp"], FORK)
     values, colours = zip(*steps.values())
     axes.bar_label(axes.barh(list(steps), values, color=colours), fmt="%.1f", padding=2, fontsize=6.5)
@@ -184,7 +184,7 @@ def birth(axes, measure):
 def calls(axes, measure):
     axes.set_title("A call without the filter, and with it (ns)")
     free = {key.split()[1]: value for key, value in measure["median"].items() if key.endswith(" free")}
-    names = [name.replace("gate_", "at the gate: ") for name in free]
+    names = [name.replace("listener_call_", "at the listener call site: ") for name in free]
     with_filter = [measure["median"][f"call {name} filtered"] for name in free]
     axes.barh(names, with_filter, color=EPOLL, label="the filter")
     axes.barh(names, free.values(), color=OURS, label="the call")
@@ -196,7 +196,7 @@ def calls(axes, measure):
 
 
 PLOTS = (("rate", rate), ("rate", latency), ("peers", peers), ("idle", idle_rate), ("idle", idle_latency), ("vanish", vanish),
-         ("memory", memory), ("cpu", cpu), ("pingpong", pingpong), ("throughput", throughput), ("birth", birth), ("birth", calls))
+         ("memory", memory), ("cpu", cpu), ("pingpong", pingpong), ("throughput", throughput), ("setup", setup), ("setup", calls))
 
 
 def headline(data):

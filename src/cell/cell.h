@@ -18,49 +18,48 @@ inline constexpr unsigned long clone_flags = 0x80000 | exit_signal;  ///< CLONE_
 inline constexpr unsigned long releaser_flags = clone_flags | 0x400; ///< CLONE_FILES
 
 /// How a cell ends; the listener turns it into the `reason` of the log. Up to 5 it is a claim of a process
-/// that may have been taken over; above, the filter lets only newborns say it (policy/birth.policy).
+/// that may have been taken over; above, the filter lets only newborns say it (policy/setup.policy).
 enum class Exit : int {
-    Done = 0,        ///< the client ended its stream; all of it was handed to the kernel to send back
-    Idle = 1,        ///< nothing was received for the idle limit
-    Stalled = 2,     ///< nothing could be sent for it: nobody read, or the network did not deliver
-    Reset = 3,       ///< the connection broke: reset, timed out, unreachable
-    Resources = 4,   ///< the kernel had no memory for it, or took nothing again and again
-    Bug = 5,         ///< the kernel answered what it can't; or a violator survived what must kill it
-    Descriptors = 6, ///< from here on, the step of birth that failed; nothing was received
+    Done = 0,      ///< the client ended its stream; all of it was handed to the kernel to send back
+    Idle = 1,      ///< nothing was received for the idle limit
+    Stalled = 2,   ///< nothing could be sent for it: nobody read, or the network did not deliver
+    Reset = 3,     ///< the connection broke: reset, timed out, unreachable
+    Resources = 4, ///< the kernel had no memory for it, or took nothing again and again
+    Bug = 5,       ///< the kernel answered what it can't; or a negative self-test survived what must kill it
+    Descriptors = 6, ///< from here on, the step of setup that failed; nothing was received
     DeathSignal = 7,
     Orphan = 8,
     CpuLimit = 9,
     Lifetime = 10,
     Capabilities = 11,
-    Ladder = 12,
+    SetupPage = 12,
 };
 
-/// The instructions behind which the filter allows more than a cell's five calls (syscall/raw.h), each in a
-/// page of its own. A cell does not have the first two pages; it unmaps the third, at whose end the ladder
-/// lies.
-struct Instructions {
-    const std::uint8_t *gate, *door, *ladder;
+/// The call sites (syscall/raw.h): the instructions from which the filter allows more than a cell's five
+/// calls, each in a page of its own. A cell does not have the first two pages; it unmaps the third.
+struct CallSites {
+    const std::uint8_t *listener, *clone, *setup;
 };
 
 /// What a cell does once it is confined; it must not survive any but the first.
-enum class Duty : std::uintptr_t {
+enum class Mode : std::uintptr_t {
     Serve = 0,
-    Call = 1,    ///< a call that its birth may make and a cell may not: SIGSYS
+    Call = 1,    ///< a call that its setup may make and a cell may not: SIGSYS
     Release = 2, ///< closes descriptor 0 of the listener, whose descriptors it shares, and ends
     // Any other value is an instruction that it must not have, and jumps to: SIGSEGV.
 };
 
 /// What a newborn is told. It comes in six registers: a cell inherits no memory with anything in it.
-struct Orders {
+struct Parameters {
     long listener;     ///< whose child it must be
     std::uint64_t cpu; ///< seconds: SIGXCPU, and a second later SIGKILL
     timeval lifetime;
-    Duty duty;
+    Mode mode;
     long has_xsave; ///< of this processor, where it is an x86_64
     [[gnu::always_inline]] [[nodiscard]] rlimit64 cpu_limit() const { return {cpu, cpu + 1}; }
     [[gnu::always_inline]] [[nodiscard]] itimerval lifetime_limit() const { return {{}, lifetime}; }
 };
-static_assert(sizeof(Orders) == 6 * sizeof(long));
+static_assert(sizeof(Parameters) == 6 * sizeof(long));
 
 /// The memory of a cell besides its code: pages of zeros, since the listener never writes there. On both
 /// sides of it nothing is mapped, so that a stack that grows too far faults.
@@ -73,18 +72,18 @@ extern "C" {
 /// Forks a cell that has the connection at descriptor 0. Returns its process number or a negated errno, in
 /// the listener only. The cell runs on the stack that ends where `buffer` begins, with every register
 /// cleared, and ends by one of Exit.
-[[nodiscard]] long cloister_clone_cell(const Orders* orders, const std::uint8_t* buffer, unsigned long flags);
+[[nodiscard]] long cloister_clone_cell(const Parameters*, const std::uint8_t* buffer, unsigned long flags);
 
 /// What a newborn runs; for cloister_clone_cell and for tests.
-[[noreturn]] void cloister_cell_main(const Orders* orders, std::uint8_t* buffer);
+[[noreturn]] void cloister_cell_main(const Parameters* parameters, std::uint8_t* buffer);
 
-// Of this program: the two instructions, and the two pages that a newborn has, ladder and loop (cell.ld).
-[[gnu::visibility("hidden")]] extern const std::uint8_t cloister_door[], cloister_ladder[],
+// Of this program: two call sites, and the two pages that a newborn has, setup and loop (cell.ld).
+[[gnu::visibility("hidden")]] extern const std::uint8_t cloister_clone_call[], cloister_setup_call[],
     cloister_cell_start[], cloister_cell_end[];
 }
 
-inline Instructions instructions() {
-    return {sys::cloister_gate, cloister_door, cloister_ladder};
+inline CallSites call_sites() {
+    return {sys::cloister_listener_call, cloister_clone_call, cloister_setup_call};
 }
 
 } // namespace cloister::cell

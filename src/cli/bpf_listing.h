@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cli/policy_commands.h"
-#include "policy/join.h"
+#include "policy/combine.h"
 
 #include <nlohmann/json.hpp>
 #include <string>

@@ -2,7 +2,7 @@
 #include "cli/check.h"
 
 #include "cli/answer.h"
-#include "cli/joined_commands.h"
+#include "cli/combined_commands.h"
 
 #include <algorithm>
 
@@ -52,7 +52,7 @@ int check_directory(const std::string& directory, json& answers, bool silent) {
     for (const auto& file : *files) {
         worst = std::max(worst, check_file(file, *files, answers, silent));
     }
-    return worst != 0 ? worst : check_joined(directory, answers, silent);
+    return worst != 0 ? worst : check_combined(directory, answers, silent);
 }
 
 // `policy check` of the question's file or directory: says what is wrong, and nothing else.

@@ -12,7 +12,7 @@ using namespace cloister;
 void add_file(CLI::App& command, tool::Question& question) {
     command
         .add_option("FILE", question.file,
-                    "a policy file, or a directory: its *.policy files, joined into one filter")
+                    "a policy file, or a directory: its *.policy files, combined into one filter")
         ->required();
 }
 
@@ -88,7 +88,7 @@ int run(int argc, char** argv) {
     add_file(ask, question);
     ask.add_option("CALL", extra, "the call; arguments left out stand for all values")->required();
     ask.add_option("--at", question.at,
-                   "of a directory: where the call comes from, such as gate_return or elsewhere");
+                   "of a directory: where the call comes from, such as listener_return or elsewhere");
     add_target(ask, question, true);
     add_unchecked(ask, question);
     ask.callback([&] { code = tool::policy_ask(question, extra); });

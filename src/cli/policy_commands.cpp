@@ -4,8 +4,8 @@
 #include "cli/answer.h"
 #include "cli/bpf_listing.h"
 #include "cli/check.h"
+#include "cli/combined_commands.h"
 #include "cli/files.h"
-#include "cli/joined_commands.h"
 #include "cli/policy_report.h"
 #include "policy/compile.h"
 #include "policy/evaluate.h"
@@ -20,7 +20,7 @@ using nlohmann::json;
 int policy_prove(const Question& question, const std::string& bytes_file) {
     return guarded([&] {
         if (is_directory(question.file)) {
-            return joined_prove(question, bytes_file);
+            return combined_prove(question, bytes_file);
         }
         const auto policy = load_checked(question);
         const auto arch = arch_for({&policy}, question);
@@ -53,7 +53,7 @@ int policy_prove(const Question& question, const std::string& bytes_file) {
 int policy_bpf(const Question& question, Form form) {
     return guarded([&] {
         if (is_directory(question.file)) {
-            return joined_bpf(question, form);
+            return combined_bpf(question, form);
         }
         const auto policy = load_checked(question);
         const auto arch = arch_for({&policy}, question);
@@ -68,7 +68,7 @@ int policy_bpf(const Question& question, Form form) {
 int policy_show(const Question& question) {
     return guarded([&] {
         if (is_directory(question.file)) {
-            return joined_show(question);
+            return combined_show(question);
         }
         const auto policy = load_checked(question);
         const auto arch = arch_for({&policy}, question);
@@ -115,7 +115,7 @@ std::string because(const policy::Policy& policy, policy::Arch arch, const polic
 // The file's, or of a directory's that which speaks of the place.
 policy::Policy policy_asked(const Question& question) {
     if (is_directory(question.file)) {
-        return joined_policy_at(question);
+        return combined_policy_at(question);
     }
     if (!question.at.empty()) {
         usage(fmt::format("--at {}: {} is one policy; places are told apart where FILE is a directory",

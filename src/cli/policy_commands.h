@@ -13,10 +13,10 @@ inline constexpr int answer_yes = 0; ///< equal, allowed
 inline constexpr int answer_no = 1;  ///< different, not allowed
 
 struct Question {
-    std::string file;              ///< or a directory: its policies, joined
+    std::string file;              ///< or a directory: its policies, combined
     std::vector<std::string> bind; ///< "buffer=0x7f0000000000"
     std::string arch;              ///< empty: this machine's, or the policy's first
-    std::string at;                ///< of a directory: "gate_return", "elsewhere"
+    std::string at;                ///< of a directory: "listener_return", "elsewhere"
     bool json = false;
     bool unchecked = false; ///< answer for a policy that `check` refuses, too
 };

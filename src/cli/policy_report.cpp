@@ -84,7 +84,7 @@ std::string in_words(const policy::Policy& policy, policy::Arch arch) {
     text += policy.at
                 ? fmt::format("It speaks of calls from one instruction only, the one before ${} ({}).\n",
                               policy.at_name(), policy.params.at(*policy.at).reason)
-                : "It speaks of calls from everywhere; joined with others, from everywhere but their "
+                : "It speaks of calls from everywhere; combined with others, from everywhere but their "
                   "places.\n";
     text += fmt::format(
         "Calls that are not listed, or not as listed, and every call of another ABI (i386, x32): {}. "

@@ -11,7 +11,7 @@
 #include <optional>
 #include <sys/un.h>
 
-namespace cloister::supervisor {
+namespace cloister::config {
 namespace {
 
 constexpr std::string_view forms = "write 127.0.0.1:7007, [::1]:7007 or unix:/path";
@@ -222,4 +222,4 @@ bool has_scope(const sockaddr_storage& address) {
     return address.ss_family == AF_INET6 && as<sockaddr_in6>(address).sin6_scope_id != 0;
 }
 
-} // namespace cloister::supervisor
+} // namespace cloister::config

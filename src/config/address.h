@@ -8,7 +8,7 @@
 #include <sys/types.h>
 #include <tl/expected.hpp>
 
-namespace cloister::supervisor {
+namespace cloister::config {
 
 /// What --listen names: 127.0.0.1:7007, [::1]:7007, [fe80::1%eth0]:7007 (or the interface's number),
 /// unix:/run/x or unix:/run/x,mode=0660.
@@ -32,4 +32,4 @@ struct Address {
 [[nodiscard]] bool has_scope(const sockaddr_storage& address);   ///< [fe80::1%eth0]
 [[nodiscard]] std::string unix_path(const sockaddr_storage& address, socklen_t length);
 
-} // namespace cloister::supervisor
+} // namespace cloister::config

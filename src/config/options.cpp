@@ -10,7 +10,7 @@
 #include <map>
 #include <numeric>
 
-namespace cloister::supervisor {
+namespace cloister::config {
 namespace {
 
 using namespace std::chrono_literals;
@@ -195,8 +195,8 @@ std::optional<Exit> parse_command_line(CLI::App& app, int argc, const char* cons
 
 } // namespace
 
-tl::expected<Options, Exit> parse_options(int argc, const char* const* argv,
-                                          const Surroundings& surroundings) {
+tl::expected<Config, Exit> parse_options(int argc, const char* const* argv,
+                                         const Surroundings& surroundings) {
     CLI::App app{"A TCP echo server in which every connection lives in a confined process of its own.",
                  "cloisterd"};
     app.footer(footer);
@@ -207,51 +207,52 @@ tl::expected<Options, Exit> parse_options(int argc, const char* const* argv,
         return tl::unexpected{*exit};
     }
 
-    Options options;
+    Config config;
+    Service& service = config.services.emplace_back();
     if (!settings.one("policy-dir",
-                      [&](const std::string& text) { return read_path(text, options.policy_dir); })) {
+                      [&](const std::string& text) { return read_path(text, config.policy_dir); })) {
         const auto& installed = surroundings.default_policy_dir;
         if (!installed) {
             return tl::unexpected{
                 Exit{ExitCode::SystemCall, {}, fmt::format("cloisterd: {}\n", installed.error())}};
         }
-        options.policy_dir = *installed;
+        config.policy_dir = *installed;
     }
     if (settings.flag("version")) {
         return tl::unexpected{
-            settings.failure.value_or(Exit{ExitCode::Ok, surroundings.version_text(options.policy_dir), {}})};
+            settings.failure.value_or(Exit{ExitCode::Ok, surroundings.version_text(config.policy_dir), {}})};
     }
-    options.check = settings.flag("check");
-    options.listen_given =
-        settings.each("listen", [&](const std::string& text) { return read_address(text, options.listen); });
-    if (!options.listen_given) {
-        options.listen.push_back(*parse_address("127.0.0.1:7007"));
+    config.check = settings.flag("check");
+    service.listen_given =
+        settings.each("listen", [&](const std::string& text) { return read_address(text, service.listen); });
+    if (!service.listen_given) {
+        service.listen.push_back(*parse_address("127.0.0.1:7007"));
     }
     settings.one("user",
-                 [&](const std::string& text) { return read_user(text, options.user, options.warnings); });
+                 [&](const std::string& text) { return read_user(text, config.user, config.warnings); });
     settings.one("max-connections", [&](const std::string& text) {
-        return read_max_connections(text, options.max_connections);
+        return read_max_connections(text, service.max_connections);
     });
-    settings.duration("idle-timeout", options.idle_timeout);
-    settings.duration("lifetime", options.lifetime);
-    settings.duration("cpu-limit", options.cpu_limit);
-    settings.duration("drain-timeout", options.drain_timeout);
-    options.socket_buffer_given = settings.one("socket-buffer", [&](const std::string& text) {
-        return read_buffer_size(text, options.socket_buffer);
+    settings.duration("idle-timeout", service.idle_timeout);
+    settings.duration("lifetime", service.lifetime);
+    settings.duration("cpu-limit", service.cpu_limit);
+    settings.duration("drain-timeout", service.drain_timeout);
+    service.socket_buffer_given = settings.one("socket-buffer", [&](const std::string& text) {
+        return read_buffer_size(text, service.socket_buffer);
     });
     settings.one("log-format",
-                 [&](const std::string& text) { return read_log_format(text, options.log_format); });
+                 [&](const std::string& text) { return read_log_format(text, config.log_format); });
     if (settings.failure) {
         return tl::unexpected{*settings.failure};
     }
-    if (surroundings.euid == 0 && !options.user && !options.check) {
+    if (surroundings.euid == 0 && !config.user && !config.check) {
         return tl::unexpected{
             Exit{ExitCode::NotPermitted,
                  {},
                  "cloisterd: started as root without a user to become; give --user NAME, a user "
                  "that nothing else runs as, or start it as an ordinary user\n"}};
     }
-    return options;
+    return config;
 }
 
-} // namespace cloister::supervisor
+} // namespace cloister::config

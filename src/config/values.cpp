@@ -7,7 +7,7 @@
 #include <grp.h>
 #include <pwd.h>
 
-namespace cloister::supervisor {
+namespace cloister::config {
 namespace {
 
 template <class Number>
@@ -48,8 +48,8 @@ std::string spelled(std::chrono::milliseconds time) {
 } // namespace
 
 Verdict read_address(const std::string& text, std::vector<Address>& into) {
-    if (into.size() == max_listeners) {
-        return usage(fmt::format("there are more than {} addresses; give fewer", max_listeners));
+    if (into.size() == max_listening_sockets) {
+        return usage(fmt::format("there are more than {} addresses; give fewer", max_listening_sockets));
     }
     auto address = parse_address(text);
     if (!address) {
@@ -198,4 +198,4 @@ Verdict read_duration(const std::string& text, std::chrono::milliseconds longest
     return refusal;
 }
 
-} // namespace cloister::supervisor
+} // namespace cloister::config

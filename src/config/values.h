@@ -5,7 +5,7 @@
 
 #include <string>
 
-namespace cloister::supervisor {
+namespace cloister::config {
 
 /// Why a value can't be used and what to give instead; the caller names option and value.
 struct Refusal {
@@ -31,4 +31,4 @@ using Verdict = std::optional<Refusal>;
 [[nodiscard]] Verdict read_duration(const std::string& text, std::chrono::milliseconds longest,
                                     std::chrono::seconds& into);
 
-} // namespace cloister::supervisor
+} // namespace cloister::config

@@ -42,29 +42,29 @@ bool is_of_the_listener(long error) {
 /// starves, however few connections may still be accepted.
 void Server::accept_connections() {
     std::uint64_t ready = 0;
-    for (std::uint32_t i = 0; i < plan_.listener_count; ++i) {
+    for (std::uint32_t i = 0; i < launch_.socket_count; ++i) {
         ready |= std::uint64_t{(polled_[i + 2].revents & POLLIN) != 0} << i;
     }
     for (int accepted = 0; accepted < accepts_per_round && ready != 0 && accepting(); ++accepted) {
         const auto next = std::countr_zero(std::rotr(ready, static_cast<int>(turn_)));
-        const unsigned listener = (turn_ + static_cast<unsigned>(next)) % plan::max_listeners;
-        turn_ = (listener + 1) % plan::max_listeners;
-        if (!accept_from(listener)) {
-            ready &= ~(std::uint64_t{1} << listener);
+        const unsigned socket = (turn_ + static_cast<unsigned>(next)) % control::max_listening_sockets;
+        turn_ = (socket + 1) % control::max_listening_sockets;
+        if (!accept_from(socket)) {
+            ready &= ~(std::uint64_t{1} << socket);
         }
     }
 }
 
 /// One connection. False if there is none, or no room for one.
-bool Server::accept_from(std::uint32_t listener) {
+bool Server::accept_from(std::uint32_t socket) {
     sockaddr_storage address{};
     socklen_t length = sizeof address;
     // Without an address for unix: if it could not be told, the kernel would close the connection here.
-    auto* const peer = is_unix(listener) ? nullptr : reinterpret_cast<sockaddr*>(&address);
-    const long fd = sys::accept(listening_fd(listener), peer, peer == nullptr ? nullptr : &length);
-    if (fd == plan::connection_fd) {
+    auto* const peer = is_unix(socket) ? nullptr : reinterpret_cast<sockaddr*>(&address);
+    const long fd = sys::accept(listening_fd(socket), peer, peer == nullptr ? nullptr : &length);
+    if (fd == control::connection_fd) {
         strange_errors_ = 0;
-        give_to_cell(listener, peer_of(listener, address));
+        give_to_cell(socket, peer_of(socket, address));
     } else if (fd == -EAGAIN) {
         return false; // the client has gone, or another generation was quicker
     } else if (is_no_room(fd)) {
@@ -73,15 +73,15 @@ bool Server::accept_from(std::uint32_t listener) {
     } else if (fd > 0) {
         bug("accept4 returned descriptor %ld: 0 was not free", fd);
     } else if (is_of_the_listener(fd)) {
-        die_of("cannot accept on", listener, fd);
+        die_of("cannot accept on", socket, fd);
     } else if (!is_of_the_connection(fd) && ++strange_errors_ > strange_errors_limit) {
-        die_of("accept4 fails again and again on", listener, fd);
+        die_of("accept4 fails again and again on", socket, fd);
     }
     return true;
 }
 
-void Server::die_of(const char* what, std::uint32_t listener, long error) const {
-    const std::string_view name = plan_.listeners[listener].name();
+void Server::die_of(const char* what, std::uint32_t socket, long error) const {
+    const std::string_view name = launch_.sockets[socket].name();
     die(ExitCode::SystemCall, "%s %.*s: %s", what, static_cast<int>(name.size()), name.data(),
         error_text(error));
 }
@@ -103,9 +103,9 @@ void Server::pause(std::string_view call, long error, std::string_view peer) {
     log(paused);
 }
 
-Peer Server::peer_of(std::uint32_t listener, const sockaddr_storage& address) {
+Peer Server::peer_of(std::uint32_t socket, const sockaddr_storage& address) {
     Peer peer{};
-    peer.family = plan_.listeners[listener].family;
+    peer.family = launch_.sockets[socket].family;
     if (peer.family == AF_INET) {
         sockaddr_in in{};
         std::memcpy(&in, &address, sizeof in);
@@ -120,7 +120,7 @@ Peer Server::peer_of(std::uint32_t listener, const sockaddr_storage& address) {
     } else {
         ucred credentials{};
         socklen_t length = sizeof credentials;
-        if (sys::getsockopt(plan::connection_fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) == 0) {
+        if (sys::getsockopt(control::connection_fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) == 0) {
             peer.uid = credentials.uid;
             peer.pid = credentials.pid;
         }
@@ -132,21 +132,24 @@ Peer Server::peer_of(std::uint32_t listener, const sockaddr_storage& address) {
 long Server::set_options() {
     constexpr linger no_linger{0, 0}; // a socket that was passed to us may have it: close would sleep
     constexpr int on = 1;
-    const int buffer = static_cast<int>(plan_.socket_buffer);
+    const int buffer = static_cast<int>(launch_.socket_buffer);
     const struct {
         const void* value;
         int name;
         socklen_t size;
     } options[] = {
-        {&plan_.idle, SO_RCVTIMEO, sizeof plan_.idle}, {&plan_.idle, SO_SNDTIMEO, sizeof plan_.idle},
-        {&no_linger, SO_LINGER, sizeof no_linger},     {&on, SO_OOBINLINE, sizeof on},
-        {&buffer, SO_SNDBUF, sizeof buffer},           {&buffer, SO_RCVBUF, sizeof buffer},
+        {&launch_.idle, SO_RCVTIMEO, sizeof launch_.idle},
+        {&launch_.idle, SO_SNDTIMEO, sizeof launch_.idle},
+        {&no_linger, SO_LINGER, sizeof no_linger},
+        {&on, SO_OOBINLINE, sizeof on},
+        {&buffer, SO_SNDBUF, sizeof buffer},
+        {&buffer, SO_RCVBUF, sizeof buffer},
     };
     for (const auto& [value, name, size] : options) {
         if (value == &buffer && buffer == 0) {
             continue;
         }
-        if (const long result = sys::setsockopt(plan::connection_fd, SOL_SOCKET, name, value, size);
+        if (const long result = sys::setsockopt(control::connection_fd, SOL_SOCKET, name, value, size);
             result != 0) {
             return result;
         }
@@ -155,24 +158,24 @@ long Server::set_options() {
 }
 
 /// The connection is descriptor 0. Afterwards the cell has it, or it was reset.
-void Server::give_to_cell(std::uint32_t listener, const Peer& peer) {
-    if (!plan_.listeners[listener].inherited) {
+void Server::give_to_cell(std::uint32_t socket, const Peer& peer) {
+    if (!launch_.sockets[socket].inherited) {
         if (const long error = set_options(); error != 0) {
             return refuse("setsockopt", error, peer);
         }
     }
-    const long pid = cell::cloister_clone_cell(&plan_.orders, plan_.arena->buffer, cell::clone_flags);
+    const long pid = cell::cloister_clone_cell(&launch_.parameters, launch_.arena->buffer, cell::clone_flags);
     if (pid < 0) {
         return refuse("clone", pid, peer);
     }
     Cell& cell =
         cells_.add(static_cast<pid_t>(pid)); // its exit signal is blocked: it can't be reaped before this
-    cell.listener = listener;
+    cell.socket = socket;
     cell.connection = ++connections_;
     cell.started_ns = now_ns_;
     cell.peer = peer;
     close_connection(peer.family == AF_UNIX && may_hold_descriptors());
-    if (full() && !said_full_ && !is_canary(cell)) { // the supervisor's own client does not wait for itself
+    if (full() && !said_full_ && !is_self_test(cell)) { // which does not wait for itself
         say_full();
     }
 }
@@ -181,7 +184,7 @@ void Server::give_to_cell(std::uint32_t listener, const Peer& peer) {
 void Server::refuse(const char* call, long error, const Peer& peer) {
     const bool by_releaser = peer.family == AF_UNIX && may_hold_descriptors();
     const linger reset{1, 0};
-    sys::setsockopt(plan::connection_fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    sys::setsockopt(control::connection_fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     if (is_no_room(error)) {
         pause(call, error, PeerText{peer}.text);
         close_connection(by_releaser);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "listener/log.h"
 
-#include "control/plan.h"
+#include "control/launch.h"
 #include "syscall/calls.h"
 
 #include <algorithm>
@@ -58,10 +58,10 @@ void Log::flush(std::int64_t now_ns) {
 }
 
 std::size_t Log::write_lines(std::string_view lines) {
-    if (may_block_ && !takes_more(plan::log_fd)) {
+    if (may_block_ && !takes_more(control::log_fd)) {
         return 0;
     }
-    const long result = sys::write(plan::log_fd, lines.data(), static_cast<long>(lines.size()));
+    const long result = sys::write(control::log_fd, lines.data(), static_cast<long>(lines.size()));
     if (result == -EAGAIN || result == -EINTR) {
         return 0;
     }

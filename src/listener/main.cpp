@@ -8,10 +8,10 @@
 #include "base/soft_limit.h"
 #include "base/tracing.h"
 #include "confine/confine.h"
-#include "control/plan.h"
+#include "control/launch.h"
 #include "listener/memory.h"
-#include "listener/rehearsal.h"
 #include "listener/server.h"
+#include "listener/setup_dry_run.h"
 #include "syscall/calls.h"
 
 #include <cerrno>
@@ -30,7 +30,7 @@ namespace {
 void expect_started_by_cloisterd(int argc) {
     int type = 0;
     socklen_t length = sizeof type;
-    if (argc != 2 || getsockopt(plan::control_fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0 ||
+    if (argc != 2 || getsockopt(control::control_fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0 ||
         type != SOCK_SEQPACKET) {
         die(ExitCode::Usage, "this program is started by cloisterd, not by hand; see cloisterd --help");
     }
@@ -60,37 +60,38 @@ void open_signals() {
         }
     }
     const int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (fd <= plan::connection_fd) { // which is taken: it can't be a new one
+    if (fd <= control::connection_fd) { // which is taken: it can't be a new one
         die(ExitCode::SystemCall, "signalfd: %s", error_text(errno));
     }
-    move_fd(fd, plan::signal_fd);
+    move_fd(fd, control::signal_fd);
 }
 
-/// Says where our memory and our instructions lie; gets the plan, whose program is proved for these places.
-const plan::Plan& ask_for_plan(const cell::Arena* arena) {
-    plan::Message message{};
-    message.tag = plan::Message::Tag::Hello;
+/// Says where our memory and our instructions lie; gets the launch configuration, whose program is proved for
+/// these places.
+const control::Launch& ask_for_launch(const cell::Arena* arena) {
+    control::Message message{};
+    message.tag = control::Message::Tag::Hello;
     message.arena = arena;
-    message.instructions = cell::instructions();
+    message.call_sites = cell::call_sites();
     Fd sealed;
-    if (!plan::send_message(plan::control_fd, message) ||
-        !plan::receive_message(plan::control_fd, message, &sealed) ||
-        message.tag != plan::Message::Tag::Plan) {
-        die(ExitCode::SelfTest, "no plan from cloisterd: %s", error_text(errno));
+    if (!control::send_message(control::control_fd, message) ||
+        !control::receive_message(control::control_fd, message, &sealed) ||
+        message.tag != control::Message::Tag::Launch) {
+        die(ExitCode::SelfTest, "no launch configuration from cloisterd: %s", error_text(errno));
     }
-    return plan::open_sealed(sealed.get(), arena, cell::instructions());
+    return control::open_sealed(sealed.get(), arena, cell::call_sites());
 }
 
-/// Only the descriptors of the plan stay open.
-void close_the_rest(const plan::Plan& plan) {
-    const int last = plan::first_listener_fd + static_cast<int>(plan.listener_count) - 1;
-    if (last + 1 < plan::status_fd) {
-        close_descriptors(plan::control_fd, last + 1, plan::status_fd - 1);
+/// Only the descriptors of the launch configuration stay open.
+void close_the_rest(const control::Launch& launch) {
+    const int last = control::first_socket_fd + static_cast<int>(launch.socket_count) - 1;
+    if (last + 1 < control::status_fd) {
+        close_descriptors(control::control_fd, last + 1, control::status_fd - 1);
     }
-    close_descriptors(plan::control_fd, plan::status_fd + 1);
-    close(plan::connection_fd); // free from here on: accept4 returns the lowest
+    close_descriptors(control::control_fd, control::status_fd + 1);
+    close(control::connection_fd); // free from here on: accept4 returns the lowest
     struct stat status {};
-    for (int fd = plan::first_listener_fd; fd <= last; ++fd) {
+    for (int fd = control::first_socket_fd; fd <= last; ++fd) {
         if (fstat(fd, &status) != 0 || !S_ISSOCK(status.st_mode)) {
             bug("descriptor %d is not a listening socket", fd);
         }
@@ -112,39 +113,39 @@ int run(int argc) {
     }
     const pid_t supervisor = getppid();
     const cell::Arena* const arena = map_arena();
-    const plan::Plan& plan = ask_for_plan(arena);
-    auto& server = *new (server_memory) Server{plan, supervisor};
+    const control::Launch& launch = ask_for_launch(arena);
+    auto& server = *new (server_memory) Server{launch, supervisor};
     open_signals();
 
-    plan::Message armed{};
-    armed.tag = plan::Message::Tag::Armed;
+    control::Message armed{};
+    armed.tag = control::Message::Tag::Armed;
     armed.bounding_empty = confine::empty_bounding_set() ? 1 : 0;
-    (void)confine::become(plan.uid, plan.gid);
+    (void)confine::become(launch.uid, launch.gid);
     confine::drop_all_capabilities();
-    move_fd(open_proc("/proc/self/status"), plan::status_fd); // the last things that are opened
+    move_fd(open_proc("/proc/self/status"), control::status_fd); // the last things that are opened
     const int smaps = open_proc("/proc/self/smaps");
     confine::forbid_dumping();
     confine::die_with_parent(supervisor);
     confine::forbid_new_privileges();
     armed.landlock_abi = confine::deny_by_landlock();
     expect_no_rseq();
-    rehearse_birth(plan.orders);
+    dry_run_setup(launch.parameters);
     unmap_vdso(smaps);
     hide_from_cells(arena, smaps);
     verify_hidden(arena, smaps);
-    close_the_rest(plan);
+    close_the_rest(launch);
     raise_soft_limit(RLIMIT_NPROC, "RLIMIT_NPROC");
     raise_soft_limit(RLIMIT_SIGPENDING, "RLIMIT_SIGPENDING");
-    confine::limit_resources(plan::status_fd + 1);
-    confine::Expected expected{plan.uid, plan.gid, armed.bounding_empty != 0, plan.groups_empty, false};
-    confine::verify(expected, plan::status_fd);
-    confine::install_filter({plan.filter, plan.filter_length});
+    confine::limit_resources(control::status_fd + 1);
+    confine::Expected expected{launch.uid, launch.gid, armed.bounding_empty != 0, launch.groups_empty, false};
+    confine::verify(expected, control::status_fd);
+    confine::install_filter({launch.filter, launch.filter_length});
 
     expected.filtered = true;
-    confine::verify(expected, plan::status_fd);
-    sys::close(plan::status_fd);
-    expect_violators_to_die(plan);
-    if (sys::write(plan::control_fd, &armed, sizeof armed) != static_cast<long>(sizeof armed)) {
+    confine::verify(expected, control::status_fd);
+    sys::close(control::status_fd);
+    run_negative_self_tests(launch);
+    if (sys::write(control::control_fd, &armed, sizeof armed) != static_cast<long>(sizeof armed)) {
         die(ExitCode::SelfTest, "cloisterd does not listen to us");
     }
     server.serve();

@@ -2,7 +2,7 @@
 #include "listener/memory.h"
 
 #include "base/die.h"
-#include "control/plan.h"
+#include "control/launch.h"
 
 #include <cerrno>
 #include <cstdio>
@@ -172,7 +172,7 @@ void expect_no_rseq() {
         }
         die(ExitCode::SelfTest,
             "libc has registered rseq (%s): cloisterd starts us with %s, which it ignored", error_text(errno),
-            plan::listener_environment);
+            control::listener_environment);
     }
     if (syscall(SYS_rseq, area, sizeof area, unregister, signature) != 0) {
         die(ExitCode::SystemCall, "cannot unregister rseq: %s", error_text(errno));

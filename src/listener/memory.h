@@ -3,17 +3,17 @@
 
 #include "cell/cell.h"
 
-/// What a cell inherits of the listener's memory: the ladder and the loop (two pages of code), and the arena;
-/// nothing else.
+/// What a cell inherits of the listener's memory: the setup call site and the loop (two pages of code), and
+/// the arena; nothing else.
 namespace cloister::listener {
 
 /// Maps the arena, in the same 2 MiB as the cell's code: a cell then needs one page of each level of page
-/// tables. Its neighbours are holes, so that the kernel joins it to no other mapping. Dies when there is no
-/// room.
+/// tables. Its neighbours are holes, so that the kernel combines it to no other mapping. Dies when there is
+/// no room.
 [[nodiscard]] const cell::Arena* map_arena();
 
 /// Dies unless rseq(2) is unregistered: its area would lie in thread-local storage, which a cell doesn't
-/// have, and the kernel writes there on return to user mode. plan::listener_environment tells libc not to
+/// have, and the kernel writes there on return to user mode. control::listener_environment tells libc not to
 /// register it.
 void expect_no_rseq();
 

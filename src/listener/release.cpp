@@ -34,13 +34,13 @@ constexpr std::int64_t releaser_patience_ns = 1'000'000'000;
 bool Server::may_hold_descriptors() {
     int rights = 1;
     socklen_t length = sizeof rights;
-    return sys::getsockopt(plan::connection_fd, SOL_SOCKET, so_passrights, &rights, &length) != 0 ||
+    return sys::getsockopt(control::connection_fd, SOL_SOCKET, so_passrights, &rights, &length) != 0 ||
            rights != 0;
 }
 
 void Server::close_connection(bool by_releaser) {
     if (!by_releaser) {
-        sys::close(plan::connection_fd);
+        sys::close(control::connection_fd);
         return;
     }
     occupied_ = true;
@@ -49,13 +49,13 @@ void Server::close_connection(bool by_releaser) {
 
 /// Sees whether descriptor 0 is free by asking for the lowest free one, which it gives back.
 bool Server::is_connection_fd_free() {
-    const long fd = sys::dup_to_lowest(plan::signal_fd);
+    const long fd = sys::dup_to_lowest(control::signal_fd);
     if (fd < 0) {
         pause("fcntl", fd); // somebody has changed our RLIMIT_NOFILE
     } else {
         sys::close(static_cast<int>(fd));
     }
-    return fd == plan::connection_fd;
+    return fd == control::connection_fd;
 }
 
 void Server::look_after_releasers() {
@@ -74,12 +74,13 @@ void Server::look_after_releasers() {
 }
 
 void Server::start_releaser() {
-    cell::Orders orders = plan_.orders;
-    orders.duty = cell::Duty::Release;
-    orders.lifetime = releaser_lifetime;
-    const long pid = releasers_ == max_releasers
-                         ? -EAGAIN
-                         : cell::cloister_clone_cell(&orders, plan_.arena->buffer, cell::releaser_flags);
+    cell::Parameters parameters = launch_.parameters;
+    parameters.mode = cell::Mode::Release;
+    parameters.lifetime = releaser_lifetime;
+    const long pid =
+        releasers_ == max_releasers
+            ? -EAGAIN
+            : cell::cloister_clone_cell(&parameters, launch_.arena->buffer, cell::releaser_flags);
     if (pid < 0) {
         return pause("clone", pid);
     }
@@ -93,12 +94,12 @@ void Server::start_releaser() {
 /// Descriptor 0 becomes a listening unix socket that we shall not listen on any more. The descriptor that it
 /// had is not the last reference.
 void Server::occupy_with_a_listener() {
-    const auto listener = static_cast<std::uint32_t>(std::countr_zero(to_release_));
-    to_release_ &= ~(std::uint64_t{1} << listener);
-    if (const long fd = sys::dup_to_lowest(listening_fd(listener)); fd != plan::connection_fd) {
+    const auto socket = static_cast<std::uint32_t>(std::countr_zero(to_release_));
+    to_release_ &= ~(std::uint64_t{1} << socket);
+    if (const long fd = sys::dup_to_lowest(listening_fd(socket)); fd != control::connection_fd) {
         bug("dup of a listening socket gave %ld: 0 was not free", fd);
     }
-    sys::close(listening_fd(listener));
+    sys::close(listening_fd(socket));
     occupied_ = true;
 }
 

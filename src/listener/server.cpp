@@ -44,12 +44,12 @@ std::uint64_t blocked_signals() {
            bit(SIGTSTP) | bit(SIGCHLD) | bit(SIGPIPE) | bit(cell::exit_signal);
 }
 
-Server::Server(const plan::Plan& plan, pid_t supervisor)
-    : plan_{plan}, supervisor_{supervisor}, cells_{plan.max_connections + max_releasers},
-      log_{plan.log_format == LogFormat::json, plan.log_priorities, plan.log_may_block} {
-    polled_[0] = {plan::signal_fd, POLLIN, 0};
-    polled_[1] = {plan::control_fd, POLLIN, 0};
-    for (std::uint32_t i = 0; i < plan_.listener_count; ++i) {
+Server::Server(const control::Launch& launch, pid_t supervisor)
+    : launch_{launch}, supervisor_{supervisor}, cells_{launch.max_connections + max_releasers},
+      log_{launch.log_format == LogFormat::json, launch.log_priorities, launch.log_may_block} {
+    polled_[0] = {control::signal_fd, POLLIN, 0};
+    polled_[1] = {control::control_fd, POLLIN, 0};
+    for (std::uint32_t i = 0; i < launch_.socket_count; ++i) {
         polled_[i + 2] = {listening_fd(i), POLLIN, 0};
     }
 }
@@ -60,7 +60,7 @@ void Server::serve() {
         if (now_ns_ >= tick_due_ns_) {
             tick();
         }
-        take_orders();
+        take_messages();
         take_signals();
         look_after_releasers();
         accept_connections();
@@ -76,7 +76,7 @@ void Server::serve() {
 /// second.
 void Server::say_last_words() {
     for (int tries = 0; log_.pending() && tries < last_words_tries; ++tries) {
-        pollfd log{plan::log_fd, POLLOUT, 0};
+        pollfd log{control::log_fd, POLLOUT, 0};
         timespec timeout = timespec_of(retry_log_ns);
         (void)sys::ppoll(&log, 1, &timeout);
         read_clock();
@@ -101,11 +101,11 @@ void Server::wait() {
         timeout_ns = timeout_ns < 0 ? resume_ns_ - now_ns_ : std::min(timeout_ns, resume_ns_ - now_ns_);
     }
     timespec timeout = timespec_of(timeout_ns);
-    const unsigned count = accepting() ? plan_.listener_count + 2 : 2;
+    const unsigned count = accepting() ? launch_.socket_count + 2 : 2;
     for (auto& polled : polled_) {
         polled.revents = 0;
     }
-    for (std::uint32_t i = 0; i < plan_.listener_count; ++i) { // poll(2) passes over a negative one
+    for (std::uint32_t i = 0; i < launch_.socket_count; ++i) { // poll(2) passes over a negative one
         polled_[i + 2].fd = is_unix(i) && releasers_ == max_releasers ? -1 : listening_fd(i);
     }
     const long ready = sys::ppoll(polled_.data(), count, timeout_ns < 0 ? nullptr : &timeout);
@@ -133,15 +133,15 @@ void Server::tick() {
     }
 }
 
-void Server::take_orders() {
+void Server::take_messages() {
     if (polled_[1].revents == 0) {
         return;
     }
     struct {
-        plan::Message message;
+        control::Message message;
         char more; // read(2) cuts off what is longer, and does not say so
     } order{};
-    const long size = sys::read(plan::control_fd, &order, sizeof order);
+    const long size = sys::read(control::control_fd, &order, sizeof order);
     if (size == -EINTR || size == -EAGAIN) {
         return;
     }
@@ -152,20 +152,20 @@ void Server::take_orders() {
     if (size != static_cast<long>(sizeof order.message)) {
         bug("the supervisor sent a message of another length than %zu", sizeof order.message);
     }
-    obey(order.message);
+    handle(order.message);
 }
 
-void Server::obey(const plan::Message& message) {
+void Server::handle(const control::Message& message) {
     switch (message.tag) {
-    case plan::Message::Tag::Canary:
-        if (message.listener < plan_.listener_count) {
-            canaries_[message.listener] = message.peer;
+    case control::Message::Tag::SelfTest:
+        if (message.socket < launch_.socket_count) {
+            self_tests_[message.socket] = message.peer;
         }
         break;
-    case plan::Message::Tag::Drain:
+    case control::Message::Tag::Drain:
         stop_accepting();
         break;
-    case plan::Message::Tag::End:
+    case control::Message::Tag::End:
         stop_accepting();
         phase_ = Phase::ending;
         break;
@@ -174,12 +174,12 @@ void Server::obey(const plan::Message& message) {
     }
 }
 
-/// The supervisor's canary may stand behind clients that wait: it need not wait for them.
+/// The supervisor's self-test may stand behind clients that wait: it need not wait for them.
 void Server::say_full() {
     said_full_ = true;
-    plan::Message message{};
-    message.tag = plan::Message::Tag::Full;
-    (void)sys::write(plan::control_fd, &message, sizeof message); // once, into an empty socket
+    control::Message message{};
+    message.tag = control::Message::Tag::Full;
+    (void)sys::write(control::control_fd, &message, sizeof message); // once, into an empty socket
 }
 
 void Server::stop_accepting() {
@@ -187,7 +187,7 @@ void Server::stop_accepting() {
         return;
     }
     phase_ = Phase::draining;
-    for (std::uint32_t i = 0; i < plan_.listener_count; ++i) {
+    for (std::uint32_t i = 0; i < launch_.socket_count; ++i) {
         polled_[i + 2].revents = 0;
         if (is_unix(i)) {
             to_release_ |= std::uint64_t{1} << i;
@@ -246,9 +246,9 @@ void Server::reap(Cell& cell) {
     if (cell.releaser) {
         --releasers_;
         releaser_ = cell.pid == releaser_ ? 0 : releaser_;
-        count_failed_setup(end_of(status, false));
+        count_failed_setup(exit_reason_of(status, false));
     } else {
-        log_end(cell, status, usage);
+        log_connection(cell, status, usage);
     }
     cells_.remove(cell);
 }

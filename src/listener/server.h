@@ -2,8 +2,8 @@
 #pragma once
 
 #include "cell/cell.h"
-#include "control/plan.h"
-#include "listener/ends.h"
+#include "control/launch.h"
+#include "listener/exit_reason.h"
 #include "listener/log.h"
 #include "listener/table.h"
 
@@ -15,13 +15,15 @@ namespace cloister::listener {
 
 /// What the listener blocks and takes with rt_sigtimedwait; bit n-1 = signal n. Cells keep the mask, so that
 /// neither a terminal nor a service manager that signals the whole group cuts a connection. ALRM, XCPU and
-/// faults stay deadly. The listener itself acts on the exit signal only: its orders come from the supervisor.
+/// faults stay deadly. The listener itself acts on the exit signal only: it is told what to do by the
+/// supervisor.
 [[nodiscard]] std::uint64_t blocked_signals();
 
 /// Proves that a cell is confined before any client is served: cells are born as all are, and then one makes
-/// a call of the ladder's (SIGSYS), and one each jumps to the ladder, the door and the gate (SIGSEGV: they
-/// are not there). Dies unless that killed them. Under the final filter.
-void expect_violators_to_die(const plan::Plan& plan);
+/// a call of the setup call site's (SIGSYS), and one each jumps to the setup call site, the clone call site
+/// and the listener call site (SIGSEGV: they are not there). Dies unless that killed them. Under the final
+/// filter.
+void run_negative_self_tests(const control::Launch& launch);
 
 /// Releasers that may live at a time; while so many do, no unix client is accepted that needs another.
 inline constexpr std::size_t max_releasers = 64;
@@ -30,7 +32,7 @@ inline constexpr std::size_t max_releasers = 64;
 /// allocates nothing.
 class Server {
   public:
-    Server(const plan::Plan& plan, pid_t supervisor);
+    Server(const control::Launch& launch, pid_t supervisor);
 
     /// Until the supervisor's order to leave has been carried out.
     void serve();
@@ -38,7 +40,7 @@ class Server {
   private:
     enum class Phase { serving, draining, ending };
 
-    const plan::Plan& plan_;
+    const control::Launch& launch_;
     pid_t supervisor_;
     CellTable cells_;
     Log log_;
@@ -64,36 +66,36 @@ class Server {
     std::int64_t releaser_due_ns_ = 0; // it has stopped if descriptor 0 is not free by then
     std::size_t releasers_ = 0;        // alive, among cells_
     std::uint64_t to_release_ = 0;     // listening sockets that wait for one, by bits
-    std::array<sockaddr_storage, plan::max_listeners> canaries_{};
-    std::array<pollfd, plan::max_listeners + 2> polled_{};
+    std::array<sockaddr_storage, control::max_listening_sockets> self_tests_{};
+    std::array<pollfd, control::max_listening_sockets + 2> polled_{};
 
     [[nodiscard]] std::size_t connections() const { return cells_.live() - releasers_; }
-    [[nodiscard]] bool full() const { return connections() == plan_.max_connections; }
+    [[nodiscard]] bool full() const { return connections() == launch_.max_connections; }
     [[nodiscard]] bool accepting() const;
-    [[nodiscard]] static int listening_fd(std::uint32_t listener) {
-        return plan::first_listener_fd + static_cast<int>(listener);
+    [[nodiscard]] static int listening_fd(std::uint32_t socket) {
+        return control::first_socket_fd + static_cast<int>(socket);
     }
-    [[nodiscard]] bool is_unix(std::uint32_t listener) const {
-        return plan_.listeners[listener].family == AF_UNIX;
+    [[nodiscard]] bool is_unix(std::uint32_t socket) const {
+        return launch_.sockets[socket].family == AF_UNIX;
     }
     void wait();
     void read_clock();
     void tick();
 
-    void take_orders();
-    void obey(const plan::Message& message);
+    void take_messages();
+    void handle(const control::Message& message);
     void say_full();
     void stop_accepting();
     void kill_a_batch();
     void say_last_words();
 
     void accept_connections();
-    [[nodiscard]] bool accept_from(std::uint32_t listener);
-    [[noreturn]] void die_of(const char* what, std::uint32_t listener, long error) const;
+    [[nodiscard]] bool accept_from(std::uint32_t socket);
+    [[noreturn]] void die_of(const char* what, std::uint32_t socket, long error) const;
     void pause(std::string_view call, long error, std::string_view peer = {});
-    [[nodiscard]] Peer peer_of(std::uint32_t listener, const sockaddr_storage& address);
+    [[nodiscard]] Peer peer_of(std::uint32_t socket, const sockaddr_storage& address);
     [[nodiscard]] long set_options();
-    void give_to_cell(std::uint32_t listener, const Peer& peer);
+    void give_to_cell(std::uint32_t socket, const Peer& peer);
     void refuse(const char* call, long error, const Peer& peer);
 
     [[nodiscard]] static bool may_hold_descriptors();
@@ -105,10 +107,10 @@ class Server {
 
     void take_signals();
     void reap(Cell& cell);
-    void count_failed_setup(const End& end);
-    void log_end(const Cell& cell, int status, const rusage& usage);
-    [[nodiscard]] bool is_canary(const Cell& cell) const;
-    void forget_canary(const Cell& cell) { canaries_[cell.listener] = {}; }
+    void count_failed_setup(const ExitReason& end);
+    void log_connection(const Cell& cell, int status, const rusage& usage);
+    [[nodiscard]] bool is_self_test(const Cell& cell) const;
+    void forget_self_test(const Cell& cell) { self_tests_[cell.socket] = {}; }
 
     [[nodiscard]] Record record(Level level, std::string_view event) const {
         return log_.record(level, event, now_ns_ + realtime_offset_ns_);

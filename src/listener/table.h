@@ -26,7 +26,7 @@ struct PeerText {
 /// A living cell, and what the log must know at its end.
 struct Cell {
     pid_t pid; ///< 0: a free place
-    std::uint32_t listener;
+    std::uint32_t socket;
     std::uint64_t connection;
     std::int64_t started_ns; ///< CLOCK_MONOTONIC
     bool ended_by_us;

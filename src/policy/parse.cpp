@@ -174,7 +174,7 @@ class Parser {
 
     // at = "at" "$"name          (a parameter, which is defined further down)
     void at(Line& line) {
-        at_ = line.take("a parameter, such as $gate_return");
+        at_ = line.take("a parameter, such as $listener_return");
         if (at_.text.front() != '$' || !is_name(at_.text.substr(1), false)) {
             line.fail(at_.where, fmt::format("'{}' is not a parameter: '$' and a lower-case name", at_.text));
         }

@@ -101,7 +101,7 @@ struct Policy {
     unsigned version = 0;
     std::string under; ///< empty: stands alone
     /// The parameter (index) that says of which calls it speaks: those from the one instruction after which
-    /// the program goes on at that address. Unset: calls from everywhere or, joined with others, everywhere
+    /// the program goes on at that address. Unset: calls from everywhere or, combined with others, everywhere
     /// else.
     std::optional<std::size_t> at;
     std::vector<Arch> archs;

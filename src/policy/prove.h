@@ -11,13 +11,13 @@
 /// sides apart.
 namespace cloister::policy {
 
-struct Joined; // join.h
+struct Combined; // combine.h
 
 /// The tests of the policy hold, rules that overlap agree, and the policy allows no more than `under`, for
 /// all addresses that the parameters may be bound to. `under` is null only when the policy names none.
 [[nodiscard]] tl::expected<void, Error> check(const Policy& policy, const Policy* under);
 
-/// These bytes return what the text says, wherever a call comes from (`at` is for joined policies). Knows
+/// These bytes return what the text says, wherever a call comes from (`at` is for combined policies). Knows
 /// nothing of libseccomp. Bytes outside the fragment that libseccomp uses (word loads, JEQ, JGT, JGE, JSET,
 /// AND, JA, RET, all with constants) cannot be proved and are refused.
 [[nodiscard]] tl::expected<void, Error> prove(const Policy& policy, Arch arch, const Bindings& bindings,
@@ -27,7 +27,7 @@ struct Joined; // join.h
 class Prover {
   public:
     static tl::expected<Prover, Error> make(const Policy& policy, Arch arch, const Bindings& bindings);
-    static tl::expected<Prover, Error> make(const Joined& joined, Arch arch, const Bindings& bindings);
+    static tl::expected<Prover, Error> make(const Combined& combined, Arch arch, const Bindings& bindings);
     /// A call on which text and bytes differ, or nothing. Throws std::invalid_argument, Diagram::TooLarge:
     /// unprovable.
     [[nodiscard]] std::optional<Call> difference(std::span<const sock_filter> program);

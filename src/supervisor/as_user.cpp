@@ -58,7 +58,7 @@ void set_file_system_ids(uid_t uid, gid_t gid) {
 
 } // namespace
 
-AsUser::AsUser(const User& user) : group_{::getegid()}, capabilities_{capabilities()} {
+AsUser::AsUser(const config::User& user) : group_{::getegid()}, capabilities_{capabilities()} {
     const int count = ::getgroups(0, nullptr);
     groups_.resize(static_cast<std::size_t>(std::max(count, 0)));
     permitted(count >= 0 && ::getgroups(count, groups_.data()) == count,

@@ -15,7 +15,7 @@ namespace cloister::supervisor {
 /// Of one thread only: the groups belong to the whole process.
 class AsUser {
   public:
-    explicit AsUser(const User& user);
+    explicit AsUser(const config::User& user);
     ~AsUser();
     AsUser(AsUser&&) = delete;
     AsUser& operator=(AsUser&&) = delete;

@@ -23,11 +23,13 @@ const sockaddr* generic(const sockaddr_storage& address) {
 
 /// [::] takes IPv4 too, unless 0.0.0.0 of the same port stands beside it; any other IPv6 address takes IPv6
 /// only.
-bool is_ipv6_only(const Address& address, const std::vector<Address>& all) {
-    const auto port = port_of(address.storage);
-    return !is_any_ipv6(address.storage) || std::ranges::any_of(all, [&](const Address& other) {
-        return port != 0 && port_of(other.storage) == port && is_any_ipv4(other.storage);
-    });
+bool is_ipv6_only(const config::Address& address, const std::vector<config::Address>& all) {
+    const auto port = config::port_of(address.storage);
+    return !config::is_any_ipv6(address.storage) ||
+           std::ranges::any_of(all, [&](const config::Address& other) {
+               return port != 0 && config::port_of(other.storage) == port &&
+                      config::is_any_ipv4(other.storage);
+           });
 }
 
 std::string lowest_port() {
@@ -38,13 +40,14 @@ std::string lowest_port() {
 
 /// bind(2) takes the broadcast address of a network, where no TCP connection ever comes; connect(2) of a
 /// datagram socket, which sends nothing, says EACCES.
-bool is_broadcast(const Address& address) {
+bool is_broadcast(const config::Address& address) {
     const Fd probe{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
     return address.storage.ss_family == AF_INET &&
            ::connect(probe.get(), generic(address.storage), address.length) != 0 && errno == EACCES;
 }
 
-std::optional<Failure> bind_tcp(int fd, const Address& address, const std::vector<Address>& all) {
+std::optional<Failure> bind_tcp(int fd, const config::Address& address,
+                                const std::vector<config::Address>& all) {
     std::optional<Failure> failure =
         set_option(fd, address.text, SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR", 1);
     if (!failure && address.storage.ss_family == AF_INET6) {
@@ -66,7 +69,7 @@ std::optional<Failure> bind_tcp(int fd, const Address& address, const std::vecto
 
 } // namespace
 
-Failure bind_failure(const Address& address, int error) {
+Failure bind_failure(const config::Address& address, int error) {
     const auto say = [&](ExitCode code, std::string why) {
         return Failure{code, fmt::format("--listen {}: {}", address.text, why)};
     };
@@ -78,10 +81,11 @@ Failure bind_failure(const Address& address, int error) {
                            : fmt::format(
                                  "the port is in use, or two addresses given overlap; see who has it with ss "
                                  "-ltnp 'sport = :{}', or give another",
-                                 port_of(address.storage)));
+                                 config::port_of(address.storage)));
     case EADDRNOTAVAIL:
         return say(ExitCode::Unavailable,
-                   has_scope(address.storage) ? "the interface does not have this address; see ip -6 address"
+                   config::has_scope(address.storage)
+                       ? "the interface does not have this address; see ip -6 address"
                    : address.storage.ss_family == AF_INET6
                        ? "no interface has this address, or IPv6 is off (sysctl "
                          "net.ipv6.conf.all.disable_ipv6); see "
@@ -108,41 +112,43 @@ Failure bind_failure(const Address& address, int error) {
     }
 }
 
-std::optional<Failure> read_bound_address(Listener& listener) {
-    listener.address_length = sizeof listener.address;
-    if (::getsockname(listener.fd.get(), reinterpret_cast<sockaddr*>(&listener.address),
-                      &listener.address_length) != 0) {
-        return system_failure(listener.name, "getsockname", errno);
+std::optional<Failure> read_bound_address(ListeningSocket& socket) {
+    socket.address_length = sizeof socket.address;
+    if (::getsockname(socket.fd.get(), reinterpret_cast<sockaddr*>(&socket.address),
+                      &socket.address_length) != 0) {
+        return system_failure(socket.name, "getsockname", errno);
     }
-    listener.name = name_of(listener.address, listener.address_length);
+    socket.name = config::name_of(socket.address, socket.address_length);
     return {};
 }
 
-tl::expected<Listener, Failure> bind_listener(const Address& address, const Options& options) {
+tl::expected<ListeningSocket, Failure> bind_listener(const config::Address& address,
+                                                     const config::Service& service,
+                                                     const std::optional<config::User>& user) {
     const int family = address.storage.ss_family;
-    Listener listener{};
-    listener.is_unix = family == AF_UNIX;
-    listener.fd.reset(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!listener.fd.valid()) {
+    ListeningSocket socket{};
+    socket.is_unix = family == AF_UNIX;
+    socket.fd.reset(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!socket.fd.valid()) {
         return tl::unexpected{errno == EAFNOSUPPORT ? bind_failure(address, errno)
                                                     : system_failure(address.text, "socket", errno)};
     }
-    auto failure = listener.is_unix ? bind_unix(listener, address, options.user)
-                                    : bind_tcp(listener.fd.get(), address, options.listen);
+    auto failure = socket.is_unix ? bind_unix(socket, address, user)
+                                  : bind_tcp(socket.fd.get(), address, service.listen);
     if (!failure) {
-        failure = set_options(listener, address.text, options); // before there is a queue
+        failure = set_options(socket, address.text, service); // before there is a queue
     }
-    if (!failure && ::listen(listener.fd.get(), backlog) != 0) {
+    if (!failure && ::listen(socket.fd.get(), backlog) != 0) {
         failure = bind_failure(address, errno); // Linux tells some conflicts only here
     }
-    if (!failure && !listener.is_unix) {
-        failure = read_bound_address(listener);
+    if (!failure && !socket.is_unix) {
+        failure = read_bound_address(socket);
     }
     if (failure) {
-        remove_unix_path(listener);
+        remove_unix_path(socket);
         return tl::unexpected{std::move(*failure)};
     }
-    return listener;
+    return socket;
 }
 
 } // namespace cloister::supervisor

@@ -3,7 +3,7 @@
 
 #include "base/descriptors.h"
 #include "base/die.h"
-#include "supervisor/canary.h"
+#include "supervisor/self_test.h"
 #include "supervisor/socket_options.h"
 
 #include <array>
@@ -34,23 +34,23 @@ timeval timeval_of(std::chrono::milliseconds time) {
     return {time.count() / 1000, time.count() % 1000 * 1000};
 }
 
-/// In the child, until execveat: descriptors to the places that the plan has for them, nothing else left
-/// open.
+/// In the child, until execveat: descriptors to the places that the launch configuration has for them,
+/// nothing else left open.
 [[noreturn]] void become_listener(const Setup& setup, int control) {
     const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    std::vector<std::pair<int, int>> moves{{null, plan::connection_fd},
-                                           {null, plan::signal_fd},
-                                           {setup.log_fd, plan::log_fd},
-                                           {control, plan::control_fd}};
-    for (const auto& listener : setup.listeners) {
-        moves.emplace_back(listener.fd.get(),
-                           static_cast<int>(moves.size())); // from plan::first_listener_fd on
+    std::vector<std::pair<int, int>> moves{{null, control::connection_fd},
+                                           {null, control::signal_fd},
+                                           {setup.log_fd, control::log_fd},
+                                           {control, control::control_fd}};
+    for (const auto& socket : setup.sockets) {
+        moves.emplace_back(socket.fd.get(),
+                           static_cast<int>(moves.size())); // from control::first_socket_fd on
     }
     const auto expect = [](bool passed) {
         if (!passed) {
             die(ExitCode::SystemCall,
                 "cannot pass a descriptor on to the listener: %s; raise RLIMIT_NOFILE above %d",
-                error_text(errno), above_all_targets + plan::status_fd);
+                error_text(errno), above_all_targets + control::status_fd);
         }
     };
     const int binary = fcntl(setup.binary_fd, F_DUPFD_CLOEXEC, above_all_targets);
@@ -65,39 +65,39 @@ timeval timeval_of(std::chrono::milliseconds time) {
     close_descriptors(STDERR_FILENO, static_cast<int>(moves.size()), ~0U, Closing::AtExec);
     std::string name = "cloister-listener";
     std::string parent = "(of cloisterd)";
-    std::string environment = plan::listener_environment;
+    std::string environment = control::listener_environment;
     char* const argv[] = {name.data(), parent.data(), nullptr};
     char* const envp[] = {environment.data(), nullptr};
     syscall(SYS_execveat, binary, "", argv, envp, AT_EMPTY_PATH);
     die(ExitCode::SystemCall, "cannot execute cloister-listener: %s", error_text(errno));
 }
 
-void fill(plan::Plan& plan, const Setup& setup, const policy::Program& program, pid_t listener,
-          const plan::Message& hello) {
-    plan::prepare(plan);
-    const auto& options = setup.options;
-    plan.arena = hello.arena;
-    plan.instructions = hello.instructions;
-    plan.orders = {listener, static_cast<std::uint64_t>(options.cpu_limit.count()),
-                   timeval_of(options.lifetime), cell::Duty::Serve, arch::has_xsave() ? 1 : 0};
-    plan.max_connections = setup.max_connections;
-    plan.listener_count = static_cast<std::uint32_t>(setup.listeners.size());
-    plan.idle = timeval_of(options.idle_timeout);
-    plan.socket_buffer = options.socket_buffer.value_or(0);
-    plan.log_format = options.log_format;
-    plan.log_priorities = setup.log_priorities;
-    plan.log_may_block = setup.log_may_block;
-    plan.groups_empty = setup.groups_empty;
-    plan.uid = geteuid();
-    plan.gid = getegid();
-    plan.filter_length = static_cast<std::uint32_t>(program.size());
-    std::copy(program.begin(), program.end(), plan.filter);
-    for (std::size_t i = 0; i < setup.listeners.size(); ++i) {
-        const auto& listener_socket = setup.listeners[i];
-        auto& target = plan.listeners[i];
-        target.set_name(listener_socket.name);
-        target.family = listener_socket.address.ss_family;
-        target.inherited = !listener_socket.is_unix && !listener_socket.activated;
+void fill(control::Launch& launch, const Setup& setup, const policy::Program& program, pid_t listener,
+          const control::Message& hello) {
+    control::prepare(launch);
+    const config::Service& service = setup.service;
+    launch.arena = hello.arena;
+    launch.call_sites = hello.call_sites;
+    launch.parameters = {listener, static_cast<std::uint64_t>(service.cpu_limit.count()),
+                         timeval_of(service.lifetime), cell::Mode::Serve, arch::has_xsave() ? 1 : 0};
+    launch.max_connections = setup.max_connections;
+    launch.socket_count = static_cast<std::uint32_t>(setup.sockets.size());
+    launch.idle = timeval_of(service.idle_timeout);
+    launch.socket_buffer = service.socket_buffer.value_or(0);
+    launch.log_format = setup.log_format;
+    launch.log_priorities = setup.log_priorities;
+    launch.log_may_block = setup.log_may_block;
+    launch.groups_empty = setup.groups_empty;
+    launch.uid = geteuid();
+    launch.gid = getegid();
+    launch.filter_length = static_cast<std::uint32_t>(program.size());
+    std::copy(program.begin(), program.end(), launch.filter);
+    for (std::size_t i = 0; i < setup.sockets.size(); ++i) {
+        const auto& socket = setup.sockets[i];
+        auto& target = launch.sockets[i];
+        target.set_name(socket.name);
+        target.family = socket.address.ss_family;
+        target.inherited = !socket.is_unix && !socket.activated;
     }
 }
 
@@ -139,37 +139,38 @@ tl::expected<Generation, Failure> Generation::start(const Setup& setup) {
 }
 
 tl::expected<void, Failure> Generation::arm(const Setup& setup) {
-    const auto hello = receive(setup, plan::Message::Tag::Hello);
+    const auto hello = receive(setup, control::Message::Tag::Hello);
     if (!hello) {
         return tl::unexpected(hello.error());
     }
     if (auto sent = send_plan(setup, *hello); !sent) {
         return sent;
     }
-    const auto armed = receive(setup, plan::Message::Tag::Armed);
+    const auto armed = receive(setup, control::Message::Tag::Armed);
     if (!armed) {
         return tl::unexpected(armed.error());
     }
     landlock_abi_ = armed->landlock_abi;
     bounding_empty_ = armed->bounding_empty != 0;
-    for (std::uint32_t i = 0; i < setup.listeners.size(); ++i) {
+    for (std::uint32_t i = 0; i < setup.sockets.size(); ++i) {
         const auto announce = [&](const sockaddr_storage& peer) {
-            plan::Message message{};
-            message.tag = plan::Message::Tag::Canary;
-            message.listener = i;
+            control::Message message{};
+            message.tag = control::Message::Tag::SelfTest;
+            message.socket = i;
             message.peer = peer;
-            (void)plan::send_message(control_.get(), message); // a listener that is gone does not echo either
+            (void)control::send_message(control_.get(),
+                                        message); // a listener that is gone does not echo either
         };
-        const auto canary = send_canary(setup.listeners[i], {control_.get(), setup.stop_fd}, announce);
-        if (!canary) {
+        const auto self_test = run_self_test(setup.sockets[i], {control_.get(), setup.stop_fd}, announce);
+        if (!self_test) {
             return tl::unexpected(
                 Failure{ExitCode::SelfTest, fmt::format("self-test: no echo from {}: {}",
-                                                        setup.listeners[i].name, canary.error())});
+                                                        setup.sockets[i].name, self_test.error())});
         }
-        if (*canary == Canary::interrupted) {
+        if (*self_test == SelfTest::interrupted) {
             // Told to stop, or the listener is gone, or it is full: then clients that waited have its cells,
-            // and what a canary would see, they see.
-            const auto full = receive(setup, plan::Message::Tag::Full);
+            // and what a self-test would see, they see.
+            const auto full = receive(setup, control::Message::Tag::Full);
             full_ = full.has_value();
             return full ? tl::expected<void, Failure>{} : tl::unexpected(full.error());
         }
@@ -177,7 +178,7 @@ tl::expected<void, Failure> Generation::arm(const Setup& setup) {
     return {};
 }
 
-tl::expected<plan::Message, Failure> Generation::receive(const Setup& setup, plan::Message::Tag tag) {
+tl::expected<control::Message, Failure> Generation::receive(const Setup& setup, control::Message::Tag tag) {
     std::array<pollfd, 2> polled{{{control_.get(), POLLIN, 0}, {setup.stop_fd, POLLIN, 0}}};
     const int ready = poll(polled.data(), polled.size(), patience_ms);
     if (polled[1].revents != 0) {
@@ -188,8 +189,8 @@ tl::expected<plan::Message, Failure> Generation::receive(const Setup& setup, pla
             Failure{ExitCode::SelfTest, fmt::format("the listener, process {}, has not answered for {} s",
                                                     pid_, patience_ms / 1000)});
     }
-    plan::Message message{};
-    const bool received = plan::receive_message(control_.get(), message);
+    control::Message message{};
+    const bool received = control::receive_message(control_.get(), message);
     if (!received && errno != EPROTO) {
         return tl::unexpected(death());
     }
@@ -201,17 +202,17 @@ tl::expected<plan::Message, Failure> Generation::receive(const Setup& setup, pla
     return message;
 }
 
-tl::expected<void, Failure> Generation::send_plan(const Setup& setup, const plan::Message& hello) {
-    const auto program = compile_and_prove(setup.policies, {hello.arena, hello.instructions});
+tl::expected<void, Failure> Generation::send_plan(const Setup& setup, const control::Message& hello) {
+    const auto program = compile_and_prove(setup.policies, {hello.arena, hello.call_sites});
     if (!program) {
         return tl::unexpected(program.error());
     }
-    const auto plan = std::make_unique<plan::Plan>();
-    fill(*plan, setup, *program, pid_, hello);
-    const Fd memory = plan::seal(*plan);
-    plan::Message message{};
-    message.tag = plan::Message::Tag::Plan;
-    if (!plan::send_message(control_.get(), message, memory.get())) {
+    const auto launch = std::make_unique<control::Launch>();
+    fill(*launch, setup, *program, pid_, hello);
+    const Fd memory = control::seal(*launch);
+    control::Message message{};
+    message.tag = control::Message::Tag::Launch;
+    if (!control::send_message(control_.get(), message, memory.get())) {
         return tl::unexpected(death());
     }
     return {};
@@ -244,11 +245,11 @@ Failure Generation::death() {
 }
 
 void Generation::drain() {
-    send(plan::Message::Tag::Drain);
+    send(control::Message::Tag::Drain);
 }
 
 void Generation::end() {
-    send(plan::Message::Tag::End);
+    send(control::Message::Tag::End);
 }
 
 void Generation::kill() {
@@ -259,10 +260,10 @@ void Generation::kill() {
     }
 }
 
-void Generation::send(plan::Message::Tag tag) {
-    plan::Message message{};
+void Generation::send(control::Message::Tag tag) {
+    control::Message message{};
     message.tag = tag;
-    (void)plan::send_message(control_.get(), message); // a listener that is gone has nothing to stop
+    (void)control::send_message(control_.get(), message); // a listener that is gone has nothing to stop
 }
 
 } // namespace cloister::supervisor

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "control/plan.h"
+#include "control/launch.h"
 #include "supervisor/log.h"
 #include "supervisor/oom_score.h"
 #include "supervisor/programs.h"
@@ -15,9 +15,10 @@ namespace cloister::supervisor {
 
 /// What every generation is started from.
 struct Setup {
-    const Options& options;
+    const config::Service& service;
+    LogFormat log_format;
     const Policies& policies;
-    const std::vector<Listener>& listeners;
+    const std::vector<ListeningSocket>& sockets;
     const OomScore& oom_score;
     unsigned max_connections; ///< what the options ask for, or fewer where the system allows no more
     int binary_fd;            ///< cloister-listener, opened before we gave up our permissions
@@ -31,16 +32,16 @@ struct Setup {
 /// One run of cloister-listener: its process, and the socket to it.
 class Generation {
   public:
-    /// Starts a listener, sends it its plan with programs proved for where its memory lies, and returns when
-    /// it has confined itself and has echoed what we, as a client, sent to each of its sockets. On failure no
-    /// process is left.
+    /// Starts a listener, sends it its launch with programs proved for where its memory lies, and returns
+    /// when it has confined itself and has echoed what we, as a client, sent to each of its sockets. On
+    /// failure no process is left.
     [[nodiscard]] static tl::expected<Generation, Failure> start(const Setup& setup);
 
     [[nodiscard]] pid_t pid() const { return pid_; }
     [[nodiscard]] int landlock_abi() const { return landlock_abi_; }
     [[nodiscard]] bool bounding_empty() const { return bounding_empty_; }
 
-    /// Clients that waited took all cells before every canary was served.
+    /// Clients that waited took all cells before every self-test was served.
     [[nodiscard]] bool full() const { return full_; }
 
     void drain(); ///< accept no more, leave when the last cell has ended
@@ -57,10 +58,11 @@ class Generation {
     bool full_ = false;
 
     [[nodiscard]] tl::expected<void, Failure> arm(const Setup& setup);
-    [[nodiscard]] tl::expected<plan::Message, Failure> receive(const Setup& setup, plan::Message::Tag tag);
-    [[nodiscard]] tl::expected<void, Failure> send_plan(const Setup& setup, const plan::Message& hello);
+    [[nodiscard]] tl::expected<control::Message, Failure> receive(const Setup& setup,
+                                                                  control::Message::Tag tag);
+    [[nodiscard]] tl::expected<void, Failure> send_plan(const Setup& setup, const control::Message& hello);
     [[nodiscard]] Failure death();
-    void send(plan::Message::Tag tag);
+    void send(control::Message::Tag tag);
 };
 
 } // namespace cloister::supervisor

@@ -88,7 +88,7 @@ Failure cannot_open(const fs::path& program, int error) {
 
 } // namespace
 
-Surroundings installed_surroundings() {
+config::Surroundings installed_surroundings() {
     return {.default_policy_dir = own_path().map(policy_dir_of), .version_text = version_text};
 }
 

@@ -11,7 +11,7 @@ namespace cloister::supervisor {
 /// Installed (PREFIX/bin or PREFIX/sbin): PREFIX/libexec/cloister/cloister-listener,
 /// PREFIX/share/cloister/policy. Without /proc, by which a process knows where its program is, there is
 /// neither.
-[[nodiscard]] Surroundings installed_surroundings();
+[[nodiscard]] config::Surroundings installed_surroundings();
 
 /// False in a build tree.
 [[nodiscard]] bool is_installed();

@@ -22,17 +22,17 @@ int main(int argc, char** argv) {
         expect_untraceable_start(dumpable_at_start);
     }
 
-    auto options = supervisor::parse_options(argc, argv, supervisor::installed_surroundings());
-    if (!options) {
-        (void)std::fputs(options.error().out.c_str(), stdout);
-        (void)std::fputs(options.error().err.c_str(), stderr);
-        return static_cast<int>(options.error().code);
+    auto config = config::parse_options(argc, argv, supervisor::installed_surroundings());
+    if (!config) {
+        (void)std::fputs(config.error().out.c_str(), stdout);
+        (void)std::fputs(config.error().err.c_str(), stderr);
+        return static_cast<int>(config.error().code);
     }
     if (activation && !activation->warning.empty()) {
-        options->warnings.push_back(activation->warning);
+        config->warnings.push_back(activation->warning);
     }
     if (!oom_score.warning().empty()) {
-        options->warnings.push_back(oom_score.warning());
+        config->warnings.push_back(oom_score.warning());
     }
-    return static_cast<int>(supervisor::run(*options, std::move(activation), oom_score));
+    return static_cast<int>(supervisor::run(*config, std::move(activation), oom_score));
 }

@@ -2,7 +2,7 @@
 #include "supervisor/programs.h"
 
 #include "base/trust.h"
-#include "control/plan.h"
+#include "control/launch.h"
 #include "supervisor/as_user.h"
 
 #include <cerrno>
@@ -34,14 +34,14 @@ tl::expected<void, Failure> expect_place(const policy::Policy& policy, std::stri
 
 StringMap Policies::hashes() const {
     StringMap hashes;
-    for (const auto* policy : policy::all_of(joined)) {
+    for (const auto* policy : policy::all_of(combined)) {
         hashes.emplace_back(policy->name, policy->sha256);
     }
     return hashes;
 }
 
 tl::expected<OpenedPolicies, Failure> open_policies(const std::filesystem::path& dir,
-                                                    const std::optional<User>& user) {
+                                                    const std::optional<config::User>& user) {
     OpenedPolicies opened;
     for (const auto& [name, place] : policy_files) {
         const auto path = dir / fmt::format("{}.policy", name);
@@ -80,37 +80,37 @@ tl::expected<Policies, Failure> load_policies(const OpenedPolicies& opened) {
         }
         all.push_back(std::move(*policy));
     }
-    auto joined = policy::join(std::move(all));
-    if (!joined) {
-        return tl::unexpected(failure(joined.error()));
+    auto combined = policy::combine(std::move(all));
+    if (!combined) {
+        return tl::unexpected(failure(combined.error()));
     }
-    return Policies{std::move(*joined)};
+    return Policies{std::move(*combined)};
 }
 
 tl::expected<policy::Program, Failure> compile_and_prove(const Policies& policies, const Places& places) {
     const auto behind = [](const std::uint8_t* instruction) {
         return address(instruction + arch::system_call_size);
     };
-    const auto& at = places.instructions;
+    const auto& at = places.call_sites;
     const auto buffer = address(places.arena) + offsetof(cell::Arena, buffer);
     const policy::Bindings bindings{
         {"buffer", buffer},
         {"stack", buffer}, // it grows down from there
-        {"gate_return", behind(at.gate)},
-        {"door_return", behind(at.door)},
-        {"ladder_return", behind(at.ladder)},
-        {"ladder", behind(at.ladder) - arch::max_page_size},
-        {"ladder_size", arch::max_page_size},
+        {"listener_return", behind(at.listener)},
+        {"clone_return", behind(at.clone)},
+        {"setup_return", behind(at.setup)},
+        {"setup_page", behind(at.setup) - arch::max_page_size},
+        {"setup_page_size", arch::max_page_size},
     };
-    const auto program = policy::compile(policies.joined, policy::native_arch, bindings);
+    const auto program = policy::compile(policies.combined, policy::native_arch, bindings);
     if (!program) {
         return tl::unexpected(failure(program.error()));
     }
-    if (const auto proved = policy::prove(policies.joined, policy::native_arch, bindings, *program);
+    if (const auto proved = policy::prove(policies.combined, policy::native_arch, bindings, *program);
         !proved) {
         return tl::unexpected(failure(proved.error()));
     }
-    constexpr auto room = std::size(plan::Plan{}.filter);
+    constexpr auto room = std::size(control::Launch{}.filter);
     if (program->size() > room) {
         return tl::unexpected(
             Failure{ExitCode::BadPolicy,

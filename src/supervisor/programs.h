@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cell/cell.h"
-#include "policy/join.h"
+#include "policy/combine.h"
 #include "supervisor/log.h"
 #include "supervisor/sockets.h"
 
@@ -11,10 +11,10 @@
 
 namespace cloister::supervisor {
 
-/// The policies that cloisterd enforces, parsed, their test lines proved, and joined: one program for the
+/// The policies that cloisterd enforces, parsed, their test lines proved, and combined: one program for the
 /// listener and all its cells.
 struct Policies {
-    policy::Joined joined;
+    policy::Combined combined;
     [[nodiscard]] StringMap hashes() const; ///< SHA-256 of each file's text, by name
 };
 
@@ -24,8 +24,10 @@ struct PolicyFile {
     const char* name;
     const char* place; ///< empty: it has no 'at'
 };
-inline constexpr PolicyFile policy_files[] = {
-    {"connection", ""}, {"listener", "gate_return"}, {"door", "door_return"}, {"birth", "ladder_return"}};
+inline constexpr PolicyFile policy_files[] = {{"connection", ""},
+                                              {"listener", "listener_return"},
+                                              {"clone", "clone_return"},
+                                              {"setup", "setup_return"}};
 
 /// Opened, not read yet: in the order of policy_files.
 struct OpenedPolicies {
@@ -39,7 +41,7 @@ struct OpenedPolicies {
 /// Opens policy_files in `dir` (absolute) by trust::Rule: what only root can change, or our user; as root,
 /// `user` instead, and then with this user's rights (AsUser). Failure: NoInput or BadPolicy.
 [[nodiscard]] tl::expected<OpenedPolicies, Failure> open_policies(const std::filesystem::path& dir,
-                                                                  const std::optional<User>& user);
+                                                                  const std::optional<config::User>& user);
 
 /// Parses them, and proves their test lines. Not as root. Failure: BadPolicy.
 [[nodiscard]] tl::expected<Policies, Failure> load_policies(const OpenedPolicies& opened);
@@ -47,10 +49,10 @@ struct OpenedPolicies {
 /// Where a listener has what the policies speak of.
 struct Places {
     const cell::Arena* arena;
-    cell::Instructions instructions;
+    cell::CallSites call_sites;
 };
 
-/// Compiles the policies for these places, joins them, and proves bytes = text. Failure: BadPolicy, with a
+/// Compiles the policies for these places, combines them, and proves bytes = text. Failure: BadPolicy, with a
 /// witness.
 [[nodiscard]] tl::expected<policy::Program, Failure> compile_and_prove(const Policies& policies,
                                                                        const Places& places);

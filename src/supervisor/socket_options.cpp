@@ -109,23 +109,24 @@ std::optional<Failure> refuse_descriptors(int fd, const std::string& name) {
     return set_option(fd, name, SOL_SOCKET, so_passrights, "SO_PASSRIGHTS", no);
 }
 
-std::optional<Failure> set_options(Listener& listener, const std::string& name, const Options& options) {
-    const int fd = listener.fd.get();
-    const int buffer = static_cast<int>(options.socket_buffer.value_or(0));
+std::optional<Failure> set_options(ListeningSocket& socket, const std::string& name,
+                                   const config::Service& service) {
+    const int fd = socket.fd.get();
+    const int buffer = static_cast<int>(service.socket_buffer.value_or(0));
     auto failure = set_buffer(fd, name, SO_SNDBUF, "SO_SNDBUF", "/proc/sys/net/core/wmem_max", buffer,
-                              listener.send_buffer);
+                              socket.send_buffer);
     const auto then = [&](auto&& step) { failure = failure ? failure : step(); };
     const auto timeout = [&](int option, std::string_view label) {
-        then([&] { return set_timeout(fd, name, option, label, options.idle_timeout); });
+        then([&] { return set_timeout(fd, name, option, label, service.idle_timeout); });
     };
     const auto number = [&](int level, int option, std::string_view label, int value) {
         then([&] { return set_option(fd, name, level, option, label, value); });
     };
     then([&] {
         return set_buffer(fd, name, SO_RCVBUF, "SO_RCVBUF", "/proc/sys/net/core/rmem_max", buffer,
-                          listener.receive_buffer);
+                          socket.receive_buffer);
     });
-    if (listener.is_unix) { // connections inherit nothing more
+    if (socket.is_unix) { // connections inherit nothing more
         then([&] { return refuse_descriptors(fd, name); });
         return failure;
     }
@@ -133,7 +134,7 @@ std::optional<Failure> set_options(Listener& listener, const std::string& name, 
     timeout(SO_SNDTIMEO, "SO_SNDTIMEO");
     then([&] { return forbid_linger(fd, name); });
     number(IPPROTO_TCP, TCP_NODELAY, "TCP_NODELAY", 1);
-    number(IPPROTO_TCP, TCP_USER_TIMEOUT, "TCP_USER_TIMEOUT", static_cast<int>(options.idle_timeout.count()));
+    number(IPPROTO_TCP, TCP_USER_TIMEOUT, "TCP_USER_TIMEOUT", static_cast<int>(service.idle_timeout.count()));
     number(SOL_SOCKET, SO_KEEPALIVE, "SO_KEEPALIVE", 1);
     number(SOL_SOCKET, SO_OOBINLINE, "SO_OOBINLINE", 1); // an urgent byte is a byte to echo, in its place
     return failure;

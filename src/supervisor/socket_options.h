@@ -16,8 +16,8 @@ namespace cloister::supervisor {
 
 /// Sets what a connection must have and a TCP connection inherits, and what this socket must not have; reads
 /// all of it back. Fills send_buffer and receive_buffer. `name` is for the message.
-[[nodiscard]] std::optional<Failure> set_options(Listener& listener, const std::string& name,
-                                                 const Options& options);
+[[nodiscard]] std::optional<Failure> set_options(ListeningSocket& socket, const std::string& name,
+                                                 const config::Service& service);
 
 /// Whoever is at the other end of this unix socket, or connects to it, can pass no descriptors
 /// (so_passrights). Does nothing where the kernel has no such option; what clients pass is then closed as

@@ -75,7 +75,7 @@ std::string why_not_served(int fd) {
     return {};
 }
 
-tl::expected<Listener, Failure> adopt(Activation::Socket socket, const Options& options) {
+tl::expected<ListeningSocket, Failure> adopt(Activation::Socket socket, const config::Service& service) {
     const int fd = socket.fd.get();
     if (const auto why = why_not_served(fd); !why.empty()) {
         return tl::unexpected{
@@ -85,19 +85,19 @@ tl::expected<Listener, Failure> adopt(Activation::Socket socket, const Options& 
     if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
         return tl::unexpected{system_failure(socket.name, "fcntl O_NONBLOCK", errno)};
     }
-    Listener listener{};
-    listener.fd = std::move(socket.fd);
-    listener.name = socket.name;
-    listener.activated = true;
-    listener.is_unix = int_option(fd, SO_DOMAIN) == AF_UNIX;
-    auto failure = read_bound_address(listener);
+    ListeningSocket adopted{};
+    adopted.fd = std::move(socket.fd);
+    adopted.name = socket.name;
+    adopted.activated = true;
+    adopted.is_unix = int_option(fd, SO_DOMAIN) == AF_UNIX;
+    auto failure = read_bound_address(adopted);
     if (!failure) {
-        failure = set_options(listener, listener.name, options);
+        failure = set_options(adopted, adopted.name, service);
     }
     if (failure) {
         return tl::unexpected{std::move(*failure)};
     }
-    return listener;
+    return adopted;
 }
 
 } // namespace
@@ -139,9 +139,10 @@ tl::expected<Activation, Failure> take_activation() {
         return for_another(fmt::format("process {}", *addressee));
     }
     const auto count = whole_number(*fds);
-    if (!count || *count == 0 || *count > int64_t{max_listeners}) {
-        return tl::unexpected{activation_failure(fmt::format(
-            "LISTEN_FDS='{}' is not a number of sockets; 1 to {} can be served", *fds, max_listeners))};
+    if (!count || *count == 0 || *count > int64_t{config::max_listening_sockets}) {
+        return tl::unexpected{activation_failure(
+            fmt::format("LISTEN_FDS='{}' is not a number of sockets; 1 to {} can be served", *fds,
+                        config::max_listening_sockets))};
     }
     auto labels = names ? split(*names) : std::vector<std::string>(static_cast<size_t>(*count), "unknown");
     if (labels.size() != static_cast<size_t>(*count)) {
@@ -166,41 +167,42 @@ void close_inherited(const tl::expected<Activation, Failure>& activation) {
     close_descriptors(STDERR_FILENO, first_passed + static_cast<int>(kept));
 }
 
-tl::expected<std::vector<Listener>, Failure> open_listeners(const Options& options, Activation activation) {
-    std::vector<Listener> listeners;
-    const bool bind_ours = options.listen_given || activation.sockets.empty();
-    const size_t total = activation.sockets.size() + (bind_ours ? options.listen.size() : 0);
-    if (total > max_listeners) {
+tl::expected<std::vector<ListeningSocket>, Failure>
+open_sockets(const config::Service& service, const std::optional<config::User>& user, Activation activation) {
+    std::vector<ListeningSocket> sockets;
+    const bool bind_ours = service.listen_given || activation.sockets.empty();
+    const size_t total = activation.sockets.size() + (bind_ours ? service.listen.size() : 0);
+    if (total > config::max_listening_sockets) {
         return tl::unexpected{activation_failure(
             fmt::format("{} sockets, passed and given by --listen, are too many; {} can be served", total,
-                        max_listeners))};
+                        config::max_listening_sockets))};
     }
     std::optional<Failure> failure;
-    const auto keep = [&](tl::expected<Listener, Failure> listener) {
+    const auto keep = [&](tl::expected<ListeningSocket, Failure> listener) {
         if (!listener) {
             failure = std::move(listener.error());
             return;
         }
-        listeners.push_back(std::move(*listener));
+        sockets.push_back(std::move(*listener));
     };
     for (auto& socket : activation.sockets) {
         if (!failure) {
-            keep(adopt(std::move(socket), options));
+            keep(adopt(std::move(socket), service));
         }
     }
-    for (size_t i = 0; bind_ours && !failure && i < options.listen.size(); ++i) {
-        keep(bind_listener(options.listen[i], options));
+    for (size_t i = 0; bind_ours && !failure && i < service.listen.size(); ++i) {
+        keep(bind_listener(service.listen[i], service, user));
     }
     if (failure) {
-        remove_unix_paths(listeners);
+        remove_unix_paths(sockets);
         return tl::unexpected{std::move(*failure)};
     }
-    return listeners;
+    return sockets;
 }
 
-void remove_unix_paths(const std::vector<Listener>& listeners) {
-    for (const auto& listener : listeners) {
-        remove_unix_path(listener);
+void remove_unix_paths(const std::vector<ListeningSocket>& sockets) {
+    for (const auto& socket : sockets) {
+        remove_unix_path(socket);
     }
 }
 

@@ -17,15 +17,15 @@ namespace cloister::supervisor {
 
 /// Where the file of a unix socket is, and which one it is.
 struct UnixPath {
-    Fd directory;           ///< O_PATH
-    std::string name;       ///< in it
-    std::optional<User> as; ///< whose rights hold in there, even for root; unset: ours
+    Fd directory;                   ///< O_PATH
+    std::string name;               ///< in it
+    std::optional<config::User> as; ///< whose rights hold in there, even for root; unset: ours
     dev_t device = 0;
     ino_t inode = 0; ///< 0: not bound
 };
 
 /// A socket that listens, with every option set that an accepted TCP socket inherits. AF_UNIX inherits none.
-struct Listener {
+struct ListeningSocket {
     ListeningFd fd;
     std::string name; ///< the bound address with its real port: "127.0.0.1:7007", "[::1]:7007", "unix:/run/x"
     sockaddr_storage address;
@@ -65,11 +65,11 @@ void close_inherited(const tl::expected<Activation, Failure>& activation);
 
 /// Binds every address of the options, and checks what was passed, which takes the place of the default
 /// address. A unix socket gets its exact mode and, as root, the user as its owner.
-[[nodiscard]] tl::expected<std::vector<Listener>, Failure> open_listeners(const Options& options,
-                                                                          Activation activation);
+[[nodiscard]] tl::expected<std::vector<ListeningSocket>, Failure>
+open_sockets(const config::Service& service, const std::optional<config::User>& user, Activation activation);
 
 /// Removes the files of the unix sockets that we bound, unless another one is there by now. What can't be
 /// removed any more, since root is given up, the next start finds stale and removes.
-void remove_unix_paths(const std::vector<Listener>& listeners);
+void remove_unix_paths(const std::vector<ListeningSocket>& sockets);
 
 } // namespace cloister::supervisor

@@ -65,38 +65,39 @@ Fd open_signals(std::initializer_list<int> signals) {
 }
 
 /// Says what of the system binds before our own limit does. Returns how many connections may be.
-unsigned find_limits(const Options& options, const std::vector<Listener>& listeners, Log& log) {
-    std::uint64_t buffers = options.socket_buffer ? 0 : largest_automatic_buffers();
+unsigned find_limits(const config::Service& service, const std::vector<ListeningSocket>& sockets, Log& log) {
+    std::uint64_t buffers = service.socket_buffer ? 0 : largest_automatic_buffers();
     unsigned own_processes = 2; // the listener and we
-    for (const Listener& listener : listeners) {
-        own_processes = listener.is_unix ? 3 : own_processes; // a releaser, for what clients can pass
-        buffers = std::max(buffers, static_cast<std::uint64_t>(listener.send_buffer) +
-                                        static_cast<std::uint64_t>(listener.receive_buffer));
+    for (const ListeningSocket& socket : sockets) {
+        own_processes = socket.is_unix ? 3 : own_processes; // a releaser, for what clients can pass
+        buffers = std::max(buffers, static_cast<std::uint64_t>(socket.send_buffer) +
+                                        static_cast<std::uint64_t>(socket.receive_buffer));
     }
-    const auto found = bounds(options.max_connections, connection_cost(buffers), own_processes);
+    const auto found = bounds(service.max_connections, connection_cost(buffers), own_processes);
     for (const Bound& bound : found) {
         log.write(
             Record{Level::warning, "limit"}
                 .add("limit", bound.name)
                 .add("is", bound.is)
                 .add("allows", bound.allows)
-                .add("max_connections", options.max_connections)
+                .add("max_connections", service.max_connections)
                 .add("message", fmt::format("{} allows {} connections, fewer than --max-connections: {}",
                                             bound.name, bound.allows, bound.consequence)));
     }
-    return allowed_connections(options.max_connections, found);
+    return allowed_connections(service.max_connections, found);
 }
 
 /// Says which buffers the kernel made smaller than --socket-buffer.
-void report_capped_buffers(const Options& options, const std::vector<Listener>& listeners, Log& log) {
-    const auto report = [&](const char* limit, int Listener::*buffer) {
-        for (const Listener& listener : listeners) {
-            const unsigned is = static_cast<unsigned>(listener.*buffer) / 2;
-            if (options.socket_buffer && is < *options.socket_buffer) {
-                log.write(Record{options.socket_buffer_given ? Level::warning : Level::info, "limit"}
+void report_capped_buffers(const config::Service& service, const std::vector<ListeningSocket>& sockets,
+                           Log& log) {
+    const auto report = [&](const char* limit, int ListeningSocket::*buffer) {
+        for (const ListeningSocket& socket : sockets) {
+            const unsigned is = static_cast<unsigned>(socket.*buffer) / 2;
+            if (service.socket_buffer && is < *service.socket_buffer) {
+                log.write(Record{service.socket_buffer_given ? Level::warning : Level::info, "limit"}
                               .add("limit", limit)
                               .add("is", is)
-                              .add("socket_buffer", *options.socket_buffer)
+                              .add("socket_buffer", *service.socket_buffer)
                               .add("message", fmt::format("{} allows buffers of {} bytes, fewer than "
                                                           "--socket-buffer: raise it, or ask for less",
                                                           limit, is)));
@@ -104,18 +105,17 @@ void report_capped_buffers(const Options& options, const std::vector<Listener>& 
             }
         }
     };
-    report("net.core.wmem_max", &Listener::send_buffer);
-    report("net.core.rmem_max", &Listener::receive_buffer);
+    report("net.core.wmem_max", &ListeningSocket::send_buffer);
+    report("net.core.rmem_max", &ListeningSocket::receive_buffer);
 }
 
 /// Gives up every privilege, for good. True if there are no supplementary groups.
-bool give_up_privileges(const Options& options) {
+bool give_up_privileges(const config::Config& config) {
     (void)confine::empty_bounding_set(); // the listener reads back whether it is
     const bool root = geteuid() == 0;
-    User user{geteuid(), getegid(), {}};
-    if (options.user &&
-        (root || !options.check)) { // an ordinary user may check what another one will be given
-        user = *options.user;
+    config::User user{geteuid(), getegid(), {}};
+    if (config.user && (root || !config.check)) { // an ordinary user may check what another one will be given
+        user = *config.user;
     } else if (root) { // --check needs no --user
         user = {65534, 65534, "nobody"};
     }
@@ -132,31 +132,25 @@ bool give_up_privileges(const Options& options) {
 class Supervisor {
   public:
     /// All privileges have been given up.
-    Supervisor(const Options& options, const Policies& policies, std::vector<Listener> listeners, Fd binary,
-               const OomScore& oom_score, Log log, bool log_priorities, bool groups_empty)
-        : options_{options}, policies_{policies}, listeners_{std::move(listeners)}, log_{std::move(log)},
-          binary_{std::move(binary)}, stop_signals_{open_signals({SIGTERM, SIGINT})},
-          other_signals_{open_signals({SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2})},
-          setup_{options_,
-                 policies_,
-                 listeners_,
-                 oom_score,
-                 find_limits(options_, listeners_, log_),
-                 binary_.get(),
-                 log_.fd(),
-                 log_may_block(),
-                 log_priorities,
-                 groups_empty,
-                 stop_signals_.get()} {
-        report_capped_buffers(options_, listeners_, log_);
+    Supervisor(const config::Config& config, const Policies& policies, std::vector<ListeningSocket> sockets,
+               Fd binary, const OomScore& oom_score, Log log, bool log_priorities, bool groups_empty)
+        : config_{config}, service_{config.services.front()}, policies_{policies},
+          sockets_{std::move(sockets)}, log_{std::move(log)}, binary_{std::move(binary)},
+          stop_signals_{open_signals({SIGTERM, SIGINT})}, other_signals_{open_signals(
+                                                              {SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2})},
+          setup_{service_,       config_.log_format, policies_,
+                 sockets_,       oom_score,          find_limits(service_, sockets_, log_),
+                 binary_.get(),  log_.fd(),          log_may_block(),
+                 log_priorities, groups_empty,       stop_signals_.get()} {
+        report_capped_buffers(service_, sockets_, log_);
     }
 
     ExitCode run() {
-        for (const auto& warning : options_.warnings) {
+        for (const auto& warning : config_.warnings) {
             log_.write(Record{Level::warning, "warning"}.add("message", warning));
         }
         if (auto started = start_generation(); !started) {
-            remove_unix_paths(listeners_);
+            remove_unix_paths(sockets_);
             return started.error().code == ExitCode::Ok ? ExitCode::Ok : fail(started.error());
         }
         while (!result_) {
@@ -172,16 +166,17 @@ class Supervisor {
             }
         }
         if (!stopping_) {
-            remove_unix_paths(listeners_);
+            remove_unix_paths(sockets_);
         }
         log_.write(Record{Level::info, "stopped"}.add("exit", static_cast<int>(*result_)));
         return *result_;
     }
 
   private:
-    const Options& options_;
+    const config::Config& config_;
+    const config::Service& service_;
     const Policies& policies_;
-    std::vector<Listener> listeners_;
+    std::vector<ListeningSocket> sockets_;
     Log log_;
     Fd binary_;
     Fd stop_signals_;
@@ -213,8 +208,8 @@ class Supervisor {
 
     void log_ready() {
         Strings names;
-        for (const auto& listener : listeners_) {
-            names.push_back(listener.name);
+        for (const auto& socket : sockets_) {
+            names.push_back(socket.name);
         }
         const auto milliseconds = [](auto time) {
             return static_cast<std::uint64_t>(
@@ -230,10 +225,10 @@ class Supervisor {
                        .add("capability_bounding_set",
                             generation_->bounding_empty() ? "empty" : "kept, inert under no_new_privs")
                        .add("limits", NumberMap{{"max_connections", setup_.max_connections},
-                                                {"idle_timeout_ms", milliseconds(options_.idle_timeout)},
-                                                {"lifetime_ms", milliseconds(options_.lifetime)},
-                                                {"cpu_limit_ms", milliseconds(options_.cpu_limit)},
-                                                {"drain_timeout_ms", milliseconds(options_.drain_timeout)}}));
+                                                {"idle_timeout_ms", milliseconds(service_.idle_timeout)},
+                                                {"lifetime_ms", milliseconds(service_.lifetime)},
+                                                {"cpu_limit_ms", milliseconds(service_.cpu_limit)},
+                                                {"drain_timeout_ms", milliseconds(service_.drain_timeout)}}));
         if (generation_->full()) {
             log_.write(Record{Level::warning, "warning"}.add(
                 "message",
@@ -276,15 +271,15 @@ class Supervisor {
         stopping_ = true;
         log_.write(Record{Level::info, "stopping"}
                        .add("signal", signal)
-                       .add("drain_timeout_ms", options_.drain_timeout.count()));
-        remove_unix_paths(listeners_);
-        listeners_.clear();
+                       .add("drain_timeout_ms", service_.drain_timeout.count()));
+        remove_unix_paths(sockets_);
+        sockets_.clear();
         if (!generation_) {
             result_ = ExitCode::Ok;
             return;
         }
         generation_->drain();
-        end_at_ = Clock::now() + options_.drain_timeout;
+        end_at_ = Clock::now() + service_.drain_timeout;
     }
 
     /// End what is left; a listener that does not do so in time is killed, and its cells with it.
@@ -356,7 +351,7 @@ class Supervisor {
 } // namespace
 
 /// With the privileges that cloisterd was started with: everything is opened and bound, nothing is parsed.
-ExitCode run(const Options& options, tl::expected<Activation, Failure> activation,
+ExitCode run(const config::Config& config, tl::expected<Activation, Failure> activation,
              const OomScore& oom_score) {
     reset_signals(blocked);
     umask(077);
@@ -365,41 +360,41 @@ ExitCode run(const Options& options, tl::expected<Activation, Failure> activatio
     if (!binary) {
         return fail(binary.error());
     }
-    auto opened = open_policies(options.policy_dir, options.user);
+    auto opened = open_policies(config.policy_dir, config.user);
     if (!opened) {
         return fail(opened.error());
     }
-    tl::expected<std::vector<Listener>, Failure> listeners;
-    if (!options.check) {
-        listeners = std::move(activation).and_then([&](Activation passed) {
-            return open_listeners(options, std::move(passed));
+    tl::expected<std::vector<ListeningSocket>, Failure> sockets;
+    if (!config.check) {
+        sockets = std::move(activation).and_then([&](Activation passed) {
+            return open_sockets(config.services.front(), config.user, std::move(passed));
         });
     }
-    if (!listeners) {
-        return fail(listeners.error());
+    if (!sockets) {
+        return fail(sockets.error());
     }
     Fd log_fd = open_log_without_blocking();
-    const bool groups_empty = give_up_privileges(options);
+    const bool groups_empty = give_up_privileges(config);
 
     auto policies = load_policies(*opened);
     *opened = {};
     const auto proved =
         policies ? compile_and_prove(*policies, sample_places()) : tl::unexpected(policies.error());
     if (!proved) {
-        remove_unix_paths(*listeners);
+        remove_unix_paths(*sockets);
         return fail(proved.error());
     }
-    if (options.check) {
+    if (config.check) {
         return ExitCode::Ok;
     }
     const bool priority =
         is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM")); // NOLINT(concurrency-mt-unsafe)
-    Supervisor supervisor{options,
+    Supervisor supervisor{config,
                           *policies,
-                          std::move(*listeners),
+                          std::move(*sockets),
                           std::move(*binary),
                           oom_score,
-                          Log{options.log_format, std::move(log_fd), priority},
+                          Log{config.log_format, std::move(log_fd), priority},
                           priority,
                           groups_empty};
     return supervisor.run();

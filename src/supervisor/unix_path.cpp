@@ -16,13 +16,14 @@
 namespace cloister::supervisor {
 namespace {
 
-tl::unexpected<Failure> refuse(ExitCode code, const Address& address, std::string_view why) {
+tl::unexpected<Failure> refuse(ExitCode code, const config::Address& address, std::string_view why) {
     return tl::unexpected(Failure{code, fmt::format("--listen {}: {}", address.text, why)});
 }
 
 /// Opens the directory, as whom it will be used.
-tl::expected<void, Failure> open_directory(UnixPath& place, const std::string& path, const Address& address,
-                                           const std::optional<User>& user) {
+tl::expected<void, Failure> open_directory(UnixPath& place, const std::string& path,
+                                           const config::Address& address,
+                                           const std::optional<config::User>& user) {
     const bool root = ::geteuid() == 0;
     auto found = trust::find(path, {.user = ::geteuid(), .shared = !root});
     if (!found && found.error().error == 0 && root && user) { // the user's own?
@@ -55,7 +56,8 @@ class WorkingDirectory {
     WorkingDirectory(const WorkingDirectory&) = delete;
     WorkingDirectory& operator=(const WorkingDirectory&) = delete;
 
-    [[nodiscard]] static tl::expected<void, Failure> enter(const Fd& directory, const Address& address) {
+    [[nodiscard]] static tl::expected<void, Failure> enter(const Fd& directory,
+                                                           const config::Address& address) {
         struct stat wanted {};
         struct stat is {};
         if (::fchdir(directory.get()) != 0 || ::fstat(directory.get(), &wanted) != 0 ||
@@ -84,7 +86,7 @@ struct BareAddress {
 };
 
 /// Removes a socket that nobody listens on any more; whatever else is there stays, and is an error.
-tl::expected<void, Failure> clear(const UnixPath& place, const Address& address) {
+tl::expected<void, Failure> clear(const UnixPath& place, const config::Address& address) {
     struct stat status {};
     if (::fstatat(place.directory.get(), place.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
         return {}; // nothing there, or bind will say why
@@ -125,8 +127,8 @@ Fd identify(UnixPath& place, uid_t creator) {
     return file;
 }
 
-tl::expected<void, Failure> bind_in(UnixPath& place, int socket, const Address& address,
-                                    const std::optional<User>& user) {
+tl::expected<void, Failure> bind_in(UnixPath& place, int socket, const config::Address& address,
+                                    const std::optional<config::User>& user) {
     const WorkingDirectory earlier; // left last: root may come back to where the user may not
     std::optional<AsUser> as;
     if (place.as) {
@@ -159,26 +161,26 @@ tl::expected<void, Failure> bind_in(UnixPath& place, int socket, const Address& 
 
 } // namespace
 
-std::optional<Failure> bind_unix(Listener& listener, const Address& address,
-                                 const std::optional<User>& user) {
-    const auto path = unix_path(address.storage, address.length);
+std::optional<Failure> bind_unix(ListeningSocket& socket, const config::Address& address,
+                                 const std::optional<config::User>& user) {
+    const auto path = config::unix_path(address.storage, address.length);
     const auto slash = path.rfind('/') + 1;
-    listener.path.name = path.substr(slash);
-    listener.name = name_of(address.storage, address.length); // the kernel would tell the bare name
-    listener.address = address.storage;
-    listener.address_length = address.length;
-    if (listener.path.name.empty() || listener.path.name == "." || listener.path.name == "..") {
+    socket.path.name = path.substr(slash);
+    socket.name = config::name_of(address.storage, address.length); // the kernel would tell the bare name
+    socket.address = address.storage;
+    socket.address_length = address.length;
+    if (socket.path.name.empty() || socket.path.name == "." || socket.path.name == "..") {
         return refuse(ExitCode::Usage, address, "the path does not end in the name of a file").value();
     }
-    auto done = open_directory(listener.path, path.substr(0, slash), address, user);
+    auto done = open_directory(socket.path, path.substr(0, slash), address, user);
     if (done) {
-        done = bind_in(listener.path, listener.fd.get(), address, user);
+        done = bind_in(socket.path, socket.fd.get(), address, user);
     }
     return done ? std::nullopt : std::optional{std::move(done.error())};
 }
 
-void remove_unix_path(const Listener& listener) {
-    const auto& place = listener.path;
+void remove_unix_path(const ListeningSocket& socket) {
+    const auto& place = socket.path;
     std::optional<AsUser> as;
     if (place.inode != 0 && place.as && ::geteuid() == 0) {
         as.emplace(*place.as);

@@ -11,10 +11,10 @@ namespace cloister::supervisor {
 /// Its directory, and each above it, must be root's or ours; as root, root's or `user`'s, and not writable by
 /// anybody else (trust::Rule). All is done inside that one directory, once it is opened; where `user` could
 /// rearrange the path, as that user (AsUser).
-[[nodiscard]] std::optional<Failure> bind_unix(Listener& listener, const Address& address,
-                                               const std::optional<User>& user);
+[[nodiscard]] std::optional<Failure> bind_unix(ListeningSocket& socket, const config::Address& address,
+                                               const std::optional<config::User>& user);
 
 /// Removes that file, if it is still ours.
-void remove_unix_path(const Listener& listener);
+void remove_unix_path(const ListeningSocket& socket);
 
 } // namespace cloister::supervisor

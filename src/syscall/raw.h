@@ -7,33 +7,33 @@
 #include "syscall/arch/aarch64/arch.h"
 #endif
 
-/// The ways into the kernel for the listener (after lock-down) and for a cell: no libc, no errno, no
-/// cancellation point, no vDSO. The one seccomp program of both looks at the address that a system call
-/// returns to, so the instruction that makes the call decides which policy holds for it:
-///   through_gate    policy/listener.policy    the listener; a cell is born without that page
-///   through_ladder  policy/birth.policy       a newborn cell, which then unmaps that page
-///   directly        policy/connection.policy  any other instruction there is: all that is left to a cell
-/// (The fourth, the door of policy/door.policy, is in src/arch/*/cell.cpp.)
+/// System calls of the listener (after lock-down) and of cells: no libc, no errno, no cancellation point, no
+/// vDSO. A call site is the one instruction from which a policy's calls may be made: the seccomp program of
+/// both processes looks at the address that a system call returns to.
+///   listener_call  policy/listener.policy    the listener; a cell does not have that page
+///   setup_call     policy/setup.policy       a newborn cell, which then unmaps that page
+///   cell_call      policy/connection.policy  any other instruction: all that is left to a cell
+/// The clone call site (policy/clone.policy) is in src/cell/arch/*/cell.cpp.
 /// Each returns what the kernel returns: -4095 … -1 is a negated errno (syscall(2)).
 namespace cloister::sys {
 
-enum class Way { Gate, Door, Ladder, Direct };
+enum class CallSite { Listener, Clone, Setup, Cell };
 
 #ifdef CLOISTER_SCRIPTED_KERNEL
 
 /// The scripted twin of the kernel, for tests and fuzzing; they define it.
-long answer(Way way, long number, long a1, long a2, long a3, long a4, long a5, long a6);
+long answer(CallSite site, long number, long a1, long a2, long a3, long a4, long a5, long a6);
 
-#define CLOISTER_WAY(name, way, instruction)                                                                 \
+#define CLOISTER_CALL_SITE(name, site, instruction)                                                          \
     inline long name(long number, long a1 = 0, long a2 = 0, long a3 = 0, long a4 = 0, long a5 = 0,           \
                      long a6 = 0) {                                                                          \
-        return answer(way, number, a1, a2, a3, a4, a5, a6);                                                  \
+        return answer(site, number, a1, a2, a3, a4, a5, a6);                                                 \
     }
 
 #else
 
 // NOLINTBEGIN(bugprone-macro-parentheses): the text of an instruction takes none
-#define CLOISTER_WAY(name, way, instruction)                                                                 \
+#define CLOISTER_CALL_SITE(name, site, instruction)                                                          \
     [[gnu::always_inline]] inline long name(long number, long a1 = 0, long a2 = 0, long a3 = 0, long a4 = 0, \
                                             long a5 = 0, long a6 = 0) {                                      \
         CLOISTER_CALL_BY(instruction)                                                                        \
@@ -42,14 +42,14 @@ long answer(Way way, long number, long a1, long a2, long a3, long a4, long a5, l
 
 #endif
 
-CLOISTER_WAY(through_gate, Way::Gate, CLOISTER_THROUGH("cloister_gate"))
-CLOISTER_WAY(through_ladder, Way::Ladder, CLOISTER_THROUGH("cloister_ladder"))
-CLOISTER_WAY(directly, Way::Direct, CLOISTER_DIRECTLY)
+CLOISTER_CALL_SITE(listener_call, CallSite::Listener, CLOISTER_CALL_THROUGH("cloister_listener_call"))
+CLOISTER_CALL_SITE(setup_call, CallSite::Setup, CLOISTER_CALL_THROUGH("cloister_setup_call"))
+CLOISTER_CALL_SITE(cell_call, CallSite::Cell, CLOISTER_CALL_HERE)
 
-#undef CLOISTER_WAY
+#undef CLOISTER_CALL_SITE
 
 extern "C" {
-extern const unsigned char cloister_gate[]; ///< the instruction (src/arch/*/gate.cpp)
+extern const unsigned char cloister_listener_call[]; ///< the instruction (arch/*/listener_call.cpp)
 }
 
 } // namespace cloister::sys

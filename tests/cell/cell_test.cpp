@@ -16,7 +16,7 @@ namespace {
 
 using cell::Exit;
 
-/// Birth succeeds, but for one step; then recv and send answer from their lists; a list that is used up
+/// Setup succeeds, but for one step; then recv and send answer from their lists; a list that is used up
 /// answers 'end of stream' and 'all sent'.
 class Listed final : public Script {
   public:
@@ -66,28 +66,29 @@ std::vector<long> refused(const ConnectionKernel& kernel) {
     static const auto shipped = [](const std::string& name) {
         return policy::load(CLOISTER_POLICIES "/" + name + ".policy").value();
     };
-    static const policy::Policy birth = shipped("birth");
+    static const policy::Policy setup = shipped("setup");
     static const policy::Policy connection = shipped("connection");
-    const auto ladder_end = reinterpret_cast<std::uint64_t>(cell::cloister_ladder) + arch::system_call_size;
+    const auto setup_end =
+        reinterpret_cast<std::uint64_t>(cell::cloister_setup_call) + arch::system_call_size;
     const policy::Bindings bindings{{"buffer", reinterpret_cast<std::uint64_t>(kernel.buffer())},
-                                    {"ladder", ladder_end - arch::max_page_size},
-                                    {"ladder_size", arch::max_page_size},
-                                    {"ladder_return", ladder_end}};
+                                    {"setup_page", setup_end - arch::max_page_size},
+                                    {"setup_page_size", arch::max_page_size},
+                                    {"setup_return", setup_end}};
     std::vector<long> numbers;
     for (const Call& call : kernel.calls()) {
-        if (!allows(call.way == sys::Way::Ladder ? birth : connection, bindings, call)) {
+        if (!allows(call.site == sys::CallSite::Setup ? setup : connection, bindings, call)) {
             numbers.push_back(call.number);
         }
     }
     return numbers;
 }
 
-Life live(Listed& script, cell::Duty duty = cell::Duty::Serve) {
+Life live(Listed& script, cell::Mode mode = cell::Mode::Serve) {
     ConnectionKernel kernel{script};
     try {
-        const Exit exit = kernel.live(duty);
+        const Exit exit = kernel.live(mode);
         Life life{exit, kernel.received(), kernel.sent(), kernel.calls(), refused(kernel)};
-        EXPECT_TRUE(life.refused.empty() || duty != cell::Duty::Serve) << "call " << life.refused.front();
+        EXPECT_TRUE(life.refused.empty() || mode != cell::Mode::Serve) << "call " << life.refused.front();
         return life;
     } catch (const ConnectionKernel::Broken& broken) {
         ADD_FAILURE() << broken.what;
@@ -222,18 +223,18 @@ TEST(Cell, TrustsNoCountAboveWhatItAskedFor) {
     }
 }
 
-struct Birth {
+struct Setup {
     long step;
     Exit exit;
 };
 
-void PrintTo(const Birth& birth, std::ostream* out) {
-    *out << "Call" << birth.step;
+void PrintTo(const Setup& setup, std::ostream* out) {
+    *out << "Call" << setup.step;
 }
 
-class FailedStepOfBirth : public testing::TestWithParam<Birth> {};
+class FailedStepOfSetup : public testing::TestWithParam<Setup> {};
 
-TEST_P(FailedStepOfBirth, EndsTheCellBeforeTheFirstByte) {
+TEST_P(FailedStepOfSetup, EndsTheCellBeforeTheFirstByte) {
     for (const Answer failure : {-EPERM, -EINVAL, -ENOMEM, -EAGAIN, -ENOSYS, 1}) {
         Listed script;
         script.recv = {5};
@@ -247,15 +248,15 @@ TEST_P(FailedStepOfBirth, EndsTheCellBeforeTheFirstByte) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    All, FailedStepOfBirth,
-    testing::Values(Birth{SYS_close_range, Exit::Descriptors}, Birth{SYS_prctl, Exit::DeathSignal},
-                    Birth{SYS_getppid, Exit::Orphan}, Birth{SYS_prlimit64, Exit::CpuLimit},
-                    Birth{SYS_setitimer, Exit::Lifetime}, Birth{SYS_capset, Exit::Capabilities},
-                    Birth{SYS_munmap, Exit::Ladder}));
+    All, FailedStepOfSetup,
+    testing::Values(Setup{SYS_close_range, Exit::Descriptors}, Setup{SYS_prctl, Exit::DeathSignal},
+                    Setup{SYS_getppid, Exit::Orphan}, Setup{SYS_prlimit64, Exit::CpuLimit},
+                    Setup{SYS_setitimer, Exit::Lifetime}, Setup{SYS_capset, Exit::Capabilities},
+                    Setup{SYS_munmap, Exit::SetupPage}));
 
 TEST(Cell, ViolatesOnlyWhenToldToAndOnlyWhenConfined) {
     Listed script;
-    const Life life = live(script, cell::Duty::Call);
+    const Life life = live(script, cell::Mode::Call);
     EXPECT_EQ(life.exit, Exit::Bug);
     EXPECT_FALSE(called(life, SYS_recvfrom));
     EXPECT_EQ(life.refused, std::vector<long>{SYS_getppid});

@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <map>
 
-namespace cloister::supervisor {
+namespace cloister::config {
 namespace {
 
 using namespace std::chrono_literals;
@@ -19,7 +19,7 @@ struct Case {
 
 class CommandLine : public ::testing::Test {
   protected:
-    tl::expected<Options, Exit> parse(std::vector<std::string> arguments) {
+    tl::expected<Config, Exit> parse(std::vector<std::string> arguments) {
         arguments.insert(arguments.begin(), "cloisterd");
         std::vector<const char*> argv;
         for (const auto& argument : arguments) {
@@ -35,10 +35,10 @@ class CommandLine : public ::testing::Test {
             }};
         return parse_options(static_cast<int>(arguments.size()), argv.data(), surroundings);
     }
-    Options good(const std::vector<std::string>& arguments) {
+    Config good(const std::vector<std::string>& arguments) {
         auto options = parse(arguments);
         EXPECT_TRUE(options) << options.error().err;
-        return options.value_or(Options{});
+        return options.value_or(Config{{Service{}}, {}, {}, {}, {}, {}});
     }
     void expect_refused(const std::vector<Case>& cases) {
         for (const auto& [arguments, code, message] : cases) {
@@ -56,18 +56,18 @@ class CommandLine : public ::testing::Test {
 
 TEST_F(CommandLine, HasTheDocumentedDefaults) {
     const auto options = good({});
-    ASSERT_EQ(options.listen.size(), 1U);
-    EXPECT_EQ(options.listen[0].text, "127.0.0.1:7007");
-    EXPECT_FALSE(options.listen_given);
+    ASSERT_EQ(options.services[0].listen.size(), 1U);
+    EXPECT_EQ(options.services[0].listen[0].text, "127.0.0.1:7007");
+    EXPECT_FALSE(options.services[0].listen_given);
     EXPECT_FALSE(options.user);
     EXPECT_EQ(options.policy_dir, "/policies");
-    EXPECT_EQ(options.max_connections, 1000U);
-    EXPECT_EQ(options.idle_timeout, 60s);
-    EXPECT_EQ(options.lifetime, 10min);
-    EXPECT_EQ(options.cpu_limit, 10s);
-    EXPECT_EQ(options.drain_timeout, 30s);
-    EXPECT_EQ(options.socket_buffer, 256U * 1024);
-    EXPECT_FALSE(options.socket_buffer_given);
+    EXPECT_EQ(options.services[0].max_connections, 1000U);
+    EXPECT_EQ(options.services[0].idle_timeout, 60s);
+    EXPECT_EQ(options.services[0].lifetime, 10min);
+    EXPECT_EQ(options.services[0].cpu_limit, 10s);
+    EXPECT_EQ(options.services[0].drain_timeout, 30s);
+    EXPECT_EQ(options.services[0].socket_buffer, 256U * 1024);
+    EXPECT_FALSE(options.services[0].socket_buffer_given);
     EXPECT_EQ(options.log_format, LogFormat::json);
     EXPECT_FALSE(options.check);
     EXPECT_TRUE(options.warnings.empty());
@@ -78,21 +78,22 @@ TEST_F(CommandLine, SetsEachOption) {
         good({"-l", "[::]:7", "--listen=unix:/run/x,mode=0600", "-u33:44", "--policy-dir", "/p",
               "--max-connections=7", "--idle-timeout", "500ms", "--lifetime=2m", "--cpu-limit", "1h",
               "--drain-timeout=24h", "--socket-buffer=64K", "--log-format", "logfmt", "-t"});
-    ASSERT_EQ(options.listen.size(), 2U);
-    EXPECT_EQ(name_of(options.listen[0].storage, options.listen[0].length), "[::]:7");
-    EXPECT_EQ(name_of(options.listen[1].storage, options.listen[1].length), "unix:/run/x");
-    EXPECT_EQ(options.listen[1].mode, 0600U);
-    EXPECT_TRUE(options.listen_given);
+    ASSERT_EQ(options.services[0].listen.size(), 2U);
+    EXPECT_EQ(name_of(options.services[0].listen[0].storage, options.services[0].listen[0].length), "[::]:7");
+    EXPECT_EQ(name_of(options.services[0].listen[1].storage, options.services[0].listen[1].length),
+              "unix:/run/x");
+    EXPECT_EQ(options.services[0].listen[1].mode, 0600U);
+    EXPECT_TRUE(options.services[0].listen_given);
     EXPECT_EQ(options.user->uid, 33U);
     EXPECT_EQ(options.user->gid, 44U);
     EXPECT_EQ(options.policy_dir, "/p");
-    EXPECT_EQ(options.max_connections, 7U);
-    EXPECT_EQ(options.idle_timeout, 500ms);
-    EXPECT_EQ(options.lifetime, 2min);
-    EXPECT_EQ(options.cpu_limit, 1h);
-    EXPECT_EQ(options.drain_timeout, 24h);
-    EXPECT_EQ(options.socket_buffer, 64U * 1024);
-    EXPECT_TRUE(options.socket_buffer_given);
+    EXPECT_EQ(options.services[0].max_connections, 7U);
+    EXPECT_EQ(options.services[0].idle_timeout, 500ms);
+    EXPECT_EQ(options.services[0].lifetime, 2min);
+    EXPECT_EQ(options.services[0].cpu_limit, 1h);
+    EXPECT_EQ(options.services[0].drain_timeout, 24h);
+    EXPECT_EQ(options.services[0].socket_buffer, 64U * 1024);
+    EXPECT_TRUE(options.services[0].socket_buffer_given);
     EXPECT_EQ(options.log_format, LogFormat::logfmt);
     EXPECT_TRUE(options.check);
 }
@@ -107,12 +108,12 @@ TEST_F(CommandLine, TakesTheOptionOverTheEnvironmentOverTheDefault) {
                    {"CLOISTER_LIFETIME", "7s"},
                    {"CLOISTER_DRAIN_TIMEOUT", ""}};
     const auto options = good({"--lifetime", "9s"});
-    ASSERT_EQ(options.listen.size(), 2U);
-    EXPECT_EQ(options.listen[1].text, "[::1]:2");
-    EXPECT_TRUE(options.listen_given);
-    EXPECT_EQ(options.idle_timeout, 5s);
-    EXPECT_EQ(options.lifetime, 9s);
-    EXPECT_EQ(options.drain_timeout, 30s);
+    ASSERT_EQ(options.services[0].listen.size(), 2U);
+    EXPECT_EQ(options.services[0].listen[1].text, "[::1]:2");
+    EXPECT_TRUE(options.services[0].listen_given);
+    EXPECT_EQ(options.services[0].idle_timeout, 5s);
+    EXPECT_EQ(options.services[0].lifetime, 9s);
+    EXPECT_EQ(options.services[0].drain_timeout, 30s);
 }
 
 TEST_F(CommandLine, NamesTheVariableThatIsWrong) {
@@ -145,22 +146,22 @@ TEST_F(CommandLine, RefusesWhatIsNoTime) {
 }
 
 TEST_F(CommandLine, TakesABufferOfASizeOrLeavesItToTheKernel) {
-    EXPECT_EQ(good({"--socket-buffer=4K"}).socket_buffer, 4096U);
-    EXPECT_EQ(good({"--socket-buffer", "1M"}).socket_buffer, 1U << 20);
-    EXPECT_EQ(good({"--socket-buffer=64M"}).socket_buffer, 64U << 20);
-    EXPECT_EQ(good({"--socket-buffer=65536K"}).socket_buffer, 64U << 20);
+    EXPECT_EQ(good({"--socket-buffer=4K"}).services[0].socket_buffer, 4096U);
+    EXPECT_EQ(good({"--socket-buffer", "1M"}).services[0].socket_buffer, 1U << 20);
+    EXPECT_EQ(good({"--socket-buffer=64M"}).services[0].socket_buffer, 64U << 20);
+    EXPECT_EQ(good({"--socket-buffer=65536K"}).services[0].socket_buffer, 64U << 20);
     const auto automatic = good({"--socket-buffer=auto"});
-    EXPECT_EQ(automatic.socket_buffer, std::nullopt);
-    EXPECT_TRUE(automatic.socket_buffer_given);
+    EXPECT_EQ(automatic.services[0].socket_buffer, std::nullopt);
+    EXPECT_TRUE(automatic.services[0].socket_buffer_given);
     environment = {{"CLOISTER_SOCKET_BUFFER", "8K"}};
-    EXPECT_EQ(good({}).socket_buffer, 8192U);
-    EXPECT_TRUE(good({}).socket_buffer_given);
-    EXPECT_EQ(good({"--socket-buffer=auto"}).socket_buffer, std::nullopt);
+    EXPECT_EQ(good({}).services[0].socket_buffer, 8192U);
+    EXPECT_TRUE(good({}).services[0].socket_buffer_given);
+    EXPECT_EQ(good({"--socket-buffer=auto"}).services[0].socket_buffer, std::nullopt);
     environment = {{"CLOISTER_SOCKET_BUFFER", "auto"}};
-    EXPECT_EQ(good({}).socket_buffer, std::nullopt);
-    EXPECT_EQ(good({"--socket-buffer=4K"}).socket_buffer, 4096U);
+    EXPECT_EQ(good({}).services[0].socket_buffer, std::nullopt);
+    EXPECT_EQ(good({"--socket-buffer=4K"}).services[0].socket_buffer, 4096U);
     environment = {{"CLOISTER_SOCKET_BUFFER", ""}};
-    EXPECT_EQ(good({}).socket_buffer, 256U * 1024);
+    EXPECT_EQ(good({}).services[0].socket_buffer, 256U * 1024);
 }
 
 TEST_F(CommandLine, RefusesWhatIsNoSize) {
@@ -279,7 +280,7 @@ TEST_F(CommandLine, SaysWhyNobodyCanEverConnectToAnAddress) {
     });
     for (const auto* control : {"[fe80::1%lo]:7", "[fe80::1%1]:7", "[fec0::1]:7", "[fe00::1]:7",
                                 "223.255.255.255:7", "240.0.0.1:7"}) {
-        EXPECT_EQ(good({"-l", control}).listen.size(), 1U) << control;
+        EXPECT_EQ(good({"-l", control}).services[0].listen.size(), 1U) << control;
     }
 }
 
@@ -288,7 +289,7 @@ TEST_F(CommandLine, RefusesMoreThan64Addresses) {
     for (int port = 1; port <= 64; ++port) {
         arguments.push_back(fmt::format("--listen=127.0.0.1:{}", port));
     }
-    EXPECT_EQ(good(arguments).listen.size(), 64U);
+    EXPECT_EQ(good(arguments).services[0].listen.size(), 64U);
     arguments.emplace_back("--listen=127.0.0.1:65");
     expect_refused({{arguments, ExitCode::Usage,
                      "--listen 127.0.0.1:65: there are more than 64 addresses; give fewer"}});
@@ -430,4 +431,4 @@ TEST_F(CommandLine, HelpNamesEveryOptionAndItsDefault) {
 }
 
 } // namespace
-} // namespace cloister::supervisor
+} // namespace cloister::config

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "policy/join.h"
+#include "policy/combine.h"
 #include "sites.h"
 
 #include <cerrno>
@@ -55,7 +55,7 @@ Outcome in_child(const Attempt& attempt, Site site, Prepare prepare) {
         }
         prepare();
         (void)make(attempt, site);
-        sys::directly(SYS_exit_group, 0);
+        sys::cell_call(SYS_exit_group, 0);
     }
     Outcome outcome{};
     if (waitpid(pid, &outcome.status, 0) != pid) {

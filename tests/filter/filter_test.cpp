@@ -21,10 +21,11 @@ constexpr long last_number = 1023;
 constexpr std::uint64_t high_half = 0x1'0000'0000;
 /// The kernel lets these two pass every filter on x86_64, which alone has them: kernel/seccomp.c.
 constexpr const char* exempt[] = {"uretprobe", "uprobe"};
-constexpr Site sites[] = {Site::gate, Site::door, Site::ladder, Site::elsewhere};
+constexpr Site sites[] = {Site::listener, Site::clone, Site::setup, Site::elsewhere};
 
 alignas(arch::max_page_size) std::uint8_t buffer[65536];
-alignas(arch::max_page_size) std::uint8_t ladder_page[arch::max_page_size]; // what the ladder may unmap
+alignas(arch::max_page_size) std::uint8_t
+    setup_page[arch::max_page_size]; // what the setup call site may unmap
 
 policy::Policy shipped(const char* name) {
     return policy::load(fmt::format("{}/{}.policy", CLOISTER_POLICIES, name)).value();
@@ -44,13 +45,13 @@ class Cage {
     }
 
     [[nodiscard]] bool allows(const Attempt& attempt, Site site) const {
-        return policy::evaluate(joined_, policy::native_arch, bindings_, as_data(attempt, site))
+        return policy::evaluate(combined_, policy::native_arch, bindings_, as_data(attempt, site))
                    .action.kind == Action::Kind::allow;
     }
 
     /// A call for each rule of the policy that holds there, which meets all its conditions.
     [[nodiscard]] std::vector<Attempt> allowed_calls(Site site) const {
-        const auto& policy = policy::policy_at(joined_, bindings_, return_address(site));
+        const auto& policy = policy::policy_at(combined_, bindings_, return_address(site));
         std::vector<Attempt> calls;
         for (const auto& rule : policy.rules) {
             Attempt attempt{static_cast<long>(*policy::number_of(native_abi, rule.prototype->name)), {}};
@@ -73,16 +74,17 @@ class Cage {
     }
 
     Site ia32_place_;
-    policy::Joined joined_ =
-        policy::join({shipped("connection"), shipped("listener"), shipped("door"), shipped("birth")}).value();
+    policy::Combined combined_ =
+        policy::combine({shipped("connection"), shipped("listener"), shipped("clone"), shipped("setup")})
+            .value();
     policy::Bindings bindings_{{"buffer", reinterpret_cast<std::uint64_t>(buffer)},
                                {"stack", reinterpret_cast<std::uint64_t>(buffer + sizeof buffer)},
-                               {"ladder", reinterpret_cast<std::uint64_t>(ladder_page)},
-                               {"ladder_size", sizeof ladder_page},
-                               {"gate_return", place(Site::gate)},
-                               {"door_return", place(Site::door)},
-                               {"ladder_return", place(Site::ladder)}};
-    policy::Program program_ = policy::compile(joined_, policy::native_arch, bindings_).value();
+                               {"setup_page", reinterpret_cast<std::uint64_t>(setup_page)},
+                               {"setup_page_size", sizeof setup_page},
+                               {"listener_return", place(Site::listener)},
+                               {"clone_return", place(Site::clone)},
+                               {"setup_return", place(Site::setup)}};
+    policy::Program program_ = policy::compile(combined_, policy::native_arch, bindings_).value();
 };
 
 std::string show(const Attempt& attempt) {
@@ -101,7 +103,7 @@ void Cage::expect_by_policy(const Attempt& attempt, Site site) const {
     EXPECT_EQ(!allows(attempt, site), outcome.killed_by(SIGSYS))
         << show(attempt) << " at site " << static_cast<int>(site) << ": status " << outcome.status;
     if (allows(attempt, site) &&
-        site != Site::door) { // what it clones has no code: it may end by its child's signal
+        site != Site::clone) { // what it clones has no code: it may end by its child's signal
         // These two may wait: where the sanitizers have their shadow memory, any address is one of a signal
         // set.
         const bool waits = attempt.number == SYS_ppoll || attempt.number == SYS_rt_sigtimedwait;
@@ -169,7 +171,7 @@ TEST_P(LiveFilterAt, CallsOfTheOtherPlacesEndByThePolicyOfThatPlace) {
 }
 
 std::string name_of(const testing::TestParamInfo<Site>& instance) {
-    constexpr const char* names[] = {"Gate", "Door", "Ladder", "Elsewhere"};
+    constexpr const char* names[] = {"ListenerCallSite", "CloneCallSite", "SetupCallSite", "Elsewhere"};
     return names[static_cast<std::size_t>(instance.param)];
 }
 INSTANTIATE_TEST_SUITE_P(Place, LiveFilterAt, testing::ValuesIn(sites), name_of);
@@ -182,7 +184,7 @@ TEST(LiveFilter, The32BitInstructionEndsEachPlace) {
                         "for 64-bit programs, so there is nothing to forbid";
     }
     ASSERT_TRUE(control.exited());
-    for (const Site place : sites) { // gate, door, ladder are where that instruction stands, then none is
+    for (const Site place : sites) { // listener, clone, setup are where that instruction stands, then none is
         const Cage cage{place};
         for (long number = -1; number <= last_number; ++number) {
             EXPECT_TRUE(cage.run({number, {}}, Site::ia32).killed_by(SIGSYS))
@@ -191,15 +193,15 @@ TEST(LiveFilter, The32BitInstructionEndsEachPlace) {
     }
 }
 
-TEST(LiveFilter, TheListenerCannotReadFromAClientThroughItsGate) {
+TEST(LiveFilter, TheListenerCannotReadFromAClientFromItsCallSite) {
     const Cage cage;
     const Attempt recv = cage.allowed_calls(Site::elsewhere).front();
     ASSERT_EQ(recv.number, SYS_recvfrom);
     const std::uint64_t to = recv.arguments[1];
-    EXPECT_TRUE(cage.run(recv, Site::gate).killed_by(SIGSYS));
+    EXPECT_TRUE(cage.run(recv, Site::listener).killed_by(SIGSYS));
     for (const long number : {SYS_read, SYS_readv, SYS_pread64, SYS_preadv, SYS_preadv2, SYS_recvfrom,
                               SYS_recvmsg, SYS_recvmmsg, SYS_sendfile, SYS_splice, SYS_tee}) {
-        EXPECT_TRUE(cage.run({number, {0, to, 1}}, Site::gate).killed_by(SIGSYS)) << number;
+        EXPECT_TRUE(cage.run({number, {0, to, 1}}, Site::listener).killed_by(SIGSYS)) << number;
     }
     // Any other instruction of the listener makes a cell's calls and no more: SECURITY.md, what this does not
     // give.
@@ -243,7 +245,7 @@ TEST(LiveFilter, ControlTheSameCallsWithoutAFilterAreNoViolation) {
     };
     const bool namespaces = in_child({SYS_exit_group, {0}}, Site::elsewhere, [] {
                                 give_privileges_up();
-                                sys::directly(SYS_exit_group, have_own_namespaces() ? 0 : 1);
+                                sys::cell_call(SYS_exit_group, have_own_namespaces() ? 0 : 1);
                             }).status == 0;
     if (!namespaces) {
         skipped.insert("msgget"); // the queue would stay

@@ -17,10 +17,10 @@ struct Attempt {
 };
 
 /// Where a call is made from: stands for the instruction that the listener and its cells have for it.
-enum class Site { gate, door, ladder, elsewhere, ia32 };
+enum class Site { listener, clone, setup, elsewhere, ia32 };
 
 extern "C" {
-[[gnu::visibility("hidden")]] extern const std::uint8_t site_gate[], site_door[], site_ladder[],
+[[gnu::visibility("hidden")]] extern const std::uint8_t site_listener[], site_clone[], site_setup[],
     site_elsewhere[], site_ia32[];
 }
 
@@ -68,16 +68,16 @@ inline long make_by(const std::uint8_t* instruction, const Attempt& attempt) {
 
 // clang-format off
 asm(".pushsection .text\n .balign 4\n"
-    "site_gate: .globl site_gate\n "           CLOISTER_DIRECTLY "\n ret\n"
-    "site_door: .globl site_door\n "           CLOISTER_DIRECTLY "\n ret\n"
-    "site_ladder: .globl site_ladder\n "       CLOISTER_DIRECTLY "\n ret\n"
-    "site_elsewhere: .globl site_elsewhere\n " CLOISTER_DIRECTLY "\n ret\n"
+    "site_listener: .globl site_listener\n "           CLOISTER_CALL_HERE "\n ret\n"
+    "site_clone: .globl site_clone\n "           CLOISTER_CALL_HERE "\n ret\n"
+    "site_setup: .globl site_setup\n "       CLOISTER_CALL_HERE "\n ret\n"
+    "site_elsewhere: .globl site_elsewhere\n " CLOISTER_CALL_HERE "\n ret\n"
     "site_ia32: .globl site_ia32\n "           CLOISTER_IA32 "\n ret\n"
     ".popsection");
 // clang-format on
 
 inline const std::uint8_t* instruction_of(Site site) {
-    const std::uint8_t* const sites[] = {site_gate, site_door, site_ladder, site_elsewhere, site_ia32};
+    const std::uint8_t* const sites[] = {site_listener, site_clone, site_setup, site_elsewhere, site_ia32};
     return sites[static_cast<std::size_t>(site)];
 }
 inline std::uint64_t return_address(Site site) { // int $0x80 is as long as the other

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A cell that was taken over, from the moment when its client's first bytes arrive: its birth is the shipped
-// one, its loop does what the client orders.
+// A cell that was taken over, from the moment when its client's first bytes arrive: its setup is the shipped
+// one, its loop does what the client parameters.
 #define cloister_cell_main shipped_cell_main
 #include "cell/cell.cpp"
 #undef cloister_cell_main
@@ -21,16 +21,16 @@ using hostile::Order;
     switch (order.deed) {
     case Deed::Where:
         return reinterpret_cast<std::uint64_t>(buffer);
-    case Deed::Ladder:
-        return reinterpret_cast<std::uint64_t>(cloister_ladder);
+    case Deed::SetupCallSite:
+        return reinterpret_cast<std::uint64_t>(cloister_setup_call);
     case Deed::Peek:
         return *place;
     case Deed::Poke:
         *place = a[1];
         return 0;
     case Deed::Call:
-        return static_cast<std::uint64_t>(sys::directly(argument(0), argument(1), argument(2), argument(3),
-                                                        argument(4), argument(5), argument(6)));
+        return static_cast<std::uint64_t>(sys::cell_call(argument(0), argument(1), argument(2), argument(3),
+                                                         argument(4), argument(5), argument(6)));
     case Deed::Jump:
         return jump(order);
     case Deed::Spin:
@@ -43,11 +43,11 @@ using hostile::Order;
 
 } // namespace
 
-extern "C" CELL_CODE void cloister_cell_main(const Orders* orders, std::uint8_t* buffer) {
-    confine(*orders);
+extern "C" CELL_CODE void cloister_cell_main(const Parameters* parameters, std::uint8_t* buffer) {
+    confine(*parameters);
     auto* const order = reinterpret_cast<Order*>(buffer);
     for (;;) {
-        const long received = sys::directly(SYS_recvfrom, connection, address(buffer), buffer_size, 0, 0, 0);
+        const long received = sys::cell_call(SYS_recvfrom, connection, address(buffer), buffer_size, 0, 0, 0);
         if (received <= 0) {
             leave(Exit::Done);
         }

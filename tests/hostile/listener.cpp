@@ -2,7 +2,7 @@
 //
 // A listener that does what none should while it starts. Which of these is said by the name of the unix
 // socket that it is given.
-#include "control/plan.h"
+#include "control/launch.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -17,10 +17,10 @@
 namespace cloister::hostile {
 namespace {
 
-using plan::Message;
+using control::Message;
 
 void say(std::string_view text) {
-    (void)!write(plan::log_fd, text.data(), text.size());
+    (void)!write(control::log_fd, text.data(), text.size());
 }
 
 [[noreturn]] void live_on() {
@@ -32,7 +32,7 @@ void say(std::string_view text) {
 void send_bytes(const Message& message, std::size_t size) {
     std::vector<char> bytes(std::max(size, sizeof message));
     std::memcpy(bytes.data(), &message, sizeof message);
-    (void)send(plan::control_fd, bytes.data(), size, MSG_NOSIGNAL);
+    (void)send(control::control_fd, bytes.data(), size, MSG_NOSIGNAL);
 }
 
 Message tagged(Message::Tag tag) {
@@ -73,8 +73,8 @@ void send_two_descriptors(const Message& message) {
     control->cmsg_type = SCM_RIGHTS;
     control->cmsg_len = CMSG_LEN(sizeof passed);
     std::memcpy(CMSG_DATA(control), passed, sizeof passed);
-    say(sendmsg(plan::control_fd, &header, MSG_NOSIGNAL) < 0 && errno == EPERM ? "descriptors not taken\n"
-                                                                               : "descriptors taken\n");
+    say(sendmsg(control::control_fd, &header, MSG_NOSIGNAL) < 0 && errno == EPERM ? "descriptors not taken\n"
+                                                                                  : "descriptors taken\n");
     _exit(1); // which, unlike close(2), does not linger
 }
 
@@ -82,12 +82,12 @@ void send_two_descriptors(const Message& message) {
     static constexpr std::uint8_t code[3 * arch::max_page_size]{}; // places that a policy can be bound to
     Message hello = tagged(Message::Tag::Hello);
     hello.arena = reinterpret_cast<const cell::Arena*>(code + arch::max_page_size);
-    hello.instructions = {&code[0], &code[arch::max_page_size], &code[2 * arch::max_page_size]};
+    hello.call_sites = {&code[0], &code[arch::max_page_size], &code[2 * arch::max_page_size]};
     if (deed == "closes-its-socket") {
-        close(plan::control_fd);
+        close(control::control_fd);
     } else if (deed == "says-hello-and-closes") {
         send_bytes(hello, sizeof hello);
-        close(plan::control_fd);
+        close(control::control_fd);
     } else if (deed == "ends") {
         _exit(0);
     } else if (deed == "ends-with-77") {
@@ -127,7 +127,7 @@ int main() {
     prctl(PR_SET_NAME, "cloister-listen"); // as the tests know a listener
     sockaddr_un address{};
     socklen_t length = sizeof address - 1;
-    (void)getsockname(cloister::plan::first_listener_fd, reinterpret_cast<sockaddr*>(&address), &length);
+    (void)getsockname(cloister::control::first_socket_fd, reinterpret_cast<sockaddr*>(&address), &length);
     const std::string_view path = address.sun_path;
     cloister::hostile::misbehave(path.substr(path.rfind('/') + 1));
 }

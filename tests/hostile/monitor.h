@@ -3,20 +3,21 @@
 
 #include <cstdint>
 
-/// What the client of a hostile cell orders it to do. It stands for whatever code an attacker may run there.
+/// What the client of a hostile cell parameters it to do. It stands for whatever code an attacker may run
+/// there.
 namespace cloister::hostile {
 
 inline constexpr std::uint64_t magic =
     0x21'4b'43'41'54'54'41'21; // anything else is echoed: the self-test must pass
 
 enum class Deed : std::uint64_t {
-    Where,  ///< reply: the address of the buffer, below which the stack lies
-    Ladder, ///< reply: the address of the ladder's instruction
-    Peek,   ///< reply: the 8 bytes at arguments[0]
-    Poke,   ///< stores arguments[1] at arguments[0]; reply: 0
-    Call,   ///< system call arguments[0] with arguments[1..6]; reply: its result
-    Jump,   ///< runs the instructions at target, arguments[0..6] in place as for Call; reply: its result
-    Spin,   ///< for ever
+    Where,         ///< reply: the address of the buffer, below which the stack lies
+    SetupCallSite, ///< reply: the address of the setup call site
+    Peek,          ///< reply: the 8 bytes at arguments[0]
+    Poke,          ///< stores arguments[1] at arguments[0]; reply: 0
+    Call,          ///< system call arguments[0] with arguments[1..6]; reply: its result
+    Jump, ///< runs the instructions at target, arguments[0..6] in place as for Call; reply: its result
+    Spin, ///< for ever
 };
 
 struct Order {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "base/record.h"
 #include "cell/cell.h"
-#include "listener/ends.h"
+#include "listener/exit_reason.h"
 #include "listener/table.h"
 #include "scripted/kernel.h"
 
@@ -96,7 +96,7 @@ TEST(Ends, HaveTheirDocumentedReasons) {
         {exited(Exit::CpuLimit), false, "setup-cpu-limit"},
         {exited(Exit::Lifetime), false, "setup-lifetime"},
         {exited(Exit::Capabilities), false, "setup-capabilities"},
-        {exited(Exit::Ladder), false, "setup-ladder"},
+        {exited(Exit::SetupPage), false, "setup-page"},
         {14 << 8, false, "unknown"},
         {255 << 8, true, "unknown"},
         {SIGKILL, true, "ended"},
@@ -108,11 +108,11 @@ TEST(Ends, HaveTheirDocumentedReasons) {
         {SIGSYS, true, "violation"},
     };
     for (const auto& [status, ended_by_us, reason] : endings) {
-        EXPECT_EQ(listener::end_of(status, ended_by_us).reason, reason) << status;
+        EXPECT_EQ(listener::exit_reason_of(status, ended_by_us).reason, reason) << status;
     }
     for (const int signal : {SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGXFSZ}) {
-        EXPECT_EQ(listener::end_of(signal, false).reason, "crashed") << signal;
-        EXPECT_EQ(listener::end_of(signal, false).level, Level::error);
+        EXPECT_EQ(listener::exit_reason_of(signal, false).reason, "crashed") << signal;
+        EXPECT_EQ(listener::exit_reason_of(signal, false).level, Level::error);
     }
 }
 

@@ -35,7 +35,7 @@ TEST(Listener, GivesEachClientACellAndLogsItsEnd) {
     ASSERT_EQ(records.size(), 3U);
     EXPECT_EQ(records[0]["conn"], 1);
     EXPECT_EQ(records[0]["pid"], 1000);
-    EXPECT_EQ(records[0]["listener"], "the-listener");
+    EXPECT_EQ(records[0]["socket"], "the-listener");
     EXPECT_EQ(records[0]["peer"], "127.0.0.1:40000");
     EXPECT_EQ(records[0]["reason"], "closed");
     EXPECT_EQ(records[0]["exit"], 0);
@@ -68,7 +68,7 @@ TEST(Listener, TellsTheSupervisorOnceThatItIsFull) {
         });
     }
     EXPECT_EQ(world.serve(), left_in_order);
-    EXPECT_EQ(world.told(), std::vector{plan::Message::Tag::Full});
+    EXPECT_EQ(world.told(), std::vector{control::Message::Tag::Full});
 }
 
 class PassingError : public testing::TestWithParam<int> {};
@@ -133,13 +133,13 @@ TEST(Listener, DatesByTheWallClockThatWasSetWhileItWaited) {
 TEST(Listener, NamesItsSocketWholeEvenWithANulByteInIt) {
     ListenerWorld world{8, AF_UNIX};
     const std::string longest = "unix:@" + std::string(107, '\0');
-    world.plan().listeners[0].set_name(longest);
+    world.launch().sockets[0].set_name(longest);
     world.then([&] { world.connect(); });
     world.then([&] { world.end_cell(1000, SIGSYS); });
     EXPECT_EQ(world.serve(), left_in_order);
     for (const char* event : {"violation", "connection"}) {
         ASSERT_EQ(world.records(event).size(), 1U);
-        EXPECT_EQ(world.records(event)[0]["listener"], longest);
+        EXPECT_EQ(world.records(event)[0]["socket"], longest);
         EXPECT_FALSE(world.records(event)[0].contains("truncated"));
     }
 }
@@ -238,11 +238,11 @@ TEST(Listener, BelievesNoForgedSignal) {
 TEST(Listener, DrainsWithoutCuttingACell) {
     ListenerWorld world;
     world.then([&] { world.connect(2); });
-    world.then([&] { world.order(plan::Message::Tag::Drain); });
+    world.then([&] { world.order(control::Message::Tag::Drain); });
     world.then([&] {
         EXPECT_FALSE(world.listens());
         EXPECT_EQ(world.live().size(), 2U);
-        world.order(plan::Message::Tag::Drain); // again: no harm
+        world.order(control::Message::Tag::Drain); // again: no harm
     });
     world.then([&] { world.end_cell(1000, exited(cell::Exit::Done)); });
     world.then([&] { world.end_cell(1001, exited(cell::Exit::Done)); });
@@ -275,17 +275,17 @@ TEST(Listener, EndsWhenTheSupervisorIsGone) {
 
 TEST(Listener, DiesOfAnOrderThatIsNone) {
     ListenerWorld world;
-    world.then([&] { world.order(plan::Message::Tag::Hello); });
+    world.then([&] { world.order(control::Message::Tag::Hello); });
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
     EXPECT_TRUE(said(world, "bug: the supervisor sent message 0"));
 }
 
 TEST(Listener, DiesOfAnOrderOfAnotherLength) {
-    constexpr long right = sizeof(plan::Message);
+    constexpr long right = sizeof(control::Message);
     for (const long size : {1L, right - 1, right + 1, right + 4096}) {
         ListenerWorld world;
         world.order_size = size;
-        world.then([&] { world.order(plan::Message::Tag::Drain); });
+        world.then([&] { world.order(control::Message::Tag::Drain); });
         EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest)) << size;
     }
 }
@@ -295,7 +295,7 @@ TEST(Listener, TakesAnOrderAfterAnInterruptionOrAFalseAlarm) {
         ListenerWorld world;
         world.then([&] {
             world.read_error = error;
-            world.order(plan::Message::Tag::Drain);
+            world.order(control::Message::Tag::Drain);
         });
         world.then([&] { EXPECT_TRUE(world.listens()) << "the order has not been read yet"; });
         EXPECT_EQ(world.serve(), left_in_order);
@@ -332,9 +332,9 @@ TEST(Listener, SurvivesAnInterruptedWaitAndNoOther) {
     EXPECT_TRUE(said(broken, "ppoll: EINVAL"));
 }
 
-TEST(Listener, DoesNotLogItsCanary) {
+TEST(Listener, DoesNotLogItsSelfTest) {
     ListenerWorld world;
-    world.then([&] { world.announce_canary(40001); });
+    world.then([&] { world.announce_self_test(40001); });
     world.then([&] { world.connect(2); });
     world.then([&] {
         world.end_cell(1000, exited(cell::Exit::Done));
@@ -345,9 +345,9 @@ TEST(Listener, DoesNotLogItsCanary) {
     EXPECT_EQ(world.records("connection")[0]["peer"], "127.0.0.1:40000");
 }
 
-TEST(Listener, LogsALaterClientThatComesFromTheCanarysPort) {
+TEST(Listener, LogsALaterClientThatComesFromTheSelfTestsPort) {
     ListenerWorld world;
-    world.then([&] { world.announce_canary(40000); });
+    world.then([&] { world.announce_self_test(40000); });
     for (int i = 0; i < 2; ++i) {
         world.then([&] { world.connect(); });
         world.then([&] {
@@ -359,11 +359,11 @@ TEST(Listener, LogsALaterClientThatComesFromTheCanarysPort) {
     EXPECT_EQ(world.records("connection").size(), 1U);
 }
 
-TEST(Listener, LogsACanaryThatFailed) {
+TEST(Listener, LogsASelfTestThatFailed) {
     ListenerWorld world;
-    world.then([&] { world.announce_canary(40000); });
+    world.then([&] { world.announce_self_test(40000); });
     world.then([&] { world.connect(); });
-    world.then([&] { world.end_cell(1000, exited(cell::Exit::Ladder)); });
+    world.then([&] { world.end_cell(1000, exited(cell::Exit::SetupPage)); });
     EXPECT_EQ(world.serve(), left_in_order);
     EXPECT_EQ(world.records("connection").size(), 1U);
 }
@@ -372,11 +372,11 @@ TEST(Listener, DiesWhenCellsCannotBeConfined) {
     ListenerWorld world;
     for (int i = 0; i < 40; ++i) {
         world.then([&] { world.connect(); });
-        world.then([&] { world.end_cell(world.born().back(), exited(cell::Exit::Ladder)); });
+        world.then([&] { world.end_cell(world.born().back(), exited(cell::Exit::SetupPage)); });
     }
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
     EXPECT_EQ(world.born().size(), 32U);
-    EXPECT_TRUE(said(world, "32 cells in a row could not be confined, the last one at setup-ladder"));
+    EXPECT_TRUE(said(world, "32 cells in a row could not be confined, the last one at setup-page"));
 }
 
 TEST(Listener, CarriesOnWhenOnlySomeCellsCannotBeConfined) {
@@ -458,7 +458,7 @@ TEST(Listener, SetsOnAUnixConnectionWhatItDoesNotInherit) {
 
 TEST(Listener, LeavesBuffersToTheKernelWhenAskedTo) {
     ListenerWorld world{8, AF_UNIX};
-    world.plan().socket_buffer = 0;
+    world.launch().socket_buffer = 0;
     world.then([&] { world.connect(); });
     EXPECT_EQ(world.serve(), left_in_order);
     EXPECT_FALSE(world.socket_options().contains(SO_SNDBUF) || world.socket_options().contains(SO_RCVBUF));
@@ -473,7 +473,7 @@ TEST(Listener, SetsNothingOnATcpConnectionThatInherits) {
 
 TEST(Listener, SetsOnATcpConnectionOfAPassedSocketWhatItMayNotHaveInherited) {
     ListenerWorld world;
-    world.plan().listeners[0].inherited = false;
+    world.launch().sockets[0].inherited = false;
     world.then([&] { world.connect(); });
     EXPECT_EQ(world.serve(), left_in_order);
     EXPECT_EQ(world.socket_options().size(), 6U);
@@ -497,7 +497,7 @@ INSTANTIATE_TEST_SUITE_P(PassRights, Releasers, testing::Values(1, -ENOPROTOOPT,
 TEST_P(Releasers, CloseTheConnectionsOfUnixClients) {
     world_.then([&] { world_.connect(3); });
     wait(6);
-    world_.then([&] { world_.order(plan::Message::Tag::Drain); });
+    world_.then([&] { world_.order(control::Message::Tag::Drain); });
     wait(1);
     world_.then([&] { EXPECT_FALSE(world_.listens()); });
     EXPECT_EQ(world_.serve(), left_in_order);
@@ -507,7 +507,7 @@ TEST_P(Releasers, CloseTheConnectionsOfUnixClients) {
 }
 
 TEST_P(Releasers, AreNoConnections) {
-    world_.plan().max_connections = 2;
+    world_.launch().max_connections = 2;
     world_.at_releaser = [&](pid_t) { world_.release(); }; // they sleep
     world_.then([&] { world_.connect(5); });
     world_.then([&] { EXPECT_EQ(world_.born().size(), 1U); });
@@ -591,7 +591,7 @@ TEST_P(Releasers, RefuseAClientForWhomThereIsNoCell) {
 }
 
 TEST_P(Releasers, ThatSleepTakeNoMoreThanTheirPlaces) {
-    world_.plan().max_connections = 1000;
+    world_.launch().max_connections = 1000;
     world_.at_releaser = [&](pid_t) { world_.release(); };
     world_.then([&] { world_.connect(200); });
     wait(300);
@@ -606,7 +606,7 @@ TEST_P(Releasers, ThatSleepTakeNoMoreThanTheirPlaces) {
 }
 
 TEST_P(Releasers, ThatCannotBeConfinedEndTheListener) {
-    world_.at_releaser = [&](pid_t pid) { world_.end_cell(pid, exited(cell::Exit::Ladder)); };
+    world_.at_releaser = [&](pid_t pid) { world_.end_cell(pid, exited(cell::Exit::SetupPage)); };
     world_.then([&] { world_.connect(); });
     wait(80);
     EXPECT_EQ(world_.serve(), static_cast<int>(ExitCode::SelfTest));
@@ -648,7 +648,7 @@ TEST(Listener, CountsRecordsThatTheLogRefused) {
 
 TEST(Listener, AsksFirstWhetherALogThatMayBlockTakesMore) {
     ListenerWorld world;
-    world.plan().log_may_block = true;
+    world.launch().log_may_block = true;
     world.log_takes = false;
     run_connections(world, 5);
     world.then([&] {
@@ -661,8 +661,8 @@ TEST(Listener, AsksFirstWhetherALogThatMayBlockTakesMore) {
 
 TEST(Listener, WritesLogfmtWithPriorities) {
     ListenerWorld world;
-    world.plan().log_format = LogFormat::logfmt;
-    world.plan().log_priorities = true;
+    world.launch().log_format = LogFormat::logfmt;
+    world.launch().log_priorities = true;
     run_connections(world, 1);
     EXPECT_EQ(world.serve(), left_in_order);
     EXPECT_EQ(world.log().substr(0, 6), "<6>ts=") << world.log();
@@ -690,15 +690,16 @@ TEST(Listener, DoesNotWaitForAReaderThatDoesNotRead) {
     EXPECT_EQ(world.log(), "");
 }
 
-/// Violators are cells like all others, but that their end is awaited at once.
-TEST(Violators, MustDieOfTheSignalThatTheirDeedDeserves) {
+/// NegativeSelfTests are cells like all others, but that their end is awaited at once.
+TEST(NegativeSelfTests, MustDieOfTheSignalThatTheirDeedDeserves) {
     for (const int right : {0, 1, 2, 3, 4}) { // so many die as they must
         ListenerWorld world;
         world.at_clone = [&, born = 0](pid_t pid) mutable {
             const bool first = born == 0;
             world.end_cell(pid, born++ < right ? (first ? SIGSYS : SIGSEGV) : SIGKILL);
         };
-        EXPECT_EQ(world.send_violators(), right == 4 ? left_in_order : static_cast<int>(ExitCode::SelfTest));
+        EXPECT_EQ(world.run_negative_self_tests(),
+                  right == 4 ? left_in_order : static_cast<int>(ExitCode::SelfTest));
         EXPECT_EQ(world.born().size(), right == 4 ? 4U : static_cast<unsigned>(right) + 1);
         const auto* const expected = right == 0 ? "should have died of signal 31; it died of signal 9"
                                                 : "should have died of signal 11; it died of signal 9";
@@ -706,22 +707,22 @@ TEST(Violators, MustDieOfTheSignalThatTheirDeedDeserves) {
     }
 }
 
-TEST(Violators, MustNotLeaveByThemselvesOrLive) {
+TEST(NegativeSelfTests, MustNotLeaveByThemselvesOrLive) {
     ListenerWorld leaves;
     leaves.at_clone = [&](pid_t pid) { leaves.end_cell(pid, exited(cell::Exit::Bug)); };
-    EXPECT_EQ(leaves.send_violators(), static_cast<int>(ExitCode::SelfTest));
+    EXPECT_EQ(leaves.run_negative_self_tests(), static_cast<int>(ExitCode::SelfTest));
     EXPECT_TRUE(said(leaves, "exited with 5"));
     ListenerWorld lives;
-    EXPECT_EQ(lives.send_violators(), static_cast<int>(ExitCode::SelfTest));
+    EXPECT_EQ(lives.run_negative_self_tests(), static_cast<int>(ExitCode::SelfTest));
     EXPECT_TRUE(said(lives, "still lives"));
     EXPECT_TRUE(lives.live().empty()) << "it was killed";
 }
 
-TEST(Violators, AreNeededToServe) {
+TEST(NegativeSelfTests, AreNeededToServe) {
     ListenerWorld world;
     world.clone_error = -EAGAIN;
     world.clone_errors = 1;
-    EXPECT_EQ(world.send_violators(), static_cast<int>(ExitCode::SystemCall));
+    EXPECT_EQ(world.run_negative_self_tests(), static_cast<int>(ExitCode::SystemCall));
     EXPECT_TRUE(said(world, "cannot fork a cell")) << world.log();
 }
 

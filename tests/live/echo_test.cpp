@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What a client gets: its bytes, all of them, in order, over every kind of listener.
 #include "client.h"
-#include "control/plan.h"
+#include "control/launch.h"
 #include "harness.h"
 
 #include <arpa/inet.h>
@@ -69,10 +69,10 @@ TEST(Echo, AnswersOnSeveralListenersAtOnce) {
 }
 
 TEST(Echo, AnswersOnAsManyListenersAsThereMayBe) {
-    const Daemon daemon{{.listen = std::vector<std::string>(plan::max_listeners, "127.0.0.1:0")}};
-    ASSERT_EQ(daemon.ready().at("listen").size(), plan::max_listeners);
+    const Daemon daemon{{.listen = std::vector<std::string>(control::max_listening_sockets, "127.0.0.1:0")}};
+    ASSERT_EQ(daemon.ready().at("listen").size(), control::max_listening_sockets);
     EXPECT_TRUE(Client{daemon.address(0)}.echoes("first"));
-    EXPECT_TRUE(Client{daemon.address(plan::max_listeners - 1)}.echoes("last"));
+    EXPECT_TRUE(Client{daemon.address(control::max_listening_sockets - 1)}.echoes("last"));
 }
 
 TEST(Echo, ReplacesAStaleUnixSocketAndLeavesALiveOneAlone) {
@@ -133,7 +133,8 @@ TEST(Activation, ServesTheBacklogOfThePassedSocket) {
     EXPECT_TRUE(Client{passed.address}.echoes("hello\n"));
 }
 
-// The canary of such a daemon stands behind the waiting clients, of which there are more than it may serve.
+// The self-test of such a daemon stands behind the waiting clients, of which there are more than it may
+// serve.
 TEST(Activation, BecomesReadyThoughMoreClientsWaitThanItMayServe) {
     const PassedSocket passed;
     const Client first{passed.address};

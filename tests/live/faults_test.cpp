@@ -4,7 +4,7 @@
 // kernel's place.
 #include "base/memory_file.h"
 #include "cell/cell.h"
-#include "control/plan.h"
+#include "control/launch.h"
 #include "fault.h"
 #include "harness.h"
 #include "machine.h"
@@ -35,7 +35,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint32_t first_inherited = 3;
-constexpr std::uint32_t plan_first_above = plan::status_fd + 1;
+constexpr std::uint32_t plan_first_above = control::status_fd + 1;
 constexpr std::uint32_t smaps_buffer = 8192; // src/listener/memory.cpp
 constexpr const char* not_given = "cannot give a connection to a cell: setsockopt: EINVAL"; // a unix one
 #ifdef SYS_readlink
@@ -184,8 +184,8 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"DirectoryOfASocketFaked", SYS_fchdir, -1, 0, faked, 70, "asked to go to its directory"},
         Fault{"WorkingDirectory", SYS_chdir, -1, 0, EACCES, 71, "chdir"},
         Fault{"WorkingDirectoryFaked", SYS_chdir, -1, 0, faked, 71, "chdir"},
-        Fault{"Hello", SYS_sendmsg, -1, 0, EPERM, 70, "no plan from cloisterd"},
-        Fault{"HelloFaked", SYS_sendmsg, -1, 0, faked, 70, "no plan from cloisterd"},
+        Fault{"Hello", SYS_sendmsg, -1, 0, EPERM, 70, "no launch configuration from cloisterd"},
+        Fault{"HelloFaked", SYS_sendmsg, -1, 0, faked, 70, "no launch configuration from cloisterd"},
         Fault{"PlaceOfTheCells", SYS_mmap, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ENOMEM, 71,
               "cannot place"},
         Fault{"PlaceOfTheCellsElsewhere", SYS_mmap, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
@@ -258,20 +258,20 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"Compiler", SYS_memfd_create, 1, MFD_CLOEXEC | noexec_seal, ENOSYS, 65,
               "libseccomp: memfd_create"},
         Fault{"Plan", SYS_memfd_create, 1, MFD_CLOEXEC | noexec_seal | MFD_ALLOW_SEALING, ENOSYS, 71,
-              "plan: memfd_create"},
-        Fault{"PlanWritten", SYS_write, 2, sizeof(plan::Plan), ENOSPC, 71, "plan: write"},
-        Fault{"PlanWrittenFaked", SYS_write, 2, sizeof(plan::Plan), faked, 71, "plan: write"},
-        Fault{"PlanSealed", SYS_fcntl, 1, F_ADD_SEALS, EPERM, 71, "plan: F_ADD_SEALS"},
-        Fault{"PlanSealedFaked", SYS_fcntl, 1, F_ADD_SEALS, faked, 71, "plan: F_ADD_SEALS"},
+              "launch: memfd_create"},
+        Fault{"LaunchWritten", SYS_write, 2, sizeof(control::Launch), ENOSPC, 71, "launch: write"},
+        Fault{"LaunchWrittenFaked", SYS_write, 2, sizeof(control::Launch), faked, 71, "launch: write"},
+        Fault{"LaunchSealed", SYS_fcntl, 1, F_ADD_SEALS, EPERM, 71, "launch: F_ADD_SEALS"},
+        Fault{"LaunchSealedFaked", SYS_fcntl, 1, F_ADD_SEALS, faked, 71, "launch: F_ADD_SEALS"},
         Fault{"Fork", SYS_clone, -1, 0, EAGAIN, 71, "cannot start a listener: fork: EAGAIN"},
-        Fault{"ForkFaked", SYS_clone, -1, 0, faked, 70, "no plan from cloisterd"},
-        Fault{"Rehearsal", SYS_clone, 0, 0, EAGAIN, 71, "cannot rehearse"},
-        Fault{"RehearsalReaped", SYS_wait4, 2, __WALL, ECHILD, 71, "cannot rehearse"},
-        Fault{"RehearsalReapedFaked", SYS_wait4, 2, __WALL, faked, 71, "cannot rehearse"},
+        Fault{"ForkFaked", SYS_clone, -1, 0, faked, 70, "no launch configuration from cloisterd"},
+        Fault{"DryRun", SYS_clone, 0, 0, EAGAIN, 71, "cannot dry-run"},
+        Fault{"DryRunReaped", SYS_wait4, 2, __WALL, ECHILD, 71, "cannot dry-run"},
+        Fault{"DryRunReapedFaked", SYS_wait4, 2, __WALL, faked, 71, "cannot dry-run"},
         Fault{"CloneOfACell", SYS_clone, 0, cell::clone_flags, EAGAIN, 71, "cannot fork a cell"},
         Fault{"CloneOfACellFaked", SYS_clone, 0, cell::clone_flags, faked, 70, end_as_newborn},
-        Fault{"ViolatorReaped", SYS_wait4, 2, WNOHANG | __WALL, ECHILD, 70, "still lives"},
-        Fault{"ViolatorReapedFaked", SYS_wait4, 2, WNOHANG | __WALL, faked, 70, "still lives"},
+        Fault{"NegativeSelfTestReaped", SYS_wait4, 2, WNOHANG | __WALL, ECHILD, 70, "still lives"},
+        Fault{"NegativeSelfTestReapedFaked", SYS_wait4, 2, WNOHANG | __WALL, faked, 70, "still lives"},
         Fault{"InheritedDescriptors", SYS_close_range, 0, first_inherited, EPERM, 71,
               "cloisterd: cannot close the descriptors from 3 on"},
         Fault{"InheritedDescriptorsFaked", SYS_close_range, 0, first_inherited, faked, 70,
@@ -280,9 +280,9 @@ INSTANTIATE_TEST_SUITE_P(
               "cloisterd: cannot close the descriptors from 5 on"},
         Fault{"DescriptorsKeptFromTheListenerFaked", SYS_close_range, 2, CLOSE_RANGE_CLOEXEC, faked, 70,
               "cloisterd: asked to close the descriptors from 5 on at exec"},
-        Fault{"DescriptorsOfTheListener", SYS_close_range, 1, plan::status_fd - 1, EPERM, 71,
+        Fault{"DescriptorsOfTheListener", SYS_close_range, 1, control::status_fd - 1, EPERM, 71,
               "cloister-listener: cannot close the descriptors from 5 on"},
-        Fault{"DescriptorsOfTheListenerFaked", SYS_close_range, 1, plan::status_fd - 1, faked, 70,
+        Fault{"DescriptorsOfTheListenerFaked", SYS_close_range, 1, control::status_fd - 1, faked, 70,
               "cloister-listener: asked to close the descriptors from 5 on, "},
         Fault{"DescriptorsAboveThePlans", SYS_close_range, 0, plan_first_above, EPERM, 71,
               "cloister-listener: cannot close the descriptors from 69 on"},
@@ -303,11 +303,11 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"CpuLimitOfACellFaked", SYS_prlimit64, 1, RLIMIT_CPU, faked, 70, "limit its CPU time"},
         Fault{"LifetimeOfACell", SYS_setitimer, -1, 0, EINVAL, 70, "setup-lifetime"},
         Fault{"LifetimeOfACellFaked", SYS_setitimer, -1, 0, faked, 70, "limit its lifetime"},
-        Fault{"LadderOfACell", SYS_munmap, 1, arch::max_page_size, EINVAL, 70, "setup-ladder"},
-        Fault{"LadderOfACellFaked", SYS_munmap, 1, arch::max_page_size, faked, 70,
-              "jumped to the ladder.*exited with 5"},
-        Fault{"Supervisor", SYS_write, 2, sizeof(plan::Message), EPIPE, 70, "does not listen to us"},
-        Fault{"SupervisorFaked", SYS_write, 2, sizeof(plan::Message), faked, 70, "does not listen to us"},
+        Fault{"SetupPageOfACell", SYS_munmap, 1, arch::max_page_size, EINVAL, 70, "setup-page"},
+        Fault{"SetupPageOfACellFaked", SYS_munmap, 1, arch::max_page_size, faked, 70,
+              "jumped to the setup call site.*exited with 5"},
+        Fault{"Supervisor", SYS_write, 2, sizeof(control::Message), EPIPE, 70, "does not listen to us"},
+        Fault{"SupervisorFaked", SYS_write, 2, sizeof(control::Message), faked, 70, "does not listen to us"},
         Fault{"ReceiveTimeoutOfAConnection", SYS_setsockopt, 2, SO_RCVTIMEO, EINVAL, 71, not_given},
         Fault{"SendTimeoutOfAConnection", SYS_setsockopt, 2, SO_SNDTIMEO, EINVAL, 71, not_given},
         Fault{"LingerOfAConnection", SYS_setsockopt, 2, SO_LINGER, EINVAL, 71, not_given},
@@ -441,7 +441,7 @@ TEST(Control, InAUsersDirectoryADaemonEchoes) {
 // The policies do not parse, and giving up root fails: what is complained of is what is done first.
 TEST(Policies, AreNotParsedBeforePrivilegesAreGivenUp) {
     const TemporaryDirectory policies;
-    for (const char* name : {"connection", "listener", "door", "birth"}) {
+    for (const char* name : {"connection", "listener", "clone", "setup"}) {
         std::ofstream{policies.file(fmt::format("{}.policy", name))} << "nonsense\n";
     }
     const Fault none{"None", SYS_sethostname, -1, 0, EPERM, 65, "connection.policy:1:1: error"};

@@ -169,7 +169,7 @@ Daemon::Daemon(Setup setup) {
         try {
             ready_ = await_record("ready");
             if (setup.passed.empty()) { // else there may be clients already
-                (void)has_cells(0);     // the canary's may still be on its way out
+                (void)has_cells(0);     // the self-test's may still be on its way out
             }
         } catch (...) {
             ::kill(pid_, SIGKILL);

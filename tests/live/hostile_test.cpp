@@ -24,8 +24,9 @@ namespace {
 using hostile::Deed;
 using hostile::Order;
 
-constexpr std::uint64_t page = arch::max_page_size;    // what gate, door, ladder and loop have each
-constexpr std::uint64_t stack = cell::stack_size;      // below the buffer
+constexpr std::uint64_t page =
+    arch::max_page_size;                          // what listener, clone, setup call site and loop have each
+constexpr std::uint64_t stack = cell::stack_size; // below the buffer
 constexpr std::uint64_t call = arch::system_call_size; // the instruction
 
 Setup hostile_setup(std::vector<std::string> options = {},
@@ -60,7 +61,7 @@ class Taken {
     [[nodiscard]] const Client& client() const { return client_; }
 
     [[nodiscard]] std::uint64_t buffer() const { return does(Deed::Where); }
-    [[nodiscard]] std::uint64_t ladder_page() const { return does(Deed::Ladder) + call - page; }
+    [[nodiscard]] std::uint64_t setup_page() const { return does(Deed::SetupCallSite) + call - page; }
 
   private:
     const Daemon& daemon_;
@@ -91,14 +92,14 @@ TEST_F(HostileCell, ControlReadsAndWritesItsOwnBufferAndStack) {
     EXPECT_TRUE(cell.client().echoes("it serves as well"));
 }
 
-TEST_F(HostileCell, HasNoGateNoDoorAndNoLadder) {
-    const std::uint64_t ladder = Taken{daemon_}.ladder_page();
-    const std::uint64_t pages[] = {ladder - 2 * page, ladder - page, ladder};
+TEST_F(HostileCell, HasNoneOfTheThreeCallSites) {
+    const std::uint64_t setup_site = Taken{daemon_}.setup_page();
+    const std::uint64_t pages[] = {setup_site - 2 * page, setup_site - page, setup_site};
     for (const std::uint64_t start : pages) {
         expect_death(Deed::Peek, {start}, SIGSEGV);
         expect_death(Deed::Peek, {start + page - 8}, SIGSEGV);
     }
-    const std::uint64_t instructions[] = {ladder - 2 * page, ladder - call, ladder + page - call};
+    const std::uint64_t instructions[] = {setup_site - 2 * page, setup_site - call, setup_site + page - call};
     for (const std::uint64_t instruction : instructions) {
         expect_death(Deed::Jump, {SYS_getppid}, SIGSEGV, instruction);
         expect_death(Deed::Jump, {SYS_mmap, 0, page, 7, 0x22, ~0ULL, 0}, SIGSEGV, instruction);
@@ -116,20 +117,20 @@ TEST_F(HostileCell, GetsNothingFromTheKernelsOwnPage) {
 }
 
 TEST_F(HostileCell, CannotBringThemBack) {
-    const std::uint64_t ladder = Taken{daemon_}.ladder_page();
-    for (const std::uint64_t where : {ladder - 2 * page, ladder - page, ladder}) {
+    const std::uint64_t setup_site = Taken{daemon_}.setup_page();
+    for (const std::uint64_t where : {setup_site - 2 * page, setup_site - page, setup_site}) {
         expect_death(Deed::Call, {SYS_mmap, where, page, 7, 0x32, ~0ULL, 0}, SIGSYS);
-        expect_death(Deed::Call, {SYS_mremap, ladder + page, page, page, 3, where}, SIGSYS);
+        expect_death(Deed::Call, {SYS_mremap, setup_site + page, page, page, 3, where}, SIGSYS);
     }
-    expect_death(Deed::Call, {SYS_munmap, ladder + page, page}, SIGSYS);
-    expect_death(Deed::Call, {SYS_mprotect, ladder + page, page, 7}, SIGSYS);
+    expect_death(Deed::Call, {SYS_munmap, setup_site + page, page}, SIGSYS);
+    expect_death(Deed::Call, {SYS_mprotect, setup_site + page, page, 7}, SIGSYS);
     expect_death(Deed::Call, {SYS_brk, 0}, SIGSYS);
 }
 
 TEST_F(HostileCell, CannotWriteItsCodeOrAroundItsArena) {
     const Taken cell{daemon_};
     const std::uint64_t buffer = cell.buffer();
-    const std::uint64_t code = cell.ladder_page() + page;
+    const std::uint64_t code = cell.setup_page() + page;
     expect_death(Deed::Poke, {code + 8, 0}, SIGSEGV);
     expect_death(Deed::Poke, {buffer - stack - 8, 0}, SIGSEGV);
     expect_death(Deed::Poke, {buffer - stack + sizeof(cell::Arena), 0}, SIGSEGV);
@@ -139,7 +140,7 @@ TEST_F(HostileCell, CannotWriteItsCodeOrAroundItsArena) {
 std::string code_of_a_cell() {
     const Daemon daemon{hostile_setup()};
     const Taken cell{daemon};
-    const std::uint64_t code = cell.ladder_page() + page;
+    const std::uint64_t code = cell.setup_page() + page;
     std::string written(page, '\0');
     for (std::uint64_t offset = 0; offset < page; offset += sizeof(std::uint64_t)) {
         const std::uint64_t bytes = cell.does(Deed::Peek, {code + offset});
@@ -152,11 +153,11 @@ std::string code_of_a_cell() {
 /// Sends cells of that daemon to every place of their own code where the processor takes an instruction,
 /// meant as one or not, each with a call in its registers that is not its own: write(0, marker, 16). Whatever
 /// the code does afterwards, its client would see that first; a reply that the code makes of a register has 8
-/// bytes. Where it saw it; where the bytes are a system call instruction is in `instructions`.
+/// bytes. Where it saw it; where the bytes are a system call instruction is in `call_sites`.
 std::vector<std::uint64_t> places_that_write(const Daemon& daemon, std::vector<std::uint64_t>& instructions) {
     constexpr std::uint64_t marker[2] = {0x4b'52'41'4d'21'21'21'21, 0x4d'41'52'4b'3f'3f'3f'3f};
     constexpr std::uint64_t marker_at = offsetof(Order, arguments[5]); // the last two, which write ignores
-    const std::uint64_t code = Taken{daemon}.ladder_page() + page;
+    const std::uint64_t code = Taken{daemon}.setup_page() + page;
     const std::uint64_t buffer = Taken{daemon}.buffer();
     const std::string written = code_of_a_cell();
     EXPECT_GT(written.size(), 200U);
@@ -211,7 +212,7 @@ TEST_F(HostileCell, HasNothingOfTheListenersMemory) {
     }
     unsigned tried = 0;
     const std::uint64_t arena = Taken{daemon_}.buffer() - stack;
-    const std::uint64_t code = Taken{daemon_}.ladder_page() + page;
+    const std::uint64_t code = Taken{daemon_}.setup_page() + page;
     for (const Mapping& mapping : mappings_of(daemon_.listener())) {
         const bool kept = mapping.start == arena || mapping.start == code - page;
         if (!kept && mapping.name != "[vsyscall]") {
@@ -283,8 +284,8 @@ TEST_F(HostileCell, MayClaimAnyOfSixExitCodesAndNoOther) {
     expect_death(Deed::Call, {SYS_exit_group, 256}, SIGSYS);
 }
 
-/// A listener whose births fail again and again ends: many cells that say so must not end it for the others.
-TEST_F(HostileCell, CannotClaimThatItsBirthFailedAndSoEndTheListener) {
+/// A listener whose setups fail again and again ends: many cells that say so must not end it for the others.
+TEST_F(HostileCell, CannotClaimThatItsSetupFailedAndSoEndTheListener) {
     const Client other{daemon_.address()};
     ASSERT_TRUE(other.echoes("before"));
     const pid_t listener = daemon_.listener();

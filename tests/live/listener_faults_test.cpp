@@ -2,7 +2,7 @@
 // What faults_test.cpp can't show, since cloisterd makes the same calls before and ends of it: that the
 // listener's own steps notice, too. This test plays cloisterd, and only the listener has a kernel that fails
 // or lies.
-#include "control/plan.h"
+#include "control/launch.h"
 #include "fault.h"
 #include "harness.h"
 #include "supervisor/programs.h"
@@ -24,7 +24,7 @@ namespace {
 
 constexpr int above_all_places = 256;
 
-/// In the child: its descriptors to their places (src/control/plan.h), and as root, unless that is what the
+/// In the child: its descriptors to their places (src/control/launch.h), and as root, unless that is what the
 /// fault is about, the ordinary user that cloisterd would have become.
 [[noreturn]] void become_listener(const std::string& program, const Fault& fault, int log, int control,
                                   int socket) {
@@ -33,7 +33,7 @@ constexpr int above_all_places = 256;
     for (int& fd : moved) {
         fd = fcntl(fd, F_DUPFD_CLOEXEC, above_all_places);
     }
-    for (int place = 0; place <= plan::first_listener_fd; ++place) {
+    for (int place = 0; place <= control::first_socket_fd; ++place) {
         dup2(moved[place], place);
     }
     if (fault.needs_root || !am_root()) {
@@ -45,7 +45,7 @@ constexpr int above_all_places = 256;
     answer_in_the_kernels_place(fault);
     std::string name = "cloister-listener";
     std::string parent = "(of a test)";
-    std::string environment = plan::listener_environment;
+    std::string environment = control::listener_environment;
     char* const argv[] = {name.data(), parent.data(), nullptr};
     char* const envp[] = {environment.data(), nullptr};
     execve(program.c_str(), argv, envp);
@@ -77,37 +77,37 @@ class Listener {
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
 
-    /// Whether it says that it is armed, once it has a plan like cloisterd's.
+    /// Whether it says that it is armed, once it has a launch configuration like cloisterd's.
     [[nodiscard]] bool arms() {
         const auto hello = hear();
-        if (!hello || hello->tag != plan::Message::Tag::Hello) {
+        if (!hello || hello->tag != control::Message::Tag::Hello) {
             return false;
         }
         const auto policies =
             supervisor::open_policies(CLOISTER_POLICY_SOURCE, {}).and_then(supervisor::load_policies);
         const auto program =
-            supervisor::compile_and_prove(policies.value(), {hello->arena, hello->instructions});
-        const auto plan = std::make_unique<plan::Plan>();
-        plan::prepare(*plan);
-        plan->arena = hello->arena;
-        plan->instructions = hello->instructions;
-        plan->orders = {pid_, 10, {600, 0}, cell::Duty::Serve, 0};
-        plan->max_connections = 10;
-        plan->listener_count = 1;
-        plan->groups_empty = am_root() || getgroups(0, nullptr) == 0;
-        plan->uid = am_root() ? daemon_id : geteuid();
-        plan->gid = am_root() ? daemon_id : getegid();
-        plan->filter_length = static_cast<std::uint32_t>(program->size());
-        std::copy(program->begin(), program->end(), plan->filter);
-        plan->listeners[0].set_name("the-listener");
-        plan->listeners[0].family = AF_INET;
-        plan::Message message{};
-        message.tag = plan::Message::Tag::Plan;
-        if (!plan::send_message(control_.get(), message, plan::seal(*plan).get())) {
+            supervisor::compile_and_prove(policies.value(), {hello->arena, hello->call_sites});
+        const auto launch = std::make_unique<control::Launch>();
+        control::prepare(*launch);
+        launch->arena = hello->arena;
+        launch->call_sites = hello->call_sites;
+        launch->parameters = {pid_, 10, {600, 0}, cell::Mode::Serve, 0};
+        launch->max_connections = 10;
+        launch->socket_count = 1;
+        launch->groups_empty = am_root() || getgroups(0, nullptr) == 0;
+        launch->uid = am_root() ? daemon_id : geteuid();
+        launch->gid = am_root() ? daemon_id : getegid();
+        launch->filter_length = static_cast<std::uint32_t>(program->size());
+        std::copy(program->begin(), program->end(), launch->filter);
+        launch->sockets[0].set_name("the-listener");
+        launch->sockets[0].family = AF_INET;
+        control::Message message{};
+        message.tag = control::Message::Tag::Launch;
+        if (!control::send_message(control_.get(), message, control::seal(*launch).get())) {
             return false;
         }
         const auto armed = hear();
-        return armed && armed->tag == plan::Message::Tag::Armed;
+        return armed && armed->tag == control::Message::Tag::Armed;
     }
 
     [[nodiscard]] bool echoes(std::chrono::milliseconds limit) const {
@@ -160,10 +160,10 @@ class Listener {
     }
 
     /// Its next message; nothing at its end, or if none comes in time.
-    [[nodiscard]] std::optional<plan::Message> hear() const {
+    [[nodiscard]] std::optional<control::Message> hear() const {
         pollfd polled{control_.get(), POLLIN, 0};
-        plan::Message message{};
-        const bool heard = poll(&polled, 1, 30'000) == 1 && plan::receive_message(control_.get(), message);
+        control::Message message{};
+        const bool heard = poll(&polled, 1, 30'000) == 1 && control::receive_message(control_.get(), message);
         return heard ? std::optional{message} : std::nullopt;
     }
 };
@@ -213,8 +213,10 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"SignalActionsFaked", SYS_rt_sigaction, -1, 0, faked, 70, "SigIgn must be", true},
         Fault{"SignalMask", SYS_rt_sigprocmask, -1, 0, EINVAL, 70, "asked to block signals"},
         Fault{"SignalMaskFaked", SYS_rt_sigprocmask, -1, 0, faked, 70, "asked to block signals"},
-        Fault{"SealsOfThePlan", SYS_fcntl, 1, F_GET_SEALS, EINVAL, 70, "the plan is not sealed"},
-        Fault{"SealsOfThePlanFaked", SYS_fcntl, 1, F_GET_SEALS, faked, 70, "the plan is not sealed"},
+        Fault{"SealsOfThePlan", SYS_fcntl, 1, F_GET_SEALS, EINVAL, 70,
+              "the launch configuration is not sealed"},
+        Fault{"SealsOfThePlanFaked", SYS_fcntl, 1, F_GET_SEALS, faked, 70,
+              "the launch configuration is not sealed"},
         Fault{"SignalDescriptor", SYS_signalfd4, -1, 0, EINVAL, 71, "signalfd"},
         Fault{"SignalDescriptorFaked", SYS_signalfd4, -1, 0, faked, 71, "signalfd"},
         Fault{"BoundingSet", SYS_prctl, 0, PR_CAPBSET_DROP, EPERM, 70, "bounding set", true},

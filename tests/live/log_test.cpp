@@ -41,7 +41,7 @@ TEST(Log, EveryConnectionHasOneRecordWithAllFields) {
     const Json record = daemon.end_of(name);
     EXPECT_GE(record.at("conn"), 1);
     EXPECT_EQ(record.at("pid"), cell);
-    EXPECT_EQ(record.at("listener"), daemon.address());
+    EXPECT_EQ(record.at("socket"), daemon.address());
     EXPECT_EQ(record.at("peer"), name);
     EXPECT_TRUE(std::regex_match(record.at("start").get<std::string>(),
                                  std::regex{R"(20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ)"}))
@@ -60,7 +60,7 @@ TEST(Log, EveryConnectionHasOneRecordWithAllFields) {
     EXPECT_EQ(daemon.records("connection").size(), 1U);
 }
 
-TEST(Log, TheCanaryIsNotLogged) {
+TEST(Log, TheSelfTestIsNotLogged) {
     const Daemon daemon{{.listen = {"127.0.0.1:0", "127.0.0.1:0"}}};
     std::this_thread::sleep_for(300ms);
     EXPECT_EQ(daemon.records("connection").size(), 0U) << daemon.log();
@@ -74,7 +74,7 @@ TEST(Log, AUnixPeerIsKnownByItsUserAndProcess) {
     client.close();
     const Json record = daemon.await_record("connection");
     EXPECT_EQ(record.at("peer"), fmt::format("unix:uid={},pid={}", ::geteuid(), ::getpid()));
-    EXPECT_EQ(record.at("listener"), daemon.address());
+    EXPECT_EQ(record.at("socket"), daemon.address());
 }
 
 std::size_t count_of(const std::string& part, const std::string& text) {
@@ -127,7 +127,7 @@ TEST(Log, AnAbstractSocketWithANulByteInItsNameIsNamedWhole) {
         const Fd client{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
         ASSERT_EQ(::connect(client.get(), address, length), 0);
     }
-    EXPECT_EQ(daemon.await_record("connection").at("listener"), daemon.address());
+    EXPECT_EQ(daemon.await_record("connection").at("socket"), daemon.address());
 }
 
 TEST(Log, EveryLineIsOneJsonObject) {

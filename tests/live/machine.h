@@ -47,7 +47,7 @@ inline constexpr char code_fill = '\xcc';
 /// How the listener ends that takes itself for a newborn: its stack is not empty, so xrstor faults.
 inline constexpr const char* end_as_newborn = "signal 11";
 /// In a register at the first recv, though it is no address of the cell's: nothing.
-inline constexpr std::uint64_t left_of_birth = 0;
+inline constexpr std::uint64_t left_of_setup = 0;
 
 inline std::vector<Register> named(const Registers& r) {
     return {{"rax", r.rax}, {"rbx", r.rbx}, {"rcx", r.rcx}, {"rdx", r.rdx}, {"rsi", r.rsi}, {"rdi", r.rdi},
@@ -110,8 +110,8 @@ inline constexpr std::size_t instruction_alignment = 4;
 inline constexpr char code_fill = '\0';
 /// How the listener ends that takes itself for a newborn: as somebody else's child.
 inline constexpr const char* end_as_newborn = "exit code 8\n";
-/// In a register at the first recv, though it is no address of the cell's: a constant of its birth.
-inline constexpr std::uint64_t left_of_birth = _LINUX_CAPABILITY_VERSION_3;
+/// In a register at the first recv, though it is no address of the cell's: a constant of its setup.
+inline constexpr std::uint64_t left_of_setup = _LINUX_CAPABILITY_VERSION_3;
 
 inline std::vector<Register> named(const Registers& r) {
     std::vector<Register> all{{"sp", r.sp}, {"pc", r.pc}};

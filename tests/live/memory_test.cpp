@@ -163,7 +163,7 @@ TEST_F(CellMemory, RegistersAtTheFirstRecvPointNowhereElse) {
     const Traced traced{cell};
     EXPECT_EQ(number_in(traced.registers()), SYS_recvfrom);
     for (const auto& [name, value] : named(traced.registers())) {
-        const bool may_be_address = value > 0x10000 && value < end_of_addresses && value != left_of_birth;
+        const bool may_be_address = value > 0x10000 && value < end_of_addresses && value != left_of_setup;
         const bool ours =
             std::any_of(mappings.begin(), mappings.end(), [value = value](const Mapping& mapping) {
                 return value >= mapping.start &&

@@ -78,7 +78,7 @@ TEST(OnTime, AListenerThatNeverStaysUpEndsTheDaemonWith70) {
     EXPECT_NE(daemon.log().find("the listener ended again and again"), std::string::npos) << daemon.log();
 }
 
-// The canary of the new listener stands behind the waiting clients: it must neither fail for that nor take
+// The self-test of the new listener stands behind the waiting clients: it must neither fail for that nor take
 // them along.
 TEST(Recovery, AReplacedListenerKeepsTheClientsThatFillIt) {
     const Daemon daemon{{.options = {"--max-connections=1"}}};

@@ -55,7 +55,7 @@ class TrustedPolicies : public ::testing::Test {
 
     TemporaryDirectory top;
     fs::path dir = top.file("policy");
-    fs::path file = dir / "door.policy";
+    fs::path file = dir / "clone.policy";
 };
 
 TEST_F(TrustedPolicies, AreThoseThatNobodyElseMayWrite) {
@@ -74,14 +74,14 @@ TEST_F(TrustedPolicies, AreNoStrangersAndNoSharedGroups) {
     fs::rename(dir, top.file("real"));
     fs::create_symlink("real", dir);
     for (const auto& path : {file, fs::path{top.file("real")}, dir, fs::path{top.path()}}) {
-        const auto real = path == file ? fs::path{top.file("real/door.policy")} : path;
+        const auto real = path == file ? fs::path{top.file("real/clone.policy")} : path;
         give(path, stranger, 0);
         expect_refused(fmt::format("{} belongs to user 61010", real.string()));
         give(path, 0, 0);
     }
     give(file, 0, 61011);
     set_mode(file, 0664);
-    expect_refused(fmt::format("group 61011 may write to {}", top.file("real/door.policy")));
+    expect_refused(fmt::format("group 61011 may write to {}", top.file("real/clone.policy")));
     give(file, 0, 0);
     EXPECT_EQ(check().exit_code, 0) << check().err << "umask 002: the group root is root's own";
 }
@@ -132,7 +132,7 @@ TEST_F(TrustedPolicies, AreHashedWithoutBeingParsedByVersion) {
     const Outcome version = run_cloisterd({"--version", "--policy-dir=" + dir.string()});
     EXPECT_EQ(version.exit_code, 0);
     EXPECT_THAT(version.out, // sha256sum
-                HasSubstr("door.policy       "
+                HasSubstr("clone.policy       "
                           "2f9d23efc183016965f402b0ca2bfc1edb5830759a169288d8bc19dd99abe9c5"));
 }
 
@@ -262,7 +262,7 @@ TEST(UnixSockets, InTheUsersDirectoryServeAndAreRemoved) {
 TEST(UnixSockets, OfADaemonWhosePolicyIsRefusedAreRemoved) {
     const TemporaryDirectory directory;
     copy_policies(directory.file("policy"));
-    std::ofstream{directory.file("policy/door.policy")} << "nonsense\n";
+    std::ofstream{directory.file("policy/clone.policy")} << "nonsense\n";
     fs::create_directory(directory.file("run"));
     if (am_root()) {
         give(directory.file("run"), daemon_id, daemon_id);

@@ -309,10 +309,10 @@ TEST_F(Policy, AtAnotherPlaceThanItsOwnIs65) {
         EXPECT_TRUE(std::regex_search(outcome.err, std::regex{said})) << outcome.err;
         write(shipped);
     };
-    expect_refusal("door.policy", "at         $door_return\n", "at $stack\n",
-                   "door\\.policy:4:4: error: cloisterd enforces this policy at \\$door_return");
-    expect_refusal("listener.policy", "at         $gate_return\n", "",
-                   "listener\\.policy: error: cloisterd enforces this policy at \\$gate_return");
+    expect_refusal("clone.policy", "at         $clone_return\n", "at $stack\n",
+                   "clone\\.policy:4:4: error: cloisterd enforces this policy at \\$clone_return");
+    expect_refusal("listener.policy", "at         $listener_return\n", "",
+                   "listener\\.policy: error: cloisterd enforces this policy at \\$listener_return");
     expect_refusal("connection.policy", "arch ", "at $buffer\narch ",
                    "connection\\.policy:5:4: error: a cell's policy holds everywhere else: it has no 'at'");
     EXPECT_EQ(start("--check").exit_code, 0) << "all is as it was shipped";
@@ -326,8 +326,8 @@ TEST_F(Policy, ThatAnybodyMayWriteIsRefused) {
         << outcome.err;
 }
 
-TEST_F(Policy, ThatIsTooNarrowToServeFailsTheCanaryAndNeverBecomesReady) {
-    // A valid policy under which no cell can answer: the canary is there for that.
+TEST_F(Policy, ThatIsTooNarrowToServeFailsTheSelfTestAndNeverBecomesReady) {
+    // A valid policy under which no cell can answer: the self-test is there for that.
     std::string changed;
     std::istringstream lines{text()};
     for (std::string line; std::getline(lines, line);) {

@@ -61,8 +61,8 @@ INSTANTIATE_TEST_SUITE_P(
     Each, Agree,
     testing::Values(Shipped{"connection", Arch::x86_64}, Shipped{"connection", Arch::aarch64},
                     Shipped{"listener", Arch::x86_64}, Shipped{"listener", Arch::aarch64},
-                    Shipped{"birth", Arch::x86_64}, Shipped{"birth", Arch::aarch64},
-                    Shipped{"door", Arch::x86_64}, Shipped{"door", Arch::aarch64}),
+                    Shipped{"setup", Arch::x86_64}, Shipped{"setup", Arch::aarch64},
+                    Shipped{"clone", Arch::x86_64}, Shipped{"clone", Arch::aarch64}),
     [](const auto& test) { return fmt::format("{}_{}", test.param.name, to_string(test.param.arch)); });
 
 TEST_P(Agree, OnEveryRuleAtItsEdge) {

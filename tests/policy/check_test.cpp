@@ -26,7 +26,7 @@ std::string under(const std::string& child_lines, const std::string& parent_line
 }
 
 TEST(Check, HoldsForWhatIsShipped) {
-    for (const auto* name : {"birth", "connection", "door", "listener"}) {
+    for (const auto* name : {"setup", "connection", "clone", "listener"}) {
         EXPECT_EQ(check_of(shipped(name)), "holds") << name;
     }
 }

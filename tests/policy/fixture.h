@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "policy/combine.h"
 #include "policy/compile.h"
 #include "policy/evaluate.h"
-#include "policy/join.h"
 #include "policy/prove.h"
 
 #include <filesystem>
@@ -20,11 +20,12 @@ inline constexpr bool instrumented = true;
 inline constexpr bool instrumented = false;
 #endif
 
-// The gate and the ladder differ by their high words alone, the gate and the door by their low words.
-inline const Bindings addresses = {{"buffer", 0x7f1234561000},      {"stack", 0x7f1234568000},
-                                   {"gate_return", 0x55d2c0ffe017}, {"door_return", 0x55d2c0ffe05b},
-                                   {"ladder", 0x7f12c0ffe000},      {"ladder_return", 0x7f12c0ffe017},
-                                   {"ladder_size", 0x1000}};
+// The listener call site and the setup call site differ by their high words alone, the listener call site and
+// the clone call site by their low words.
+inline const Bindings addresses = {{"buffer", 0x7f1234561000},          {"stack", 0x7f1234568000},
+                                   {"listener_return", 0x55d2c0ffe017}, {"clone_return", 0x55d2c0ffe05b},
+                                   {"setup_page", 0x7f12c0ffe000},      {"setup_return", 0x7f12c0ffe017},
+                                   {"setup_page_size", 0x1000}};
 
 /// A shipped policy: the fixture of these tests.
 inline Policy shipped(std::string_view name) {
@@ -36,12 +37,12 @@ inline Policy shipped(std::string_view name) {
 }
 
 /// All of them, as one filter.
-inline Joined shipped_together() {
-    auto joined = join({shipped("listener"), shipped("connection"), shipped("door"), shipped("birth")});
-    if (!joined) {
-        throw std::runtime_error{joined.error().text()};
+inline Combined shipped_together() {
+    auto combined = combine({shipped("listener"), shipped("connection"), shipped("clone"), shipped("setup")});
+    if (!combined) {
+        throw std::runtime_error{combined.error().text()};
     }
-    return std::move(*joined);
+    return std::move(*combined);
 }
 
 /// "line:column: message"; 0:0 is the file as a whole.

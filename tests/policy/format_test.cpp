@@ -9,7 +9,7 @@ TEST_P(Format, IsTheIdentityOnWhatIsShipped) {
     const auto policy = shipped(GetParam());
     EXPECT_EQ(format(policy), policy.text);
 }
-INSTANTIATE_TEST_SUITE_P(Each, Format, testing::Values("birth", "connection", "door", "listener"));
+INSTANTIATE_TEST_SUITE_P(Each, Format, testing::Values("setup", "connection", "clone", "listener"));
 
 TEST(FormatOf, ClosesGapsThatLineUpWithNothing) {
     EXPECT_EQ(
@@ -50,7 +50,7 @@ TEST(FormatOf, MeansTheSame) {
     // Reasons and comments keep their spaces, so compare the rules.
     const auto before = shipped("listener");
     const auto after = parsed(format(parsed(spread, "")), "");
-    EXPECT_EQ(after.at_name(), "gate_return");
+    EXPECT_EQ(after.at_name(), "listener_return");
     const auto program = compile(before, native_arch, addresses);
     ASSERT_TRUE(program);
     EXPECT_TRUE(prove(after, native_arch, addresses, *program));

@@ -82,14 +82,14 @@ INSTANTIATE_TEST_SUITE_P(
     Each, Mutants,
     testing::Values(Shipped{"connection", Arch::x86_64}, Shipped{"connection", Arch::aarch64},
                     Shipped{"listener", Arch::x86_64}, Shipped{"listener", Arch::aarch64},
-                    Shipped{"birth", Arch::x86_64}, Shipped{"birth", Arch::aarch64},
-                    Shipped{"door", Arch::x86_64}, Shipped{"door", Arch::aarch64}),
+                    Shipped{"setup", Arch::x86_64}, Shipped{"setup", Arch::aarch64},
+                    Shipped{"clone", Arch::x86_64}, Shipped{"clone", Arch::aarch64}),
     [](const auto& test) { return fmt::format("{}_{}", test.param.name, to_string(test.param.arch)); });
 
 // The text too: a policy in which one number is another is no longer what the program says.
 TEST(MutantsOfTheText, AreCaught) {
     std::size_t caught = 0;
-    for (const auto* name : {"birth", "connection", "door", "listener"}) {
+    for (const auto* name : {"setup", "connection", "clone", "listener"}) {
         const auto policy = shipped(name);
         const auto program = compile(policy, native_arch, addresses).value();
         for (std::size_t r = 0; r < policy.rules.size(); ++r) {

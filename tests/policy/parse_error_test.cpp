@@ -76,7 +76,7 @@ const std::string after_at = "arch x86_64\nelse kill-process\nparam $here addr :
 INSTANTIATE_TEST_SUITE_P(
     Place, Refused,
     testing::Values(
-        Case{"Nowhere", header2 + "at\n" + after_at, "3:3: expected a parameter, such as $gate_return"},
+        Case{"Nowhere", header2 + "at\n" + after_at, "3:3: expected a parameter, such as $listener_return"},
         Case{"WithoutDollar", header2 + "at here\n" + after_at,
              "3:4: 'here' is not a parameter: '$' and a lower-case name"},
         Case{"ANumber", header2 + "at 0x1000\n" + after_at,
@@ -87,8 +87,8 @@ INSTANTIATE_TEST_SUITE_P(
              "3:4: '$' is not a parameter: '$' and a lower-case name"},
         Case{"UnknownParam", header2 + "at         $hree\n" + after_at,
              "3:12: unknown parameter '$hree'. Did you mean $here?"},
-        Case{"UnknownParamFarFromAny", header2 + "at $gate_return\n" + after_at,
-             "3:4: unknown parameter '$gate_return'"},
+        Case{"UnknownParamFarFromAny", header2 + "at $listener_return\n" + after_at,
+             "3:4: unknown parameter '$listener_return'"},
         Case{"NoParamAtAll", header2 + "at $here\narch x86_64\nelse kill-process\n",
              "3:4: unknown parameter '$here'"},
         Case{"SumOfAParam", header2 + "at $here+2\n" + after_at,

@@ -35,7 +35,7 @@ TEST(Parse, ReadsThePlaceThatAPolicySpeaksOfThoughItsParameterFollows) {
     EXPECT_EQ(policy.at_name(), "here");
     EXPECT_EQ(policy.at_where.line, 4U);
     EXPECT_EQ(policy.at_where.column, 4U);
-    EXPECT_EQ(shipped("listener").at_name(), "gate_return");
+    EXPECT_EQ(shipped("listener").at_name(), "listener_return");
     EXPECT_EQ(shipped("connection").at_name(), "");
 }
 

@@ -21,8 +21,8 @@ INSTANTIATE_TEST_SUITE_P(
     Each, ShippedProgram,
     testing::Values(Shipped{"connection", Arch::x86_64}, Shipped{"connection", Arch::aarch64},
                     Shipped{"listener", Arch::x86_64}, Shipped{"listener", Arch::aarch64},
-                    Shipped{"birth", Arch::x86_64}, Shipped{"birth", Arch::aarch64},
-                    Shipped{"door", Arch::x86_64}, Shipped{"door", Arch::aarch64}),
+                    Shipped{"setup", Arch::x86_64}, Shipped{"setup", Arch::aarch64},
+                    Shipped{"clone", Arch::x86_64}, Shipped{"clone", Arch::aarch64}),
     [](const auto& test) { return fmt::format("{}_{}", test.param.name, to_string(test.param.arch)); });
 
 TEST_P(ShippedProgram, IsProvedEqualToItsText) {
@@ -181,8 +181,8 @@ TEST(Prove, GivesUpAfterAFixedNumberOfSteps) {
     const auto policy = parsed(lines);
     const std::string gives_up = "0:0: cannot be proved: the decision diagram took more steps than its limit";
     EXPECT_EQ(prove_of(policy, {}), gives_up);
-    const auto joined = join({policy}).value();
-    EXPECT_EQ(placed(prove(joined, native_arch, {{"buffer", 1}}, {}).error()), gives_up);
+    const auto combined = combine({policy}).value();
+    EXPECT_EQ(placed(prove(combined, native_arch, {{"buffer", 1}}, {}).error()), gives_up);
 }
 
 TEST(Prove, GivesUpAtAFixedNumberOfNodes) {

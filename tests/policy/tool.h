@@ -20,9 +20,9 @@ inline const std::string connection = CLOISTER_POLICIES "/connection.policy";
 inline const std::string listener = CLOISTER_POLICIES "/listener.policy";
 inline const std::string together = CLOISTER_POLICIES;
 inline const std::string bind_all =
-    " --bind buffer=0x7f0000001000 --bind stack=0x7f0000009000 --bind gate_return=0x5500000017 "
-    "--bind door_return=0x550000005b --bind ladder=0x7f0000010000 "
-    "--bind ladder_return=0x7f0000010017 --bind ladder_size=0x1000";
+    " --bind buffer=0x7f0000001000 --bind stack=0x7f0000009000 --bind listener_return=0x5500000017 "
+    "--bind clone_return=0x550000005b --bind setup_page=0x7f0000010000 "
+    "--bind setup_return=0x7f0000010017 --bind setup_page_size=0x1000";
 inline const std::string bind = " --bind buffer=0x7f0000001000";
 
 /// `cloister policy` as its users meet it, and a directory for what it reads.

@@ -136,16 +136,16 @@ TEST_F(PolicyTool, AnswersNothingAboutADirectoryOfWhichOneFileIsRefusedOrThatIsN
         }
     };
     expect_all(0, "");
-    const auto door = read("door.policy");
-    write("door.policy", door + "test allow getpid\n");
-    expect_all(65, "door.policy:");
+    const auto clone_site = read("clone.policy");
+    write("clone.policy", clone_site + "test allow getpid\n");
+    expect_all(65, "clone.policy:");
     EXPECT_TRUE(says("this test does not hold: the policy says kill-process for getpid()")) << err;
     EXPECT_EQ(policy("ask " + scratch + " --unchecked --at elsewhere 'close fd=0'"), 0);
     EXPECT_TRUE(says("note: " + scratch + nothing_enforces)) << err;
     EXPECT_EQ(policy("show --unchecked " + scratch), 0);
     EXPECT_EQ(policy("bpf --unchecked " + scratch + bind_all), 0);
     EXPECT_TRUE(says("note: " + scratch + nothing_enforces)) << err;
-    write("door.policy", door);
+    write("clone.policy", clone_site);
     const auto other = write("other.policy", "policy other 1\nsyntax 1\narch x86_64\nelse kill-process\n");
     expect_all(65, "other.policy: error: it has no 'at', and neither has 'connection'");
     EXPECT_EQ(policy("show --unchecked " + scratch), 65) << "together they are no filter at all";

@@ -10,17 +10,18 @@ TEST_F(PolicyTool, ChecksWhatIsShipped) {
     EXPECT_TRUE(says("connection 3: 5 rules, 12 tests proved\n")) << out;
 }
 
-TEST_F(PolicyTool, ChecksADirectoryAndThatItsPoliciesCanBeJoined) {
+TEST_F(PolicyTool, ChecksADirectoryAndThatItsPoliciesCanBeCombined) {
     EXPECT_EQ(policy("check " + together), 0) << err;
     EXPECT_TRUE(says("listener 3: 21 rules, 19 tests proved\n")) << out;
-    EXPECT_TRUE(says(together + ": one filter: birth at $ladder_return, door at $door_return, listener at "
-                                "$gate_return, connection elsewhere\n"))
+    EXPECT_TRUE(says(together +
+                     ": one filter: setup at $setup_return, clone call site at $clone_return, listener at "
+                     "$listener_return, connection elsewhere\n"))
         << out;
     EXPECT_EQ(policy("check --json " + together), 0) << err;
     const auto answer = nlohmann::json::parse(out);
     ASSERT_EQ(answer.size(), 5U);
-    EXPECT_EQ(answer.at(3).at("at"), "gate_return");
-    EXPECT_EQ(answer.at(4).at("joined").at(3).at("name"), "connection");
+    EXPECT_EQ(answer.at(3).at("at"), "listener_return");
+    EXPECT_EQ(answer.at(4).at("combined").at(3).at("name"), "connection");
 }
 
 TEST_F(PolicyTool, CheckRefusesADirectoryThatIsNoFilter) {
@@ -128,7 +129,7 @@ TEST_F(PolicyTool, ListsTheProgram) {
     EXPECT_TRUE(says("--raw excludes --hex")) << err;
 }
 
-TEST_F(PolicyTool, ListsTheJoinedProgramWithTheLineBesideEachInstruction) {
+TEST_F(PolicyTool, ListsTheCombinedProgramWithTheLineBesideEachInstruction) {
     EXPECT_EQ(policy("bpf " + together + bind_all), 0);
     EXPECT_EQ(err, "");
     EXPECT_EQ(out.rfind("# the ABI, and where the call comes from\n   0  load [4] ", 0), 0U) << out;
@@ -137,33 +138,33 @@ TEST_F(PolicyTool, ListsTheJoinedProgramWithTheLineBesideEachInstruction) {
                      "  10  load [12]                                     ; instruction pointer, high half\n"
                      "  11  if == 0x55 go to 12 else 13\n"))
         << out;
-    EXPECT_TRUE(says("; door\n"));
+    EXPECT_TRUE(says("; clone\n"));
     EXPECT_TRUE(says("\n# connection: calls from elsewhere\n"));
-    EXPECT_TRUE(says("\n# listener: calls from $gate_return\n"));
+    EXPECT_TRUE(says("\n# listener: calls from $listener_return\n"));
     EXPECT_TRUE(says("; argument 5, low half  listener.policy:21-26\n")) << "six rules for setsockopt";
-    EXPECT_TRUE(says("; argument 2, low half  birth.policy:17\n")) << "munmap";
+    EXPECT_TRUE(says("; argument 2, low half  setup.policy:17\n")) << "munmap";
     EXPECT_EQ(policy("bpf --json " + together + bind_all), 0);
-    EXPECT_EQ(nlohmann::json::parse(out).at("joined").at(2).at("at"), "gate_return");
+    EXPECT_EQ(nlohmann::json::parse(out).at("combined").at(2).at("at"), "listener_return");
 }
 
-TEST_F(PolicyTool, ProvesTheJoinedProgramAndFindsTheByteThatIsWrong) {
+TEST_F(PolicyTool, ProvesTheCombinedProgramAndFindsTheByteThatIsWrong) {
     for (const auto* arch : {" --arch x86_64", " --arch aarch64"}) {
         EXPECT_EQ(policy("prove " + together + arch), 0) << err;
         EXPECT_TRUE(says(" say what the policies in ")) << out;
     }
-    EXPECT_TRUE(says("note: $ladder is not bound; 0x7f")) << err;
+    EXPECT_TRUE(says("note: $setup_page is not bound; 0x7f")) << err;
     ASSERT_EQ(policy("bpf --raw " + together + bind_all), 0) << err;
     auto bytes = out;
     const auto good = write("good", bytes);
     EXPECT_EQ(policy("prove " + together + " " + good + bind_all), 0) << err;
     EXPECT_EQ(policy("prove --json " + together + " " + good + bind_all), 0) << err;
     EXPECT_EQ(nlohmann::json::parse(out).at("equal"), true);
-    bytes.at(8 * 9 + 3) = 0; // whatever the low word, it counts as the door's
+    bytes.at(8 * 9 + 3) = 0; // whatever the low word, it counts as the clone call site's
     EXPECT_EQ(policy("prove " + together + " " + write("bad", bytes) + bind_all), 1);
     EXPECT_TRUE(says(" elsewhere (0x5500000000) the program says kill-process, the policy allow")) << err;
     EXPECT_EQ(policy("prove " + together + " " + good + bind), 64);
-    EXPECT_TRUE(says("$ladder_return is not bound: give --bind ladder_return=ADDRESS")) << err;
-    EXPECT_EQ(policy("prove " + together + " --bind gate_return=1 --bind door_return=1"), 65);
+    EXPECT_TRUE(says("$setup_return is not bound: give --bind setup_return=ADDRESS")) << err;
+    EXPECT_EQ(policy("prove " + together + " --bind listener_return=1 --bind clone_return=1"), 65);
     EXPECT_TRUE(says("are both bound to 0x1")) << err;
     EXPECT_EQ(policy("prove " + together + " --bind roof=1"), 64);
     EXPECT_TRUE(says("has no parameter $roof")) << err;
@@ -171,30 +172,31 @@ TEST_F(PolicyTool, ProvesTheJoinedProgramAndFindsTheByteThatIsWrong) {
 
 TEST_F(PolicyTool, ShowsWhereAPolicyHolds) {
     EXPECT_EQ(policy("show " + listener), 0);
-    EXPECT_TRUE(says("It speaks of calls from one instruction only, the one before $gate_return (the address "
-                     "after that instruction).\n"))
+    EXPECT_TRUE(
+        says("It speaks of calls from one instruction only, the one before $listener_return (the address "
+             "after that instruction).\n"))
         << out;
     EXPECT_EQ(policy("show " + connection), 0);
-    EXPECT_TRUE(
-        says("It speaks of calls from everywhere; joined with others, from everywhere but their places.\n"));
+    EXPECT_TRUE(says(
+        "It speaks of calls from everywhere; combined with others, from everywhere but their places.\n"));
     EXPECT_EQ(policy("show " + together), 0);
-    EXPECT_TRUE(says("birth, version 3, on " + native + "\n")) << out;
+    EXPECT_TRUE(says("setup, version 3, on " + native + "\n")) << out;
     EXPECT_TRUE(says("connection, version 3, on " + native + "\n")) << out;
     EXPECT_EQ(policy("show --json " + together), 0);
-    EXPECT_EQ(nlohmann::json::parse(out).at(1).at("at"), "door_return");
+    EXPECT_EQ(nlohmann::json::parse(out).at(1).at("at"), "clone_return");
 }
 
 TEST_F(PolicyTool, AnswersWhatBecomesOfACallFromAPlace) {
-    EXPECT_EQ(policy("ask " + together + " --at gate_return 'accept4 fd=4 flags=0'"), 0) << err;
-    EXPECT_EQ(policy("ask " + together + " --at '$gate_return' clone"), 1) << err;
+    EXPECT_EQ(policy("ask " + together + " --at listener_return 'accept4 fd=4 flags=0'"), 0) << err;
+    EXPECT_EQ(policy("ask " + together + " --at '$listener_return' clone"), 1) << err;
     EXPECT_EQ(out, "kill-process\nno rule names this call: else\n");
     EXPECT_EQ(policy("ask " + together + " --at elsewhere accept4"), 1) << err;
     EXPECT_EQ(out, "kill-process\nno rule names this call: else\n");
     EXPECT_EQ(policy("ask " + together + " accept4"), 64);
-    EXPECT_TRUE(says("--at : say where the call comes from: ladder_return")) << err;
+    EXPECT_TRUE(says("--at : say where the call comes from: setup_return")) << err;
     EXPECT_EQ(policy("ask " + together + " --at roof accept4"), 64);
-    EXPECT_TRUE(
-        says("--at roof: say where the call comes from: ladder_return, door_return, gate_return, elsewhere"))
+    EXPECT_TRUE(says(
+        "--at roof: say where the call comes from: setup_return, clone_return, listener_return, elsewhere"))
         << err;
     EXPECT_EQ(policy("ask " + connection + " --at elsewhere close"), 64);
     EXPECT_TRUE(says("--at elsewhere: " + connection +

@@ -9,8 +9,8 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
-/// Stands for the ladder, which only the asm of a real cell has.
-extern "C" constinit const std::uint8_t cloister::cell::cloister_ladder[arch::system_call_size] = {};
+/// Stands for the setup call site, which only the asm of a real cell has.
+extern "C" constinit const std::uint8_t cloister::cell::cloister_setup_call[arch::system_call_size] = {};
 
 namespace cloister::scripted {
 namespace {
@@ -20,7 +20,7 @@ long address(const void* pointer) {
     return reinterpret_cast<long>(pointer);
 }
 
-/// The steps of birth in their order, and how a cell ends when one fails.
+/// The steps of setup in their order, and how a cell ends when one fails.
 struct Step {
     long number;
     cell::Exit failure;
@@ -29,23 +29,20 @@ constexpr Step steps[] = {
     {SYS_prctl, cell::Exit::DeathSignal},       {SYS_getppid, cell::Exit::Orphan},
     {SYS_prlimit64, cell::Exit::CpuLimit},      {SYS_setitimer, cell::Exit::Lifetime},
     {SYS_close_range, cell::Exit::Descriptors}, {SYS_capset, cell::Exit::Capabilities},
-    {SYS_munmap, cell::Exit::Ladder},
+    {SYS_munmap, cell::Exit::SetupPage},
 };
 
 } // namespace
 
 ConnectionKernel::ConnectionKernel(Script& script)
-    : script_{script}, arena_{std::make_unique<cell::Arena>()}, orders_{listener_pid,
-                                                                        7,
-                                                                        {8, 9},
-                                                                        cell::Duty::Serve,
-                                                                        1} {}
+    : script_{script}, arena_{std::make_unique<cell::Arena>()},
+      parameters_{listener_pid, 7, {8, 9}, cell::Mode::Serve, 1} {}
 
-cell::Exit ConnectionKernel::live(cell::Duty duty) {
-    orders_.duty = duty;
+cell::Exit ConnectionKernel::live(cell::Mode mode) {
+    parameters_.mode = mode;
     const Running running{*this};
     try {
-        cell::cloister_cell_main(&orders_, arena_->buffer);
+        cell::cloister_cell_main(&parameters_, arena_->buffer);
     } catch (const Exited& exited) {
         return static_cast<cell::Exit>(exited.code);
     }
@@ -62,9 +59,9 @@ void ConnectionKernel::expect(bool holds, const char* what) const {
 long ConnectionKernel::answer(const Call& call) {
     calls_.push_back(call);
     const auto& a = call.arguments;
-    const bool stillborn = next_ == Next::Exit && end_ > cell::Exit::Bug;
-    expect(next_ == Next::Birth || call.way == (stillborn ? sys::Way::Ladder : sys::Way::Direct),
-           "neither from the ladder while it is there, nor directly afterwards");
+    const bool failed_setup = next_ == Next::Exit && end_ > cell::Exit::Bug;
+    expect(next_ == Next::Setup || call.site == (failed_setup ? sys::CallSite::Setup : sys::CallSite::Cell),
+           "neither from the setup call site while it is there, nor directly afterwards");
     if (call.number == SYS_exit_group) {
         expect(next_ == Next::Exit, "left too early");
         expect(a[0] == static_cast<long>(end_), "left with another code than is documented");
@@ -72,8 +69,8 @@ long ConnectionKernel::answer(const Call& call) {
     }
     expect(next_ != Next::Exit, "a call after the end");
     switch (next_) {
-    case Next::Birth:
-        return birth(call);
+    case Next::Setup:
+        return setup(call);
     case Next::Recv:
         return recv(call);
     case Next::Send:
@@ -92,17 +89,18 @@ long ConnectionKernel::answer(const Call& call) {
     throw Broken{"no such state"};
 }
 
-long ConnectionKernel::birth(const Call& call) {
+long ConnectionKernel::setup(const Call& call) {
     const auto& a = call.arguments;
-    if (birth_step_ == std::size(steps)) { // a violator, confined
-        expect(orders_.duty == cell::Duty::Call && call.number == SYS_getppid && call.way == sys::Way::Direct,
+    if (setup_step_ == std::size(steps)) { // a negative self-test, confined
+        expect(parameters_.mode == cell::Mode::Call && call.number == SYS_getppid &&
+                   call.site == sys::CallSite::Cell,
                "not the violation");
         must_exit(cell::Exit::Bug);
         return listener_pid;
     }
-    const Step& step = steps[birth_step_++];
-    expect(call.number == step.number, "a step of birth is missing, or out of order");
-    expect(call.way == sys::Way::Ladder, "a step of birth that is not the ladder's");
+    const Step& step = steps[setup_step_++];
+    expect(call.number == step.number, "a step of setup is missing, or out of order");
+    expect(call.site == sys::CallSite::Setup, "a step of setup that is not the setup call site's");
     switch (call.number) {
     case SYS_close_range:
         expect(a[0] == 1 && a[1] == 0xffffffff && a[2] == 0, "not all descriptors but the connection");
@@ -133,9 +131,9 @@ long ConnectionKernel::birth(const Call& call) {
         break;
     }
     case SYS_munmap:
-        expect(a[0] + a[1] == address(cell::cloister_ladder) + arch::system_call_size &&
+        expect(a[0] + a[1] == address(cell::cloister_setup_call) + arch::system_call_size &&
                    a[1] == static_cast<long>(arch::max_page_size),
-               "not the ladder's page");
+               "not the setup call site's page");
         break;
     default:
         break;
@@ -144,7 +142,7 @@ long ConnectionKernel::birth(const Call& call) {
     const bool succeeded = answer == 0; // of getppid: the listener is still the parent
     if (!succeeded) {
         must_exit(step.failure);
-    } else if (birth_step_ == std::size(steps) && orders_.duty == cell::Duty::Serve) {
+    } else if (setup_step_ == std::size(steps) && parameters_.mode == cell::Mode::Serve) {
         next_ = Next::Recv;
     }
     if (call.number == SYS_getppid) {

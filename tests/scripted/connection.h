@@ -38,7 +38,7 @@ class ConnectionKernel final : public Kernel {
     explicit ConnectionKernel(Script& script);
 
     /// Runs a whole life; the code it ended with.
-    cell::Exit live(cell::Duty duty = cell::Duty::Serve);
+    cell::Exit live(cell::Mode mode = cell::Mode::Serve);
 
     [[nodiscard]] std::uint64_t received() const { return received_; }
     [[nodiscard]] std::uint64_t sent() const { return sent_; }
@@ -48,13 +48,13 @@ class ConnectionKernel final : public Kernel {
     long answer(const Call& call) override;
 
   private:
-    enum class Next { Birth, Recv, Send, Shutdown, Close, Exit };
+    enum class Next { Setup, Recv, Send, Shutdown, Close, Exit };
 
     Script& script_;
     std::unique_ptr<cell::Arena> arena_;
-    cell::Orders orders_;
-    Next next_ = Next::Birth;
-    std::size_t birth_step_ = 0;
+    cell::Parameters parameters_;
+    Next next_ = Next::Setup;
+    std::size_t setup_step_ = 0;
     cell::Exit end_ = cell::Exit::Bug; // what must be said at Next::Exit
     std::uint64_t received_ = 0;
     std::uint64_t sent_ = 0;
@@ -64,7 +64,7 @@ class ConnectionKernel final : public Kernel {
     std::vector<Call> calls_;
 
     void expect(bool holds, const char* what) const;
-    long birth(const Call& call);
+    long setup(const Call& call);
     long recv(const Call& call);
     long send(const Call& call);
     void must_exit(cell::Exit code);

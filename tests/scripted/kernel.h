@@ -11,7 +11,7 @@ namespace cloister::scripted {
 struct Call {
     long number;
     std::array<long, 6> arguments;
-    sys::Way way; ///< whose instruction makes it
+    sys::CallSite site; ///< whose instruction makes it
 };
 
 /// Thrown by a kernel at exit_group: the process under test has ended.

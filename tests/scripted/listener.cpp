@@ -17,7 +17,7 @@ namespace cloister::scripted {
 namespace {
 
 constexpr pid_t first_pid = 1000;
-constexpr int not_zero = plan::status_fd; // the lowest free descriptor while 0 is taken
+constexpr int not_zero = control::status_fd; // the lowest free descriptor while 0 is taken
 constexpr pid_t first_releaser = 1'000'000;
 constexpr pid_t supervisor_pid = 77;
 
@@ -30,22 +30,22 @@ T* pointer(long address) {
 
 ListenerWorld::ListenerWorld(unsigned max_connections, std::uint16_t family, unsigned listeners)
     : arena_{std::make_unique<cell::Arena>()},
-      gate_{policy::load(CLOISTER_POLICIES "/listener.policy").value()},
-      door_{policy::load(CLOISTER_POLICIES "/door.policy").value()} {
-    plan_.max_connections = max_connections;
-    plan_.listener_count = listeners;
+      listener_call_{policy::load(CLOISTER_POLICIES "/listener.policy").value()},
+      clone_call_{policy::load(CLOISTER_POLICIES "/clone.policy").value()} {
+    launch_.max_connections = max_connections;
+    launch_.socket_count = listeners;
     for (unsigned i = 0; i < listeners; ++i) {
-        plan_.listeners[i].family = family;
-        plan_.listeners[i].inherited = family != AF_UNIX;
-        plan_.listeners[i].set_name("the-listener");
+        launch_.sockets[i].family = family;
+        launch_.sockets[i].inherited = family != AF_UNIX;
+        launch_.sockets[i].set_name("the-listener");
     }
-    plan_.socket_buffer = 65536;
+    launch_.socket_buffer = 65536;
     backlogs_.resize(listeners);
     listens_.resize(listeners, true);
-    bindings_ = {{"gate_return", 1}, // where a call comes from is known here by its way
-                 {"door_return", 2},
+    bindings_ = {{"listener_return", 1}, // where a call comes from is known here by its call site
+                 {"clone_return", 2},
                  {"stack", reinterpret_cast<std::uint64_t>(arena_->buffer)}};
-    plan_.arena = arena_.get();
+    launch_.arena = arena_.get();
 }
 
 void ListenerWorld::end_cell_silently(pid_t pid, int wait_status) {
@@ -67,25 +67,25 @@ void ListenerWorld::send_signal(int signal, int code, pid_t sender) {
     signals_.push_back(info);
 }
 
-void ListenerWorld::order(plan::Message::Tag tag) {
-    plan::Message message{};
+void ListenerWorld::order(control::Message::Tag tag) {
+    control::Message message{};
     message.tag = tag;
-    orders_.push_back(message);
+    parameters_.push_back(message);
 }
 
-void ListenerWorld::announce_canary(std::uint16_t port) {
-    plan::Message message{};
-    message.tag = plan::Message::Tag::Canary;
+void ListenerWorld::announce_self_test(std::uint16_t port) {
+    control::Message message{};
+    message.tag = control::Message::Tag::SelfTest;
     auto& in = reinterpret_cast<sockaddr_in&>(message.peer);
     in.sin_family = AF_INET;
     in.sin_port = htons(port);
     in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    orders_.push_back(message);
+    parameters_.push_back(message);
 }
 
 int ListenerWorld::serve() {
     const Running running{*this};
-    const auto server = std::make_unique<listener::Server>(plan_, supervisor_pid);
+    const auto server = std::make_unique<listener::Server>(launch_, supervisor_pid);
     try {
         server->serve();
         return -1;
@@ -94,11 +94,11 @@ int ListenerWorld::serve() {
     }
 }
 
-int ListenerWorld::send_violators() {
+int ListenerWorld::run_negative_self_tests() {
     const Running running{*this};
-    zero_ = Zero::Connection; // violators have none, and do not care
+    zero_ = Zero::Connection; // negative self-tests have none, and do not care
     try {
-        listener::expect_violators_to_die(plan_);
+        listener::run_negative_self_tests(launch_);
         return -1;
     } catch (const Exited& exited) {
         return exited.code;
@@ -118,9 +118,9 @@ std::vector<nlohmann::json> ListenerWorld::records(const std::string& event) con
 }
 
 void ListenerWorld::expect_allowed(const Call& call) const {
-    const bool at_door = call.way == sys::Way::Door;
-    const auto& policy = at_door ? door_ : gate_;
-    if ((call.way != sys::Way::Gate && !at_door) || !allows(policy, bindings_, call)) {
+    const bool from_clone = call.site == sys::CallSite::Clone;
+    const auto& policy = from_clone ? clone_call_ : listener_call_;
+    if ((call.site != sys::CallSite::Listener && !from_clone) || !allows(policy, bindings_, call)) {
         throw Broken{policy.file + " does not allow call " + std::to_string(call.number)};
     }
 }
@@ -171,7 +171,7 @@ long ListenerWorld::answer(const Call& call) {
 long ListenerWorld::wait(const Call& call) {
     const auto& a = call.arguments;
     auto* const fds = pointer<pollfd>(a[0]);
-    if (a[1] == 1 && fds[0].fd == plan::log_fd) {
+    if (a[1] == 1 && fds[0].fd == control::log_fd) {
         at_log_poll();
         fds[0].revents = log_takes ? POLLOUT : 0;
         return log_takes ? 1 : 0;
@@ -182,21 +182,21 @@ long ListenerWorld::wait(const Call& call) {
     if (ppoll_error != 0) {
         return std::exchange(ppoll_error, 0);
     }
-    polled_listener_ = a[1] == plan_.listener_count + 2 && fds[2].fd >= 0;
+    polled_listener_ = a[1] == launch_.socket_count + 2 && fds[2].fd >= 0;
     if (!happenings_.empty()) {
         auto happening = std::move(happenings_.front());
         happenings_.pop_front();
         happening();
     } else if (!ended_) {
         ended_ = true;
-        order(plan::Message::Tag::End);
-    } else if (signals_.empty() && orders_.empty()) {
+        order(control::Message::Tag::End);
+    } else if (signals_.empty() && parameters_.empty()) {
         clock_ns_ += a[2] != 0
                          ? pointer<timespec>(a[2])->tv_sec * 1'000'000'000 + pointer<timespec>(a[2])->tv_nsec
                          : 0;
     }
     fds[0].revents = signals_.empty() ? 0 : POLLIN;
-    fds[1].revents = orders_.empty() && !supervisor_gone_ ? 0 : POLLIN;
+    fds[1].revents = parameters_.empty() && !supervisor_gone_ ? 0 : POLLIN;
     for (std::size_t i = 0; i + 2 < static_cast<std::size_t>(a[1]); ++i) {
         const bool ready = listens_.at(i) && (backlogs_.at(i) > 0 || !accept_errors_.empty());
         fds[i + 2].revents = ready && fds[i + 2].fd >= 0 ? POLLIN : 0;
@@ -214,7 +214,7 @@ long ListenerWorld::accept(const Call& call) {
         accept_errors_.pop_front();
         return error;
     }
-    const auto listener = static_cast<std::size_t>(call.arguments[0] - plan::first_listener_fd);
+    const auto listener = static_cast<std::size_t>(call.arguments[0] - control::first_socket_fd);
     if (backlogs_.at(listener) == 0) {
         return -EAGAIN;
     }
@@ -223,29 +223,29 @@ long ListenerWorld::accept(const Call& call) {
     zero_ = Zero::Connection;
     lingers_ = false;
     socket_options_.clear();
-    chosen_ = plan_.listeners[0].family == AF_UNIX && passrights != 0;
-    if (plan_.listeners[0].family == AF_INET) {
+    chosen_ = launch_.sockets[0].family == AF_UNIX && passrights != 0;
+    if (launch_.sockets[0].family == AF_INET) {
         auto& in = *pointer<sockaddr_in>(call.arguments[1]);
         in.sin_family = AF_INET;
         in.sin_port = htons(next_port_++);
         in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    } else if (plan_.listeners[0].family == AF_INET6) {
+    } else if (launch_.sockets[0].family == AF_INET6) {
         auto& in6 = *pointer<sockaddr_in6>(call.arguments[1]);
         in6.sin6_family = AF_INET6;
         in6.sin6_port = htons(next_port_++);
         in6.sin6_addr = in6addr_loopback;
         in6.sin6_scope_id = scope;
     }
-    return plan::connection_fd;
+    return control::connection_fd;
 }
 
 long ListenerWorld::dup(int fd) {
     if (zero_ != Zero::Free) {
-        return fd == plan::signal_fd ? not_zero : throw Broken{"dup while 0 is not free"};
+        return fd == control::signal_fd ? not_zero : throw Broken{"dup while 0 is not free"};
     }
-    zero_ = fd == plan::signal_fd ? Zero::Dup : Zero::Listening;
+    zero_ = fd == control::signal_fd ? Zero::Dup : Zero::Listening;
     chosen_ = zero_ == Zero::Listening;
-    return plan::connection_fd;
+    return control::connection_fd;
 }
 
 void ListenerWorld::release() {
@@ -298,21 +298,21 @@ long ListenerWorld::clone(const Call& call) {
     at_clone(pid);
     const auto cells =
         std::count_if(live_.begin(), live_.end(), [](pid_t one) { return one < first_releaser; });
-    if (static_cast<unsigned>(cells) > plan_.max_connections) {
+    if (static_cast<unsigned>(cells) > launch_.max_connections) {
         throw Broken{"more cells than the limit"};
     }
     return pid;
 }
 
 long ListenerWorld::close(int fd) {
-    const auto listener = static_cast<std::size_t>(fd) - plan::first_listener_fd;
-    if (fd == plan::connection_fd && zero_ == Zero::Connection && !chosen_) {
+    const auto listener = static_cast<std::size_t>(fd) - control::first_socket_fd;
+    if (fd == control::connection_fd && zero_ == Zero::Connection && !chosen_) {
         zero_ = Zero::Free;
         resets_ += lingers_ ? 1 : 0;
-    } else if (fd == plan::connection_fd && zero_ == Zero::Dup) {
+    } else if (fd == control::connection_fd && zero_ == Zero::Dup) {
         zero_ = Zero::Free;
     } else if (listener < listens_.size() && listens_.at(listener) &&
-               (plan_.listeners[listener].family != AF_UNIX || zero_ == Zero::Listening)) {
+               (launch_.sockets[listener].family != AF_UNIX || zero_ == Zero::Listening)) {
         listens_.at(listener) = false;
     } else if (fd != not_zero) { // the duplicate that showed that 0 was not free
         throw Broken{"close of what is not open: " + std::to_string(fd)};
@@ -363,8 +363,8 @@ long ListenerWorld::kill(pid_t pid) {
 }
 
 long ListenerWorld::write(const Call& call) {
-    if (call.arguments[0] == plan::control_fd) {
-        told_.push_back(pointer<plan::Message>(call.arguments[1])->tag);
+    if (call.arguments[0] == control::control_fd) {
+        told_.push_back(pointer<control::Message>(call.arguments[1])->tag);
         return call.arguments[2];
     }
     if (write_error != 0) {
@@ -381,15 +381,16 @@ long ListenerWorld::read(const Call& call) {
     if (read_error != 0) {
         return std::exchange(read_error, 0);
     }
-    *pointer<plan::Message>(call.arguments[1]) = orders_.front();
-    orders_.pop_front();
+    *pointer<control::Message>(call.arguments[1]) = parameters_.front();
+    parameters_.pop_front();
     return std::min(order_size, call.arguments[2]); // what is longer is cut off: unix(7), SOCK_SEQPACKET
 }
 
 } // namespace cloister::scripted
 
-// In the daemon this is the birth of a cell (src/cell/cell.cpp); here only its system call is made.
-extern "C" long cloister::cell::cloister_clone_cell(const Orders*, const std::uint8_t* buffer,
+// In the daemon this is the cell setup (src/cell/cell.cpp); here only its system call is made.
+extern "C" long cloister::cell::cloister_clone_cell(const Parameters*, const std::uint8_t* buffer,
                                                     unsigned long flags) {
-    return sys::answer(sys::Way::Door, SYS_clone, static_cast<long>(flags), sys::address(buffer), 0, 0, 0, 0);
+    return sys::answer(sys::CallSite::Clone, SYS_clone, static_cast<long>(flags), sys::address(buffer), 0, 0,
+                       0, 0);
 }

@@ -19,8 +19,8 @@
 namespace cloister::scripted {
 
 /// The listener's kernel, and the world around it. A test says what happens while the listener waits, one
-/// thing at a time; after the last one the supervisor orders the end. Every call is held against
-/// policy/listener.policy, or policy/door.policy: one that the filter would not allow throws Broken.
+/// thing at a time; after the last one the supervisor parameters the end. Every call is held against
+/// policy/listener.policy, or policy/clone.policy: one that the filter would not allow throws Broken.
 class ListenerWorld final : public Kernel {
   public:
     struct Broken : std::runtime_error {
@@ -42,8 +42,8 @@ class ListenerWorld final : public Kernel {
     void end_cell(pid_t pid, int wait_status);          ///< and its exit signal is queued
     void end_cell_silently(pid_t pid, int wait_status); ///< its signal was lost
     void send_signal(int signal, int code, pid_t sender);
-    void order(plan::Message::Tag tag);
-    void announce_canary(std::uint16_t port);
+    void order(control::Message::Tag tag);
+    void announce_self_test(std::uint16_t port);
     void lose_supervisor() { supervisor_gone_ = true; }
     void pass(std::int64_t ns) { clock_ns_ += ns; }
     void set_wall_clock_forward(std::int64_t ns) { wall_clock_ns_ += ns; }
@@ -54,8 +54,8 @@ class ListenerWorld final : public Kernel {
     long setsockopt_error = 0;
     long write_error = 0;
     long ppoll_error = 0;
-    long read_error = 0;                     ///< of the next order; then it works
-    long order_size = sizeof(plan::Message); ///< of each order
+    long read_error = 0;                        ///< of the next order; then it works
+    long order_size = sizeof(control::Message); ///< of each order
     long wait4_error = 0;
     long clock_error = 0;
     std::uint32_t scope = 0; ///< of IPv6 clients
@@ -72,8 +72,8 @@ class ListenerWorld final : public Kernel {
 
     /// Runs a listener until it leaves. Its exit code, -1 if it returned from serve() as it should.
     int serve();
-    /// Has the violators sent out instead. As above.
-    int send_violators();
+    /// Has the negative self-tests sent out instead. As above.
+    int run_negative_self_tests();
 
     [[nodiscard]] const std::set<pid_t>& live() const { return live_; }
     [[nodiscard]] const std::vector<pid_t>& born() const { return born_; }
@@ -87,28 +87,28 @@ class ListenerWorld final : public Kernel {
     [[nodiscard]] std::size_t most_killed_at_once() const { return most_dying_; }
     [[nodiscard]] const std::string& log() const { return log_; }
     [[nodiscard]] std::vector<nlohmann::json> records(const std::string& event) const;
-    [[nodiscard]] const std::vector<plan::Message::Tag>& told() const { return told_; } ///< the supervisor
+    [[nodiscard]] const std::vector<control::Message::Tag>& told() const { return told_; } ///< the supervisor
     [[nodiscard]] bool listens() const { return listens_.at(0); }
     [[nodiscard]] bool polled_listener() const { return polled_listener_; } ///< in the last wait
-    plan::Plan& plan() { return plan_; }
+    control::Launch& launch() { return launch_; }
 
     long answer(const Call& call) override;
 
   private:
-    plan::Plan plan_{};
+    control::Launch launch_{};
     std::unique_ptr<cell::Arena> arena_;
-    policy::Policy gate_;
-    policy::Policy door_;
+    policy::Policy listener_call_;
+    policy::Policy clone_call_;
     policy::Bindings bindings_;
     std::deque<std::function<void()>> happenings_;
     std::deque<long> accept_errors_;
     std::deque<siginfo_t> signals_;
-    std::deque<plan::Message> orders_;
+    std::deque<control::Message> parameters_;
     std::map<pid_t, int> zombies_;
     std::set<pid_t> live_;
     std::vector<pid_t> born_;
     std::string log_;
-    std::vector<plan::Message::Tag> told_;
+    std::vector<control::Message::Tag> told_;
     std::int64_t clock_ns_ = 5'000'000'000;
     std::int64_t wall_clock_ns_ = 1'700'000'000'000'000'000; // ahead of clock_ns_: 2023-11-14T22:13:20Z
     std::vector<pid_t> releasers_;

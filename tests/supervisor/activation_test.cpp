@@ -62,10 +62,10 @@ std::string activated(const std::vector<Passed>& sockets, std::map<std::string, 
         for (const auto& [name, value] : variables) {
             ::setenv(name.c_str(), (value == me ? fmt::format("{}", ::getpid()) : value).c_str(), 1);
         }
-        Options options;
+        config::Service options;
         options.listen_given = !listen.empty();
         for (const auto& text : listen.empty() ? std::vector<std::string>{"127.0.0.1:0"} : listen) {
-            options.listen.push_back(parse_address(text).value());
+            options.listen.push_back(config::parse_address(text).value());
         }
         auto activation = take_activation();
         for (const auto* name : {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"}) {
@@ -77,7 +77,7 @@ std::string activated(const std::vector<Passed>& sockets, std::map<std::string, 
             return fmt::format("{} {}", static_cast<int>(activation.error().code),
                                activation.error().message);
         }
-        const auto listeners = open_listeners(options, std::move(*activation));
+        const auto listeners = open_sockets(options, {}, std::move(*activation));
         if (!listeners) {
             return fmt::format("{} {}", static_cast<int>(listeners.error().code), listeners.error().message);
         }
@@ -165,7 +165,7 @@ TEST(Activation, RefusesAFileAndAPipe) {
         ::dup2(::open("/dev/null", O_RDWR), 3);
         ::setenv("LISTEN_PID", fmt::format("{}", ::getpid()).c_str(), 1);
         ::setenv("LISTEN_FDS", "1", 1);
-        const auto listeners = open_listeners({}, take_activation().value());
+        const auto listeners = open_sockets({}, {}, take_activation().value());
         return listeners ? "it was taken" : listeners.error().message;
     });
     EXPECT_EQ(report, "descriptor 3 (unknown) of LISTEN_FDS is not a socket");

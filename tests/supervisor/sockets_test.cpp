@@ -35,29 +35,31 @@ class Sockets : public ::testing::Test {
     Sockets(const Sockets&) = delete;
     Sockets& operator=(const Sockets&) = delete;
 
-    static Options listen_on(const std::vector<std::string>& addresses) {
-        Options options;
+    static config::Service listen_on(const std::vector<std::string>& addresses) {
+        config::Service options;
         options.listen_given = true;
         for (const auto& text : addresses) {
-            options.listen.push_back(parse_address(text).value());
+            options.listen.push_back(config::parse_address(text).value());
         }
         return options;
     }
-    static std::vector<Listener> open(const std::vector<std::string>& addresses) {
-        auto listeners = open_listeners(listen_on(addresses), {});
+    static std::vector<ListeningSocket> open(const std::vector<std::string>& addresses) {
+        auto listeners = open_sockets(listen_on(addresses), {}, {});
         EXPECT_TRUE(listeners) << listeners.error().message;
-        return listeners ? std::move(*listeners) : std::vector<Listener>{};
+        return listeners ? std::move(*listeners) : std::vector<ListeningSocket>{};
     }
     static Failure failure_of(const std::vector<std::string>& addresses) {
-        auto listeners = open_listeners(listen_on(addresses), {});
+        auto listeners = open_sockets(listen_on(addresses), {}, {});
         return listeners ? Failure{ExitCode::Ok, "it was opened"} : listeners.error();
     }
-    static Fd client_of(const Address& address) {
+    static Fd client_of(const config::Address& address) {
         Fd client{::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
         const auto* generic = reinterpret_cast<const sockaddr*>(&address.storage);
         return ::connect(client.get(), generic, address.length) == 0 ? std::move(client) : Fd{};
     }
-    static Fd client_of(const std::string& address) { return client_of(parse_address(address).value()); }
+    static Fd client_of(const std::string& address) {
+        return client_of(config::parse_address(address).value());
+    }
     [[nodiscard]] std::string path(const std::string& name = "socket") const { return directory / name; }
     [[nodiscard]] std::string unix_address(const std::string& rest = "") const {
         return "unix:" + path() + rest;
@@ -79,8 +81,8 @@ std::chrono::microseconds timeout_option(int fd, int option) {
     return std::chrono::seconds{value.tv_sec} + std::chrono::microseconds{value.tv_usec};
 }
 
-std::string port_in(const Listener& listener) {
-    return fmt::format("{}", port_of(listener.address));
+std::string port_in(const ListeningSocket& socket) {
+    return fmt::format("{}", config::port_of(socket.address));
 }
 
 TEST_F(Sockets, TellTheRealPort) {
@@ -107,7 +109,7 @@ TEST_F(Sockets, GiveAcceptedConnectionsEveryOption) {
     for (const std::string address : {"127.0.0.1:0", "[::1]:0"}) {
         auto options = listen_on({address});
         options.idle_timeout = 1501ms; // no multiple of a tick
-        const auto listeners = open_listeners(options, {}).value();
+        const auto listeners = open_sockets(options, {}, {}).value();
         const Fd client = client_of(listeners[0].name);
         const Fd connection{::accept4(listeners[0].fd.get(), nullptr, nullptr, 0)};
         ASSERT_TRUE(connection.valid());
@@ -142,7 +144,7 @@ TEST_F(Sockets, HaveTheBuffersThatWereAskedForAsFarAsTheKernelAllows) {
         for (const unsigned size : {4U << 10, 64U << 10, 256U << 10, 64U << 20}) {
             auto options = listen_on({address});
             options.socket_buffer = size;
-            const auto listeners = open_listeners(options, {}).value();
+            const auto listeners = open_sockets(options, {}, {}).value();
             const auto expected = doubled_and_capped(static_cast<int>(size));
             EXPECT_EQ(buffers_of(listeners[0].fd.get()), expected) << address << size;
             EXPECT_EQ((std::pair{listeners[0].send_buffer, listeners[0].receive_buffer}), expected);
@@ -159,7 +161,7 @@ TEST_F(Sockets, KeepTheKernelsOwnBuffersWhenAskedTo) {
     for (const std::string& address : {std::string{"127.0.0.1:0"}, unix_address()}) {
         auto options = listen_on({address});
         options.socket_buffer.reset();
-        const auto listeners = open_listeners(options, {}).value();
+        const auto listeners = open_sockets(options, {}, {}).value();
         const Fd untouched{::socket(listeners[0].address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
         EXPECT_EQ(buffers_of(listeners[0].fd.get()), buffers_of(untouched.get()));
         EXPECT_EQ((std::pair{listeners[0].send_buffer, listeners[0].receive_buffer}),
@@ -171,7 +173,7 @@ TEST_F(Sockets, TakeTheShortestAndTheLongestIdleTimeout) {
     for (const std::chrono::milliseconds timeout : {1ms, 999ms, 86'400'000ms}) {
         auto options = listen_on({"127.0.0.1:0"});
         options.idle_timeout = timeout;
-        const auto listeners = open_listeners(options, {});
+        const auto listeners = open_sockets(options, {}, {});
         EXPECT_TRUE(listeners) << listeners.error().message;
     }
 }
@@ -236,19 +238,19 @@ TEST_F(Sockets, OfAnyIpv6AddressTakeIpv4Too) {
 
 TEST_F(Sockets, OfAnyIpv6AddressLeaveIpv4ToTheOneBesideThem) {
     for (const bool ipv6_first : {true, false}) {
-        std::vector<Listener> listeners;
+        std::vector<ListeningSocket> listeners;
         for (int attempt = 0; attempt < 20 && listeners.empty();
              ++attempt) { // another process may take the port
             const auto port = port_in(open({"[::]:0"})[0]);
             auto addresses = std::vector<std::string>{"[::]:" + port, "0.0.0.0:" + port};
             std::swap(addresses[0], addresses[ipv6_first ? 0 : 1]);
-            listeners = open_listeners(listen_on(addresses), {}).value_or(std::vector<Listener>{});
+            listeners = open_sockets(listen_on(addresses), {}, {}).value_or(std::vector<ListeningSocket>{});
         }
         ASSERT_EQ(listeners.size(), 2U);
         const Fd client = client_of("127.0.0.1:" + port_in(listeners[0]));
         for (const auto& listener : listeners) {
             const Fd connection{::accept4(listener.fd.get(), nullptr, nullptr, 0)};
-            EXPECT_EQ(connection.valid(), is_any_ipv4(listener.address)) << listener.name;
+            EXPECT_EQ(connection.valid(), config::is_any_ipv4(listener.address)) << listener.name;
         }
     }
 }
@@ -332,8 +334,7 @@ TEST_F(Sockets, OfUnixPathsBelongToTheUser) {
         GTEST_SKIP() << "only root can give a file away";
     }
     auto options = listen_on({unix_address()});
-    options.user = User{61008, 61009, "61008"};
-    const auto listeners = open_listeners(options, {}).value();
+    const auto listeners = open_sockets(options, config::User{61008, 61009, "61008"}, {}).value();
     struct stat status {};
     ASSERT_EQ(::lstat(path().c_str(), &status), 0);
     EXPECT_EQ(status.st_uid, 61008U);
@@ -359,7 +360,7 @@ TEST_F(Sockets, LeaveALiveUnixSocketAlone) {
 
 TEST_F(Sockets, LeaveALiveUnixSocketOfAnotherTypeAlone) {
     const Fd datagrams{::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
-    const auto address = parse_address(unix_address()).value();
+    const auto address = config::parse_address(unix_address()).value();
     ASSERT_EQ(::bind(datagrams.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.length),
               0);
     const auto failure = failure_of({unix_address()});

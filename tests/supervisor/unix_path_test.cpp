@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 
-const User daemon_user{61007, 61007, "61007"};
+const config::User daemon_user{61007, 61007, "61007"};
 constexpr uid_t stranger = 61010;
 
 class UnixPath : public ::testing::Test {
@@ -42,17 +42,16 @@ class UnixPath : public ::testing::Test {
     static void give(const fs::path& file, uid_t uid) { ASSERT_EQ(::lchown(file.c_str(), uid, uid), 0); }
     static void set_mode(const fs::path& file, mode_t mode) { ASSERT_EQ(::chmod(file.c_str(), mode), 0); }
 
-    [[nodiscard]] static tl::expected<std::vector<Listener>, Failure>
-    open_at(const fs::path& path, const std::optional<User>& user = daemon_user) {
-        Options options;
+    [[nodiscard]] static tl::expected<std::vector<ListeningSocket>, Failure>
+    open_at(const fs::path& path, const std::optional<config::User>& user = daemon_user) {
+        config::Service options;
         options.listen_given = true;
-        options.listen.push_back(parse_address("unix:" + path.string()).value());
-        options.user = user;
-        return open_listeners(options, {});
+        options.listen.push_back(config::parse_address("unix:" + path.string()).value());
+        return open_sockets(options, user, {});
     }
     /// 'bound', or the failure.
     [[nodiscard]] static std::string bind_at(const fs::path& path,
-                                             const std::optional<User>& user = daemon_user) {
+                                             const std::optional<config::User>& user = daemon_user) {
         const auto listeners = open_at(path, user);
         return listeners ? "bound"
                          : fmt::format("{} {}", static_cast<int>(listeners.error().code),
@@ -90,7 +89,7 @@ TEST_F(UnixPath, IsToldAsItWasConfiguredAndTheWorkingDirectoryStays) {
     const auto listeners = open_at(top / "link/./socket", {});
     ASSERT_TRUE(listeners) << listeners.error().message;
     EXPECT_EQ(listeners->front().name, "unix:" + (top / "link/./socket").string());
-    EXPECT_EQ(unix_path(listeners->front().address, listeners->front().address_length),
+    EXPECT_EQ(config::unix_path(listeners->front().address, listeners->front().address_length),
               (top / "link/./socket").string());
     EXPECT_EQ(fs::current_path(), before);
     EXPECT_TRUE(fs::is_socket(path));
@@ -179,14 +178,14 @@ TEST_F(UnixPath, ThatRootCannotRemoveAnyMoreIsFoundStaleAtTheNextStart) {
 }
 
 TEST_F(UnixPath, ThatALaterStepFailsForIsRemoved) {
-    Options options;
+    config::Service options;
     options.listen_given = true;
-    options.listen = {parse_address("unix:" + path.string()).value(), parse_address("192.0.2.1:0").value()};
+    options.listen = {config::parse_address("unix:" + path.string()).value(),
+                      config::parse_address("192.0.2.1:0").value()};
     if (::geteuid() == 0) {
-        options.user = daemon_user;
         give(dir, daemon_user.uid);
     }
-    EXPECT_FALSE(open_listeners(options, {}));
+    EXPECT_FALSE(open_sockets(options, geteuid() == 0 ? std::optional{daemon_user} : std::nullopt, {}));
     EXPECT_FALSE(fs::exists(path));
 }
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
-// How a cell is born: the door and the first instructions behind it; and the ladder (src/cell/cell.cpp).
+// The clone call site, the first instructions of a newborn, and the setup call site (src/cell/cell.cpp).
 #include "cell/cell.h"
 
-// The door: cloister_clone_cell(orders = x0, buffer = x1, flags = x2). The orders go through the clone in
-// registers. What else the caller left there is cleared by the child before anything else, but for what the
-// kernel has cleared: what SVE adds, at each system call (Documentation/arch/arm64/sve.rst, 3), and TPIDR2,
-// with the thread pointer (copy_thread(), arch/arm64/kernel/process.c). Nothing but clone may return to where
-// 0 means 'you are a cell'.
+// The clone call site: cloister_clone_cell(parameters = x0, buffer = x1, flags = x2). The parameters go
+// through the clone in registers. What else the caller left there is cleared by the child before anything
+// else, but for what the kernel has cleared: what SVE adds, at each system call
+// (Documentation/arch/arm64/sve.rst, 3), and TPIDR2, with the thread pointer (copy_thread(),
+// arch/arm64/kernel/process.c). Nothing but clone may return to where 0 means 'you are a cell'.
 asm(R"(
-    .pushsection .cell.door, "ax", %progbits
-    .globl cloister_clone_cell, cloister_door
-    .hidden cloister_clone_cell, cloister_door
+    .pushsection .cell.clone_call, "ax", %progbits
+    .globl cloister_clone_cell, cloister_clone_call
+    .hidden cloister_clone_cell, cloister_clone_call
     .type cloister_clone_cell, %function
 cloister_clone_cell:
         stp   x29, x30, [sp, #-64]!
@@ -25,9 +25,9 @@ cloister_clone_cell:
         mov   x3, xzr
         mov   x4, xzr
         mov   x8, #220
-        b     cloister_door
+        b     cloister_clone_call
         .org  cloister_clone_cell + 65536 - 4, 0
-cloister_door:
+cloister_clone_call:
         svc   #0
     .popsection
 
@@ -56,11 +56,11 @@ cloister_door:
         udf   #0
     .popsection
 
-    .pushsection .cell.ladder, "ax", %progbits
-    .globl cloister_ladder
-    .hidden cloister_ladder
-    .type cloister_ladder, %function
-cloister_ladder:
+    .pushsection .cell.setup_call, "ax", %progbits
+    .globl cloister_setup_call
+    .hidden cloister_setup_call
+    .type cloister_setup_call, %function
+cloister_setup_call:
         svc   #0                    // the last instruction of its page
     .popsection
 

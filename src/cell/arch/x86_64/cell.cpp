@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
-// How a cell is born: the door and the first instructions behind it; and the ladder (src/cell/cell.cpp).
+// The clone call site, the first instructions of a newborn, and the setup call site (src/cell/cell.cpp).
 #include "cell/cell.h"
 
-// The door: cloister_clone_cell(orders = rdi, buffer = rsi, flags = rdx). The orders go through the clone in
-// registers. What else the caller left there (a peer's address was seen in xmm7) is cleared by the child
-// before anything else, from a state area (Intel SDM 1, 13.4) that says 'all as after a reset': zeros but for
-// MXCSR and FCW. Nothing but clone may return to where 0 means 'you are a cell'.
+// The clone call site: cloister_clone_cell(parameters = rdi, buffer = rsi, flags = rdx). The parameters go
+// through the clone in registers. What else the caller left there (a peer's address was seen in xmm7) is
+// cleared by the child before anything else, from a state area (Intel SDM 1, 13.4) that says 'all as after a
+// reset': zeros but for MXCSR and FCW. Nothing but clone may return to where 0 means 'you are a cell'.
 asm(R"(
-    .pushsection .cell.door, "ax", @progbits
-    .globl cloister_clone_cell, cloister_door
-    .hidden cloister_clone_cell, cloister_door
+    .pushsection .cell.clone_call, "ax", @progbits
+    .globl cloister_clone_cell, cloister_clone_call
+    .hidden cloister_clone_cell, cloister_clone_call
     .type cloister_clone_cell, @function
 cloister_clone_cell:
         push  %rbx;  push  %rbp;  push  %r12;  push  %r13;  push  %r14;  push  %r15
@@ -18,15 +18,15 @@ cloister_clone_cell:
         mov   16(%rdi), %r12
         mov   24(%rdi), %r13
         mov   32(%rdi), %r14
-        mov   40(%rdi), %r15        # Orders::has_xsave
+        mov   40(%rdi), %r15        # Parameters::has_xsave
         mov   %rdx, %rdi            # clone(flags, stack, parent_tid, child_tid, tls)
         xor   %edx, %edx
         xor   %r10d, %r10d
         xor   %r8d, %r8d
         mov   $56, %eax
-        jmp   cloister_door
+        jmp   cloister_clone_call
         .org  cloister_clone_cell + 4096 - 2, 0xcc
-cloister_door:
+cloister_clone_call:
         syscall
     .popsection
 
@@ -55,11 +55,11 @@ cloister_door:
         ud2
     .popsection
 
-    .pushsection .cell.ladder, "ax", @progbits
-    .globl cloister_ladder
-    .hidden cloister_ladder
-    .type cloister_ladder, @function
-cloister_ladder:
+    .pushsection .cell.setup_call, "ax", @progbits
+    .globl cloister_setup_call
+    .hidden cloister_setup_call
+    .type cloister_setup_call, @function
+cloister_setup_call:
         syscall                     # the last two bytes of its page
     .popsection
 
@@ -67,4 +67,4 @@ cloister_ladder:
         ret                         # the first byte of the next
     .popsection
 )");
-static_assert(offsetof(cloister::cell::Orders, has_xsave) == 40 && cloister::cell::stack_size % 64 == 0);
+static_assert(offsetof(cloister::cell::Parameters, has_xsave) == 40 && cloister::cell::stack_size % 64 == 0);

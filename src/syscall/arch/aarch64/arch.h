@@ -12,8 +12,8 @@ inline constexpr unsigned system_call_size = 4; ///< of the instruction; behind 
 /// A kernel has pages of 4, 16 or 64 KiB (arch/arm64/Kconfig): what has the largest to itself has any.
 inline constexpr std::size_t max_page_size = 65536;
 
-#define CLOISTER_DIRECTLY "svc #0"
-#define CLOISTER_THROUGH(stub) "bl " stub
+#define CLOISTER_CALL_HERE "svc #0"
+#define CLOISTER_CALL_THROUGH(stub) "bl " stub
 
 // NOLINTBEGIN(bugprone-macro-parentheses): the text of an instruction takes none
 /// The body of long f(long number, long a1, ... long a6), which makes that call by `instruction`.

@@ -12,9 +12,9 @@ namespace cloister::arch {
 inline constexpr unsigned system_call_size = 2; ///< of the instruction; behind it lies what the filter sees
 inline constexpr std::size_t max_page_size = 4096; ///< whatever the kernel: it has no other
 
-#define CLOISTER_DIRECTLY "syscall"
+#define CLOISTER_CALL_HERE "syscall"
 // A call in inline assembly must not write into the red zone (System V ABI, x86-64, 3.2.2).
-#define CLOISTER_THROUGH(stub) "lea -128(%%rsp), %%rsp\n call " stub "\n lea 128(%%rsp), %%rsp"
+#define CLOISTER_CALL_THROUGH(stub) "lea -128(%%rsp), %%rsp\n call " stub "\n lea 128(%%rsp), %%rsp"
 
 // NOLINTBEGIN(bugprone-macro-parentheses): the text of an instruction takes none
 /// The body of long f(long number, long a1, ... long a6), which makes that call by `instruction`.

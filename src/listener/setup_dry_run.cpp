@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include "listener/rehearsal.h"
+#include "listener/setup_dry_run.h"
 
 #include "base/die.h"
-#include "control/plan.h"
+#include "control/launch.h"
 
 #include <cerrno>
 #include <fcntl.h>
@@ -14,32 +14,32 @@
 namespace cloister::listener {
 namespace {
 
-/// A step of birth, with the arguments that a newborn passes. False if the kernel says that it is done, and
+/// A step of setup, with the arguments that a newborn passes. False if the kernel says that it is done, and
 /// it is not; what fails, the newborn notices itself.
 struct Step {
     const char* what;
-    bool (*holds)(const cell::Orders&);
+    bool (*holds)(const cell::Parameters&);
 };
 
 constexpr Step steps[] = {
     {"close what is not its own",
-     [](const cell::Orders&) {
+     [](const cell::Parameters&) {
          const bool refused = close_range(1, ~0U, 0) != 0;
-         return refused || (fcntl(plan::signal_fd, F_GETFD) < 0 && fcntl(plan::log_fd, F_GETFD) < 0 &&
-                            fcntl(plan::status_fd, F_GETFD) < 0);
+         return refused || (fcntl(control::signal_fd, F_GETFD) < 0 && fcntl(control::log_fd, F_GETFD) < 0 &&
+                            fcntl(control::status_fd, F_GETFD) < 0);
      }},
     {"limit its CPU time",
-     [](const cell::Orders& orders) {
+     [](const cell::Parameters& parameters) {
          rlimit64 is{};
-         const rlimit64 cpu = orders.cpu_limit();
+         const rlimit64 cpu = parameters.cpu_limit();
          const bool refused = prlimit64(0, RLIMIT_CPU, &cpu, nullptr) != 0;
          return refused || (getrlimit64(RLIMIT_CPU, &is) == 0 && is.rlim_cur == cpu.rlim_cur &&
                             is.rlim_max == cpu.rlim_max);
      }},
     {"limit its lifetime",
-     [](const cell::Orders& orders) {
+     [](const cell::Parameters& parameters) {
          itimerval is{};
-         const itimerval lifetime = orders.lifetime_limit();
+         const itimerval lifetime = parameters.lifetime_limit();
          const bool refused = setitimer(ITIMER_REAL, &lifetime, nullptr) != 0;
          return refused ||
                 (getitimer(ITIMER_REAL, &is) == 0 && (is.it_value.tv_sec != 0 || is.it_value.tv_usec != 0));
@@ -47,9 +47,9 @@ constexpr Step steps[] = {
 };
 constexpr int held = 0; // how the child ends; or the number of the step that did not hold, from 1 on
 
-int rehearse(const cell::Orders& orders) {
+int dry_run(const cell::Parameters& parameters) {
     for (const Step& step : steps) {
-        if (!step.holds(orders)) {
+        if (!step.holds(parameters)) {
             return static_cast<int>(&step - steps) + 1;
         }
     }
@@ -58,17 +58,17 @@ int rehearse(const cell::Orders& orders) {
 
 } // namespace
 
-void rehearse_birth(const cell::Orders& orders) {
+void dry_run_setup(const cell::Parameters& parameters) {
     const long pid = syscall(SYS_clone, 0, nullptr, nullptr, nullptr, nullptr); // and no signal at its end
     if (pid == 0) {
-        _exit(rehearse(orders));
+        _exit(dry_run(parameters));
     }
     int status = 0;
     if (pid < 0 || waitpid(static_cast<pid_t>(pid), &status, __WALL) != pid) {
-        die(ExitCode::SystemCall, "cannot rehearse a cell's birth: %s", error_text(errno));
+        die(ExitCode::SystemCall, "cannot dry-run the cell setup: %s", error_text(errno));
     }
     if (!WIFEXITED(status) || WEXITSTATUS(status) > static_cast<int>(std::size(steps))) {
-        die(ExitCode::SelfTest, "the rehearsal of a cell's birth ended with status 0x%x", status);
+        die(ExitCode::SelfTest, "the dry run of the cell setup ended with status 0x%x", status);
     }
     if (const int step = WEXITSTATUS(status); step != held) {
         die(ExitCode::SelfTest, "a child asked to %s, the kernel said yes and did not do it",

@@ -1,37 +1,37 @@
 // SPDX-License-Identifier: MIT
-// The joined program: the interpreters of bytes and of text, and the proof, asked the same questions.
-#include "joined_calls.h"
+// The combined program: the interpreters of bytes and of text, and the proof, asked the same questions.
+#include "combined_calls.h"
 
 #include <random>
 
 namespace cloister::policy {
 namespace {
 
-class AgreeJoined : public testing::TestWithParam<Arch> {
+class AgreeCombined : public testing::TestWithParam<Arch> {
   public:
     bool agree(const seccomp_data& call) {
-        const auto said = evaluate(joined, arch, addresses, call).action;
+        const auto said = evaluate(combined, arch, addresses, call).action;
         allowed += said.kind == Action::Kind::allow ? 1 : 0;
         return run(program, call) == said.value();
     }
     [[nodiscard]] std::string shown(const seccomp_data& call) const {
-        return describe(joined, addresses, call);
+        return describe(combined, addresses, call);
     }
 
     Arch arch = GetParam();
-    Joined joined = shipped_together();
-    Program program = compile(joined, arch, addresses).value();
-    std::vector<seccomp_data> edges = calls_at_the_edges(joined, arch);
-    std::vector<std::uint64_t> from = interesting_addresses(joined);
+    Combined combined = shipped_together();
+    Program program = compile(combined, arch, addresses).value();
+    std::vector<seccomp_data> edges = calls_at_the_edges(combined, arch);
+    std::vector<std::uint64_t> from = interesting_addresses(combined);
     std::size_t allowed = 0;
 };
-INSTANTIATE_TEST_SUITE_P(Each, AgreeJoined, testing::Values(Arch::x86_64, Arch::aarch64),
+INSTANTIATE_TEST_SUITE_P(Each, AgreeCombined, testing::Values(Arch::x86_64, Arch::aarch64),
                          [](const auto& test) { return std::string{to_string(test.param)}; });
 
-TEST_P(AgreeJoined, OnEveryRuleFromEveryPlaceAndAroundIt) {
+TEST_P(AgreeCombined, OnEveryRuleFromEveryPlaceAndAroundIt) {
     for (const auto& edge : edges) {
         ASSERT_TRUE(agree(edge)) << shown(edge);
-        ASSERT_EQ(evaluate(joined, arch, addresses, edge).action.kind, Action::Kind::allow) << shown(edge);
+        ASSERT_EQ(evaluate(combined, arch, addresses, edge).action.kind, Action::Kind::allow) << shown(edge);
         for (const auto address : from) {
             auto call = edge;
             call.instruction_pointer = address;
@@ -41,14 +41,14 @@ TEST_P(AgreeJoined, OnEveryRuleFromEveryPlaceAndAroundIt) {
             auto call = edge;
             call.instruction_pointer ^= std::uint64_t{1} << bit;
             ASSERT_TRUE(agree(call)) << shown(call);
-            if (policy_at(joined, addresses, edge.instruction_pointer).at) {
-                ASSERT_FALSE(policy_at(joined, addresses, call.instruction_pointer).at) << shown(call);
+            if (policy_at(combined, addresses, edge.instruction_pointer).at) {
+                ASSERT_FALSE(policy_at(combined, addresses, call.instruction_pointer).at) << shown(call);
             }
         }
     }
 }
 
-TEST_P(AgreeJoined, OnEveryNumberOfEveryAbiFromEveryPlaceAndAroundIt) {
+TEST_P(AgreeCombined, OnEveryNumberOfEveryAbiFromEveryPlaceAndAroundIt) {
     for (const auto abi : {audit_arch(Abi::x86_64), audit_arch(Abi::aarch64), audit_arch(Abi::i386), 0U}) {
         for (std::uint32_t number = 0; number < 512; ++number) {
             for (const auto bits : {0U, x32_bit, 0x80000000U}) {
@@ -62,7 +62,7 @@ TEST_P(AgreeJoined, OnEveryNumberOfEveryAbiFromEveryPlaceAndAroundIt) {
 }
 
 // Ten million over the two ABIs; each starts from a call that is allowed and changes a few things.
-TEST_P(AgreeJoined, OnRandomCallsThatAreNearlyAllowed) {
+TEST_P(AgreeCombined, OnRandomCallsThatAreNearlyAllowed) {
     const std::size_t rounds = instrumented ? 100'000 : 5'000'000;
     std::mt19937_64 random{20241124};
     std::vector<std::uint64_t> values = {0, 1, ~std::uint64_t{0}, 0xffffffff, 0x100000000};
@@ -109,8 +109,8 @@ TEST_P(AgreeJoined, OnRandomCallsThatAreNearlyAllowed) {
 
 // The proof, asked about single calls: a program that is right but for one call, out of 2^512, is refused,
 // with that call for a witness; and one that says of it what the text says, is equal.
-TEST_P(AgreeJoined, WithTheProofAboutSingleCalls) {
-    auto prover = Prover::make(joined, arch, addresses);
+TEST_P(AgreeCombined, WithTheProofAboutSingleCalls) {
+    auto prover = Prover::make(combined, arch, addresses);
     ASSERT_TRUE(prover);
     const auto with_exception = [&](const seccomp_data& call, std::uint32_t value) {
         std::array<std::uint32_t, 16> words{};
@@ -130,7 +130,7 @@ TEST_P(AgreeJoined, WithTheProofAboutSingleCalls) {
         auto call = edges[i % edges.size()];
         const auto address = from[random() % from.size()];
         call.instruction_pointer = i < edges.size() ? call.instruction_pointer : address;
-        const auto said = evaluate(joined, arch, addresses, call).action.value();
+        const auto said = evaluate(combined, arch, addresses, call).action.value();
         EXPECT_FALSE(prover->difference(with_exception(call, said))) << shown(call);
         const auto other = said == SECCOMP_RET_ALLOW ? SECCOMP_RET_KILL_PROCESS : SECCOMP_RET_ALLOW;
         const auto witness = prover->difference(with_exception(call, other));

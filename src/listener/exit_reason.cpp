@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "listener/ends.h"
+#include "listener/exit_reason.h"
 
 #include "cell/cell.h"
 
@@ -9,7 +9,7 @@
 namespace cloister::listener {
 namespace {
 
-End end_by_exit(int code) {
+ExitReason reason_of_exit(int code) {
     using cell::Exit;
     switch (static_cast<Exit>(code)) {
     case Exit::Done:
@@ -36,21 +36,22 @@ End end_by_exit(int code) {
         return {"setup-lifetime", Level::error, true};
     case Exit::Capabilities:
         return {"setup-capabilities", Level::error, true};
-    case Exit::Ladder:
-        return {"setup-ladder", Level::error, true};
+    case Exit::SetupPage:
+        return {"setup-page", Level::error, true};
     }
     return {"unknown", Level::error, false};
 }
 
 } // namespace
 
-End end_of(int wait_status, bool ended_by_us) {
+ExitReason exit_reason_of(int wait_status, bool ended_by_us) {
     if (WIFEXITED(wait_status)) {
-        return end_by_exit(WEXITSTATUS(wait_status));
+        return reason_of_exit(WEXITSTATUS(wait_status));
     }
     switch (WTERMSIG(wait_status)) {
     case SIGKILL:
-        return ended_by_us ? End{"ended", Level::info, false} : End{"killed", Level::warning, false};
+        return ended_by_us ? ExitReason{"ended", Level::info, false}
+                           : ExitReason{"killed", Level::warning, false};
     case SIGALRM:
         return {"lifetime", Level::info, false};
     case SIGXCPU:

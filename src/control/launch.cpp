@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "control/plan.h"
+#include "control/launch.h"
 
 #include "base/die.h"
 #include "base/memory_file.h"
@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-namespace cloister::plan {
+namespace cloister::control {
 namespace {
 
 constexpr char magic[8] = {'c', 'l', 'o', 'i', 's', 't', 'e', 'r'};
@@ -48,10 +48,10 @@ std::size_t take_descriptors(msghdr& header, Fd& first) {
 }
 
 /// Of the listeners that there are.
-bool names_in_bounds(const Plan& plan) {
-    return std::all_of(plan.listeners, plan.listeners + plan.listener_count, [](const Listener& listener) {
-        return in_bounds(listener.name_length, listener.name_bytes);
-    });
+bool names_in_bounds(const Launch& launch) {
+    return std::all_of(
+        launch.sockets, launch.sockets + launch.socket_count,
+        [](const ListeningSocket& socket) { return in_bounds(socket.name_length, socket.name_bytes); });
 }
 
 bool is_sealed(int fd) {
@@ -61,58 +61,60 @@ bool is_sealed(int fd) {
 
 } // namespace
 
-void prepare(Plan& plan) {
-    std::memset(static_cast<void*>(&plan), 0, sizeof plan);
-    std::memcpy(plan.magic, magic, sizeof magic);
-    plan.version = version;
-    plan.size = sizeof plan;
+void prepare(Launch& launch) {
+    std::memset(static_cast<void*>(&launch), 0, sizeof launch);
+    std::memcpy(launch.magic, magic, sizeof magic);
+    launch.version = version;
+    launch.size = sizeof launch;
 }
 
-Fd seal(const Plan& plan) {
-    Fd fd = create_memory_file("cloister-plan", MFD_ALLOW_SEALING);
+Fd seal(const Launch& launch) {
+    Fd fd = create_memory_file("cloister-launch", MFD_ALLOW_SEALING);
     if (!fd.valid()) {
-        die(ExitCode::SystemCall, "cannot make the listener's plan: memfd_create: %s", error_text(errno));
+        die(ExitCode::SystemCall, "cannot make the listener's launch: memfd_create: %s", error_text(errno));
     }
-    if (write(fd.get(), &plan, sizeof plan) != static_cast<ssize_t>(sizeof plan)) {
-        die(ExitCode::SystemCall, "cannot write the listener's plan: write: %s", error_text(errno));
+    if (write(fd.get(), &launch, sizeof launch) != static_cast<ssize_t>(sizeof launch)) {
+        die(ExitCode::SystemCall, "cannot write the listener's launch: write: %s", error_text(errno));
     }
     if (fcntl(fd.get(), F_ADD_SEALS, all_seals) != 0 || !is_sealed(fd.get())) {
-        die(ExitCode::SystemCall, "cannot seal the listener's plan: F_ADD_SEALS: %s", error_text(errno));
+        die(ExitCode::SystemCall, "cannot seal the listener's launch: F_ADD_SEALS: %s", error_text(errno));
     }
     return fd;
 }
 
-const Plan& open_sealed(int fd, const cell::Arena* arena, const cell::Instructions& instructions) {
+const Launch& open_sealed(int fd, const cell::Arena* arena, const cell::CallSites& call_sites) {
     struct stat status {};
     if (!is_sealed(fd)) {
-        bug("the plan is not sealed");
+        bug("the launch configuration is not sealed");
     }
-    if (fstat(fd, &status) != 0 || status.st_size != static_cast<off_t>(sizeof(Plan))) {
-        bug("the plan has %lld bytes, not %zu: cloisterd and cloister-listener are of different builds",
-            static_cast<long long>(status.st_size), sizeof(Plan));
+    if (fstat(fd, &status) != 0 || status.st_size != static_cast<off_t>(sizeof(Launch))) {
+        bug("the launch configuration has %lld bytes, not %zu: cloisterd and cloister-listener are of "
+            "different builds",
+            static_cast<long long>(status.st_size), sizeof(Launch));
     }
-    const void* const mapped = mmap(nullptr, sizeof(Plan), PROT_READ, MAP_SHARED, fd, 0);
+    const void* const mapped = mmap(nullptr, sizeof(Launch), PROT_READ, MAP_SHARED, fd, 0);
     if (mapped == MAP_FAILED) {
-        die(ExitCode::SystemCall, "cannot map the plan: mmap: %s", error_text(errno));
+        die(ExitCode::SystemCall, "cannot map the launch configuration: mmap: %s", error_text(errno));
     }
-    const auto& plan = *static_cast<const Plan*>(mapped);
-    if (std::memcmp(plan.magic, magic, sizeof magic) != 0 || plan.version != version ||
-        plan.size != sizeof(Plan)) {
-        bug("the plan has version %u, not %u: cloisterd and cloister-listener are of different builds",
-            plan.version, version);
+    const auto& launch = *static_cast<const Launch*>(mapped);
+    if (std::memcmp(launch.magic, magic, sizeof magic) != 0 || launch.version != version ||
+        launch.size != sizeof(Launch)) {
+        bug("the launch configuration has version %u, not %u: cloisterd and cloister-listener are of "
+            "different builds",
+            launch.version, version);
     }
-    if (plan.arena != arena || !in_bounds(plan.filter_length, plan.filter) ||
-        !in_bounds(plan.listener_count, plan.listeners) || plan.max_connections < 1 ||
-        plan.max_connections > connection_limit || plan.orders.listener != getpid() ||
-        plan.orders.duty != cell::Duty::Serve || !names_in_bounds(plan)) {
-        bug("the plan is not for this listener, or out of range");
+    if (launch.arena != arena || !in_bounds(launch.filter_length, launch.filter) ||
+        !in_bounds(launch.socket_count, launch.sockets) || launch.max_connections < 1 ||
+        launch.max_connections > connection_limit || launch.parameters.listener != getpid() ||
+        launch.parameters.mode != cell::Mode::Serve || !names_in_bounds(launch)) {
+        bug("the launch configuration is not for this listener, or out of range");
     }
-    const cell::Instructions& told = plan.instructions;
-    if (told.gate != instructions.gate || told.door != instructions.door ||
-        told.ladder != instructions.ladder) {
-        bug("the plan speaks of other instructions than ours");
+    const cell::CallSites& told = launch.call_sites;
+    if (told.listener != call_sites.listener || told.clone != call_sites.clone ||
+        told.setup != call_sites.setup) {
+        bug("the launch configuration is for other call sites than ours");
     }
-    return plan;
+    return launch;
 }
 
 bool send_message(int socket, const Message& message, int fd) {
@@ -160,4 +162,4 @@ bool receive_message(int socket, Message& message, Fd* fd) {
     return true;
 }
 
-} // namespace cloister::plan
+} // namespace cloister::control

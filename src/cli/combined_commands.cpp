@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-#include "cli/joined_commands.h"
+#include "cli/combined_commands.h"
 
 #include "cli/answer.h"
 #include "cli/bpf_listing.h"
 #include "cli/check.h"
 #include "cli/files.h"
 #include "cli/policy_report.h"
-#include "policy/join.h"
+#include "policy/combine.h"
 #include "policy/sha256.h"
 
 #include <algorithm>
@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::json;
 
-tl::expected<policy::Joined, policy::Error> load_joined(const std::string& directory) {
+tl::expected<policy::Combined, policy::Error> load_combined(const std::string& directory) {
     auto files = policy_files(directory);
     if (!files) {
         return tl::unexpected{std::move(files.error())};
@@ -30,20 +30,20 @@ tl::expected<policy::Joined, policy::Error> load_joined(const std::string& direc
         }
         policies.push_back(std::move(*policy));
     }
-    return policy::join(std::move(policies));
+    return policy::combine(std::move(policies));
 }
 
-policy::Joined load_joined_checked(const Question& question) {
-    return checked(question, [&] { return or_exit(load_joined(question.file), question.json); });
+policy::Combined load_combined_checked(const Question& question) {
+    return checked(question, [&] { return or_exit(load_combined(question.file), question.json); });
 }
 
 std::string place_of(const policy::Policy& policy) {
     return policy.at ? fmt::format("at ${}", policy.at_name()) : "elsewhere";
 }
 
-json texts_of(const policy::Joined& joined) {
+json texts_of(const policy::Combined& combined) {
     json texts = json::array();
-    for (const auto* policy : all_of(joined)) {
+    for (const auto* policy : all_of(combined)) {
         texts.push_back({{"name", policy->name},
                          {"version", policy->version},
                          {"at", policy->at_name()},
@@ -53,8 +53,8 @@ json texts_of(const policy::Joined& joined) {
 }
 
 // Bytes were made for certain addresses; to prove them for others would only show that they differ.
-void require_all_bound(const policy::Joined& joined, const Question& question) {
-    for (const auto* policy : all_of(joined)) {
+void require_all_bound(const policy::Combined& combined, const Question& question) {
+    for (const auto* policy : all_of(combined)) {
         for (const auto& param : policy->params) {
             const auto is_it = [&](const std::string& given) {
                 return given.rfind(param.name + '=', 0) == 0 || given.rfind('$' + param.name + '=', 0) == 0;
@@ -70,38 +70,38 @@ void require_all_bound(const policy::Joined& joined, const Question& question) {
 
 } // namespace
 
-int check_joined(const std::string& directory, json& answers, bool silent) {
-    const auto joined = load_joined(directory);
-    if (!joined) {
-        answers.push_back({{"file", directory}, {"ok", false}, {"error", as_json(joined.error())}});
-        return static_cast<int>(report(joined.error()));
+int check_combined(const std::string& directory, json& answers, bool silent) {
+    const auto combined = load_combined(directory);
+    if (!combined) {
+        answers.push_back({{"file", directory}, {"ok", false}, {"error", as_json(combined.error())}});
+        return static_cast<int>(report(combined.error()));
     }
     std::vector<std::string> places;
-    for (const auto* policy : all_of(*joined)) {
+    for (const auto* policy : all_of(*combined)) {
         places.push_back(fmt::format("{} {}", policy->name, place_of(*policy)));
     }
-    answers.push_back({{"file", directory}, {"ok", true}, {"joined", texts_of(*joined)}});
+    answers.push_back({{"file", directory}, {"ok", true}, {"combined", texts_of(*combined)}});
     if (!silent) {
         fmt::print("{}: one filter: {}\n", directory, fmt::join(places, ", "));
     }
     return 0;
 }
 
-int joined_prove(const Question& question, const std::string& bytes_file) {
-    const auto joined = load_joined_checked(question);
+int combined_prove(const Question& question, const std::string& bytes_file) {
+    const auto combined = load_combined_checked(question);
     if (!bytes_file.empty()) {
-        require_all_bound(joined, question);
+        require_all_bound(combined, question);
     }
-    const auto arch = arch_for(all_of(joined), question);
-    const auto bindings = bindings_for(all_of(joined), question);
+    const auto arch = arch_for(all_of(combined), question);
+    const auto bindings = bindings_for(all_of(combined), question);
     const auto program =
-        or_exit(bytes_file.empty() ? policy::compile(joined, arch, bindings) : load_program(bytes_file),
+        or_exit(bytes_file.empty() ? policy::compile(combined, arch, bindings) : load_program(bytes_file),
                 question.json);
-    const auto proved = policy::prove(joined, arch, bindings, program);
+    const auto proved = policy::prove(combined, arch, bindings, program);
     const auto hash = policy::sha256_hex(bytes_of(program));
     if (question.json) {
         json answer = {{"equal", proved.has_value()},    {"arch", to_string(arch)},
-                       {"instructions", program.size()}, {"joined", texts_of(joined)},
+                       {"instructions", program.size()}, {"combined", texts_of(combined)},
                        {"program_sha256", hash},         {"bindings", bindings}};
         if (!proved) {
             answer["error"] = as_json(proved.error());
@@ -110,7 +110,7 @@ int joined_prove(const Question& question, const std::string& bytes_file) {
     } else if (proved) {
         fmt::print("equal: {} instructions on {} say what the policies in {} say\n", program.size(),
                    to_string(arch), question.file);
-        for (const auto* policy : all_of(joined)) {
+        for (const auto* policy : all_of(combined)) {
             fmt::print("  {:<30} {}\n", fmt::format("{} {}", policy->name, place_of(*policy)),
                        policy->sha256);
         }
@@ -122,21 +122,21 @@ int joined_prove(const Question& question, const std::string& bytes_file) {
     return proved ? answer_yes : answer_no;
 }
 
-int joined_bpf(const Question& question, Form form) {
-    const auto joined = load_joined_checked(question);
-    const auto arch = arch_for(all_of(joined), question);
-    const auto bindings = bindings_for(all_of(joined), question);
-    const auto made = or_exit(policy::assemble(joined, arch, bindings), question.json);
-    say_if_different(question, policy::prove(joined, arch, bindings, made.program));
-    return print_program(made, arch, question, form, {{"joined", texts_of(joined)}});
+int combined_bpf(const Question& question, Form form) {
+    const auto combined = load_combined_checked(question);
+    const auto arch = arch_for(all_of(combined), question);
+    const auto bindings = bindings_for(all_of(combined), question);
+    const auto made = or_exit(policy::assemble(combined, arch, bindings), question.json);
+    say_if_different(question, policy::prove(combined, arch, bindings, made.program));
+    return print_program(made, arch, question, form, {{"combined", texts_of(combined)}});
 }
 
-int joined_show(const Question& question) {
-    const auto joined = load_joined_checked(question);
-    const auto arch = arch_for(all_of(joined), question);
+int combined_show(const Question& question) {
+    const auto combined = load_combined_checked(question);
+    const auto arch = arch_for(all_of(combined), question);
     json shown = json::array();
     std::string text;
-    for (const auto* policy : all_of(joined)) {
+    for (const auto* policy : all_of(combined)) {
         shown.push_back(as_json(*policy, arch));
         text += (text.empty() ? "" : "\n\n") + in_words(*policy, arch);
     }
@@ -144,11 +144,11 @@ int joined_show(const Question& question) {
     return 0;
 }
 
-policy::Policy joined_policy_at(const Question& question) {
-    const auto joined = load_joined_checked(question);
+policy::Policy combined_policy_at(const Question& question) {
+    const auto combined = load_combined_checked(question);
     const auto wanted = question.at.substr(question.at.rfind('$', 0) == 0 ? 1 : 0);
     std::vector<std::string_view> places;
-    for (const auto* policy : all_of(joined)) {
+    for (const auto* policy : all_of(combined)) {
         places.push_back(policy->at ? policy->at_name() : "elsewhere");
         if (places.back() == wanted) {
             return *policy;

@@ -6,7 +6,7 @@
 namespace cloister::policy {
 
 /// Addresses at and around each place, with one word right and the other wrong, and those of no place at all.
-inline std::vector<std::uint64_t> interesting_addresses(const Joined& joined) {
+inline std::vector<std::uint64_t> interesting_addresses(const Combined& combined) {
     std::vector<std::uint64_t> found = {
         0,
         1,
@@ -16,13 +16,13 @@ inline std::vector<std::uint64_t> interesting_addresses(const Joined& joined) {
         0xffffffffff600000, // the page of vsyscalls, and where its calls return to
         0xffffffffff600009,
         0x7fffffffffff};
-    for (const auto& policy : joined.places) {
+    for (const auto& policy : combined.places) {
         const auto place = addresses.find(policy.at_name())->second;
         found.insert(found.end(),
                      {place, place - 2, place - 1, place + 1, place + 2, place ^ std::uint64_t{1} << 32U,
                       place ^ std::uint64_t{1} << 63U, place ^ 0x80000000, place & 0xffffffff,
                       place & 0xffffffff00000000, place << 32U | place >> 32U, ~place});
-        for (const auto& other : joined.places) { // the high word of one, the low word of the other
+        for (const auto& other : combined.places) { // the high word of one, the low word of the other
             found.push_back((place & 0xffffffff00000000) |
                             (addresses.find(other.at_name())->second & 0xffffffff));
         }
@@ -44,9 +44,9 @@ inline seccomp_data call_of(const Policy& policy, const Rule& rule, Arch arch) {
     return call;
 }
 
-inline std::vector<seccomp_data> calls_at_the_edges(const Joined& joined, Arch arch) {
+inline std::vector<seccomp_data> calls_at_the_edges(const Combined& combined, Arch arch) {
     std::vector<seccomp_data> calls;
-    for (const auto* policy : all_of(joined)) {
+    for (const auto* policy : all_of(combined)) {
         for (const auto& rule : policy->rules) {
             calls.push_back(call_of(*policy, rule, arch));
         }

@@ -8,7 +8,7 @@
 namespace cloister::listener {
 
 /// What the log says of a connection's end.
-struct End {
+struct ExitReason {
     /// What the kernel told us, and no more: an exit code is what the cell says (cell::Exit), a signal says
     /// which and not who sent it. Root and processes of our user may send any.
     std::string_view reason;
@@ -17,6 +17,6 @@ struct End {
 };
 
 /// `wait_status` as of wait4(2). `ended_by_us`: we have sent SIGKILL.
-[[nodiscard]] End end_of(int wait_status, bool ended_by_us);
+[[nodiscard]] ExitReason exit_reason_of(int wait_status, bool ended_by_us);
 
 } // namespace cloister::listener

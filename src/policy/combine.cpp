@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "policy/join.h"
+#include "policy/combine.h"
 
 #include <algorithm>
 #include <cstddef>
@@ -38,19 +38,19 @@ tl::expected<void, Error> expect_that_places_stay_lost(const Policy& policy) {
 
 } // namespace
 
-std::vector<const Policy*> all_of(const Joined& joined) {
+std::vector<const Policy*> all_of(const Combined& combined) {
     std::vector<const Policy*> all;
-    for (const auto& policy : joined.places) {
+    for (const auto& policy : combined.places) {
         all.push_back(&policy);
     }
-    all.push_back(&joined.elsewhere);
+    all.push_back(&combined.elsewhere);
     return all;
 }
 
-tl::expected<Joined, Error> join(std::vector<Policy> policies) {
+tl::expected<Combined, Error> combine(std::vector<Policy> policies) {
     if (policies.empty()) {
         Error error;
-        error.message = "there are no policies to join";
+        error.message = "there are no policies to combine";
         return tl::unexpected{std::move(error)};
     }
     // By name, so that the bytes do not depend on the order in which the files were found.
@@ -73,7 +73,7 @@ tl::expected<Joined, Error> join(std::vector<Policy> policies) {
         if (policy.otherwise != policies.front().otherwise) {
             return refuse(
                 policy, {},
-                fmt::format("its else action is {}, that of '{}' is {}: joined policies have the same",
+                fmt::format("its else action is {}, that of '{}' is {}: combined policies have the same",
                             policy.otherwise.text(), policies.front().name,
                             policies.front().otherwise.text()));
         }
@@ -92,16 +92,16 @@ tl::expected<Joined, Error> join(std::vector<Policy> policies) {
         return refuse(policies.front(), policies.front().at_where,
                       "each of the policies has an 'at': one without is needed, which holds everywhere else");
     }
-    Joined joined;
+    Combined combined;
     const auto last = elsewhere - policies.data();
-    joined.elsewhere = std::move(policies[static_cast<std::size_t>(last)]);
+    combined.elsewhere = std::move(policies[static_cast<std::size_t>(last)]);
     policies.erase(policies.begin() + last);
-    joined.places = std::move(policies);
-    return joined;
+    combined.places = std::move(policies);
+    return combined;
 }
 
-tl::expected<void, Error> check_bindings(const Joined& joined, Arch arch, const Bindings& bindings) {
-    const auto all = all_of(joined);
+tl::expected<void, Error> check_bindings(const Combined& combined, Arch arch, const Bindings& bindings) {
+    const auto all = all_of(combined);
     const auto refuse = [](const Policy& policy, Where where, std::string why) {
         return tl::unexpected{policy.error_at(where, std::move(why))};
     };
@@ -125,13 +125,14 @@ tl::expected<void, Error> check_bindings(const Joined& joined, Arch arch, const 
         };
         if (std::none_of(all.begin(), all.end(), has)) {
             return refuse(
-                joined.elsewhere, {},
-                fmt::format("neither it nor those that it is joined with have a parameter ${}", name));
+                combined.elsewhere, {},
+                fmt::format("neither it nor those that it is combined with have a parameter ${}", name));
         }
     }
-    for (std::size_t i = 0; i < joined.places.size(); ++i) {
+    for (std::size_t i = 0; i < combined.places.size(); ++i) {
         for (std::size_t j = 0; j < i; ++j) {
-            const auto& [a, b] = std::pair<const Policy&, const Policy&>{joined.places[i], joined.places[j]};
+            const auto& [a, b] =
+                std::pair<const Policy&, const Policy&>{combined.places[i], combined.places[j]};
             if (const auto at = bindings.find(a.at_name())->second;
                 at == bindings.find(b.at_name())->second) {
                 return refuse(a, a.at_where,
@@ -143,34 +144,35 @@ tl::expected<void, Error> check_bindings(const Joined& joined, Arch arch, const 
     return {};
 }
 
-const Policy& policy_at(const Joined& joined, const Bindings& bindings, std::uint64_t instruction_pointer) {
-    for (const auto& policy : joined.places) {
+const Policy& policy_at(const Combined& combined, const Bindings& bindings,
+                        std::uint64_t instruction_pointer) {
+    for (const auto& policy : combined.places) {
         const auto bound = bindings.find(policy.at_name());
         if (bound != bindings.end() && bound->second == instruction_pointer) {
             return policy;
         }
     }
-    return joined.elsewhere;
+    return combined.elsewhere;
 }
 
-Verdict evaluate(const Joined& joined, Arch arch, const Bindings& bindings, const seccomp_data& call) {
-    return evaluate(policy_at(joined, bindings, call.instruction_pointer), arch, bindings, call);
+Verdict evaluate(const Combined& combined, Arch arch, const Bindings& bindings, const seccomp_data& call) {
+    return evaluate(policy_at(combined, bindings, call.instruction_pointer), arch, bindings, call);
 }
 
-std::string describe(const Joined& joined, const Bindings& bindings, const seccomp_data& call) {
+std::string describe(const Combined& combined, const Bindings& bindings, const seccomp_data& call) {
     auto from_nowhere = call;
     from_nowhere.instruction_pointer = 0;
-    const auto place = policy_at(joined, bindings, call.instruction_pointer).at_name();
+    const auto place = policy_at(combined, bindings, call.instruction_pointer).at_name();
     return fmt::format("{} {} (0x{:x})", describe(from_nowhere),
                        place.empty() ? "elsewhere" : fmt::format("at ${}", place), call.instruction_pointer);
 }
 
-tl::expected<Assembly, Error> assemble(const Joined& joined, Arch arch, const Bindings& bindings) {
-    if (auto fit = check_bindings(joined, arch, bindings); !fit) {
+tl::expected<Assembly, Error> assemble(const Combined& combined, Arch arch, const Bindings& bindings) {
+    if (auto fit = check_bindings(combined, arch, bindings); !fit) {
         return tl::unexpected{std::move(fit.error())};
     }
     std::vector<Program> programs;
-    for (const auto* policy : all_of(joined)) {
+    for (const auto* policy : all_of(combined)) {
         auto program = compile(*policy, arch, bindings);
         if (!program) {
             return tl::unexpected{std::move(program.error())};
@@ -188,9 +190,9 @@ tl::expected<Assembly, Error> assemble(const Joined& joined, Arch arch, const Bi
     Assembly made;
     auto& code = made.program;
     code = {load(offsetof(seccomp_data, arch)), if_equal(audit_arch(abi_of(arch)), 1, 0),
-            BPF_STMT(BPF_RET | BPF_K, joined.elsewhere.otherwise.value())};
+            BPF_STMT(BPF_RET | BPF_K, combined.elsewhere.otherwise.value())};
     std::vector<std::size_t> jumps;
-    for (const auto& policy : joined.places) {
+    for (const auto& policy : combined.places) {
         const auto address = bindings.find(policy.at_name())->second;
         // The low word first: it is the one by which places differ, so a call from elsewhere takes two steps.
         code.insert(code.end(), {load(low), if_equal(static_cast<std::uint32_t>(address), 0, 3), load(high),
@@ -203,22 +205,22 @@ tl::expected<Assembly, Error> assemble(const Joined& joined, Arch arch, const Bi
     std::rotate(programs.begin(), programs.end() - 1, programs.end());
     for (std::size_t i = 0; i < programs.size(); ++i) {
         made.parts.push_back(
-            {i == 0 ? &joined.elsewhere : &joined.places[i - 1], code.size(), programs[i].size()});
+            {i == 0 ? &combined.elsewhere : &combined.places[i - 1], code.size(), programs[i].size()});
         if (i > 0) {
             code[jumps[i - 1]].k = static_cast<std::uint32_t>(code.size() - jumps[i - 1] - 1);
         }
         code.insert(code.end(), programs[i].begin(), programs[i].end());
     }
     if (code.size() > BPF_MAXINSNS) {
-        return tl::unexpected{joined.elsewhere.error_at(
-            {}, fmt::format("joined, the policies make {} instructions; the kernel takes {}", code.size(),
+        return tl::unexpected{combined.elsewhere.error_at(
+            {}, fmt::format("combined, the policies make {} instructions; the kernel takes {}", code.size(),
                             BPF_MAXINSNS))};
     }
     return made;
 }
 
-tl::expected<Prover, Error> Prover::make(const Joined& joined, Arch arch, const Bindings& bindings) {
-    if (auto fit = check_bindings(joined, arch, bindings); !fit) {
+tl::expected<Prover, Error> Prover::make(const Combined& combined, Arch arch, const Bindings& bindings) {
+    if (auto fit = check_bindings(combined, arch, bindings); !fit) {
         return tl::unexpected{std::move(fit.error())};
     }
     try {
@@ -226,22 +228,22 @@ tl::expected<Prover, Error> Prover::make(const Joined& joined, Arch arch, const 
         for (const auto& [name, value] : bindings) {
             names.push_back(name);
         }
-        Meaning meaning{joined.elsewhere, names, &bindings};
-        auto text = meaning.of_text(joined.elsewhere, arch);
-        for (const auto& policy : joined.places) {
+        Meaning meaning{combined.elsewhere, names, &bindings};
+        auto text = meaning.of_text(combined.elsewhere, arch);
+        for (const auto& policy : combined.places) {
             const auto there = meaning.of_place(bindings.find(policy.at_name())->second);
             text = meaning.diagram().if_else(there, meaning.of_text(policy, arch), text);
         }
         return Prover{std::move(meaning), text};
     } catch (const Diagram::TooLarge& error) {
         return tl::unexpected{
-            joined.elsewhere.error_at({}, fmt::format("cannot be proved: {}", error.what()))};
+            combined.elsewhere.error_at({}, fmt::format("cannot be proved: {}", error.what()))};
     }
 }
 
-tl::expected<void, Error> prove(const Joined& joined, Arch arch, const Bindings& bindings,
+tl::expected<void, Error> prove(const Combined& combined, Arch arch, const Bindings& bindings,
                                 std::span<const sock_filter> program) {
-    auto prover = Prover::make(joined, arch, bindings);
+    auto prover = Prover::make(combined, arch, bindings);
     if (!prover) {
         return tl::unexpected{std::move(prover.error())};
     }
@@ -250,17 +252,17 @@ tl::expected<void, Error> prove(const Joined& joined, Arch arch, const Bindings&
         if (!call) {
             return {};
         }
-        return tl::unexpected{difference_at(policy_at(joined, bindings, call->data.instruction_pointer), arch,
-                                            bindings, call->data, program,
-                                            describe(joined, bindings, call->data))};
+        return tl::unexpected{difference_at(policy_at(combined, bindings, call->data.instruction_pointer),
+                                            arch, bindings, call->data, program,
+                                            describe(combined, bindings, call->data))};
     } catch (const std::exception& error) {
         return tl::unexpected{
-            joined.elsewhere.error_at({}, fmt::format("cannot be proved: {}", error.what()))};
+            combined.elsewhere.error_at({}, fmt::format("cannot be proved: {}", error.what()))};
     }
 }
 
-tl::expected<Program, Error> compile(const Joined& joined, Arch arch, const Bindings& bindings) {
-    auto made = assemble(joined, arch, bindings);
+tl::expected<Program, Error> compile(const Combined& combined, Arch arch, const Bindings& bindings) {
+    auto made = assemble(combined, arch, bindings);
     return made ? tl::expected<Program, Error>{std::move(made->program)}
                 : tl::unexpected{std::move(made.error())};
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The contract between supervisor and listener: a listener takes nothing but a sealed plan that is for it.
-#include "control/plan.h"
+// The contract between supervisor and listener: a listener takes nothing but a sealed launch that is for it.
+#include "control/launch.h"
 
 #include "base/exit_code.h"
 
@@ -17,125 +17,129 @@
 #include <unistd.h>
 #include <vector>
 
-namespace cloister::plan {
+namespace cloister::control {
 namespace {
 
 constexpr std::uint8_t code[3] = {};
-constexpr cell::Instructions ours{&code[0], &code[1], &code[2]};
+constexpr cell::CallSites ours{&code[0], &code[1], &code[2]};
 
-class Plan : public testing::Test {
+class Launch : public testing::Test {
   protected:
-    Plan() {
-        prepare(*plan_);
-        plan_->arena = arena_;
-        plan_->max_connections = 1;
-        plan_->listener_count = 1;
-        plan_->listeners[0].set_name("127.0.0.1:7007");
-        plan_->filter_length = 1;
-        plan_->instructions = ours;
+    Launch() {
+        prepare(*launch_);
+        launch_->arena = arena_;
+        launch_->max_connections = 1;
+        launch_->socket_count = 1;
+        launch_->sockets[0].set_name("127.0.0.1:7007");
+        launch_->filter_length = 1;
+        launch_->call_sites = ours;
     }
-    ~Plan() override { munmap(arena_, sizeof *arena_); }
-    Plan(const Plan&) = delete;
-    Plan& operator=(const Plan&) = delete;
+    ~Launch() override { munmap(arena_, sizeof *arena_); }
+    Launch(const Launch&) = delete;
+    Launch& operator=(const Launch&) = delete;
 
-    /// As a listener would, in a process of its own: it ends with 0 if it takes the plan.
+    /// As a listener would, in a process of its own: it ends with 0 if it takes the launch configuration.
     [[noreturn]] void open_as_listener() {
-        plan_->orders.listener = getpid();
-        (void)open_sealed(seal(*plan_).get(), arena_, ours);
+        launch_->parameters.listener = getpid();
+        (void)open_sealed(seal(*launch_).get(), arena_, ours);
         _exit(0);
     }
 
-    void expect_refusal(const std::function<void(plan::Plan&)>& spoil, const char* said) {
-        const plan::Plan good = *plan_;
-        spoil(*plan_);
+    void expect_refusal(const std::function<void(control::Launch&)>& spoil, const char* said) {
+        const control::Launch good = *launch_;
+        spoil(*launch_);
         EXPECT_EXIT(open_as_listener(), testing::ExitedWithCode(static_cast<int>(ExitCode::SelfTest)), said);
-        *plan_ = good;
+        *launch_ = good;
     }
 
-    std::unique_ptr<plan::Plan> plan_ = std::make_unique<plan::Plan>();
+    std::unique_ptr<control::Launch> launch_ = std::make_unique<control::Launch>();
     cell::Arena* arena_ = static_cast<cell::Arena*>(
         mmap(nullptr, sizeof(cell::Arena), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 };
 
-TEST_F(Plan, IsReadAsItWasSealed) {
-    plan_->orders.listener = getpid();
-    plan_->orders.cpu = 3;
-    plan_->max_connections = 17;
-    const Fd fd = seal(*plan_);
-    const plan::Plan& plan = open_sealed(fd.get(), arena_, ours);
-    EXPECT_EQ(plan.max_connections, 17U);
-    EXPECT_EQ(plan.orders.cpu, 3U);
+TEST_F(Launch, IsReadAsItWasSealed) {
+    launch_->parameters.listener = getpid();
+    launch_->parameters.cpu = 3;
+    launch_->max_connections = 17;
+    const Fd fd = seal(*launch_);
+    const control::Launch& launch = open_sealed(fd.get(), arena_, ours);
+    EXPECT_EQ(launch.max_connections, 17U);
+    EXPECT_EQ(launch.parameters.cpu, 3U);
 }
 
-TEST_F(Plan, KeepsANameWithANulByteInIt) {
+TEST_F(Launch, KeepsANameWithANulByteInIt) {
     using namespace std::string_view_literals;
-    plan_->listeners[0].set_name("unix:@a\0b"sv);
-    EXPECT_EQ(plan_->listeners[0].name(), "unix:@a\0b"sv);
-    plan_->listeners[0].set_name(std::string(1000, 'x'));
-    EXPECT_EQ(plan_->listeners[0].name(), std::string(sizeof(Listener::name_bytes), 'x'));
+    launch_->sockets[0].set_name("unix:@a\0b"sv);
+    EXPECT_EQ(launch_->sockets[0].name(), "unix:@a\0b"sv);
+    launch_->sockets[0].set_name(std::string(1000, 'x'));
+    EXPECT_EQ(launch_->sockets[0].name(), std::string(sizeof(ListeningSocket::name_bytes), 'x'));
 }
 
-TEST_F(Plan, CannotBeChangedByAnybodyAfterwards) {
-    plan_->orders.listener = getpid();
-    const Fd fd = seal(*plan_);
+TEST_F(Launch, CannotBeChangedByAnybodyAfterwards) {
+    launch_->parameters.listener = getpid();
+    const Fd fd = seal(*launch_);
     const auto denied = [](long result, int error) { return result == -1 && errno == error; };
     EXPECT_TRUE(denied(pwrite(fd.get(), "x", 1, 0), EPERM));
     EXPECT_TRUE(denied(ftruncate(fd.get(), 0), EPERM));
     EXPECT_TRUE(denied(fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE), EPERM)) << "the seals are sealed";
     EXPECT_EQ(mmap(nullptr, 1, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0), MAP_FAILED);
     EXPECT_EQ(errno, EPERM);
-    auto& plan = const_cast<plan::Plan&>(open_sealed(fd.get(), arena_, ours));
-    EXPECT_EXIT(plan.orders.listener = 1, testing::KilledBySignal(SIGSEGV), "");
-    EXPECT_TRUE(denied(mprotect(&plan, sizeof plan, PROT_READ | PROT_WRITE), EACCES));
+    auto& launch = const_cast<control::Launch&>(open_sealed(fd.get(), arena_, ours));
+    EXPECT_EXIT(launch.parameters.listener = 1, testing::KilledBySignal(SIGSEGV), "");
+    EXPECT_TRUE(denied(mprotect(&launch, sizeof launch, PROT_READ | PROT_WRITE), EACCES));
 }
 
-TEST_F(Plan, ThatIsGoodIsTakenSoThatTheseRefusalsMeanSomething) {
+TEST_F(Launch, ThatIsGoodIsTakenSoThatTheseRefusalsMeanSomething) {
     EXPECT_EXIT(open_as_listener(), testing::ExitedWithCode(0), "");
 }
 
-TEST_F(Plan, ThatIsForAnotherListenerIsRefused) {
-    expect_refusal([](plan::Plan& plan) { ++plan.arena; }, "not for this listener");
-    EXPECT_EXIT((void)open_sealed(seal(*plan_).get(), arena_, ours), testing::ExitedWithCode(70),
+TEST_F(Launch, ThatIsForAnotherListenerIsRefused) {
+    expect_refusal([](control::Launch& launch) { ++launch.arena; }, "not for this listener");
+    EXPECT_EXIT((void)open_sealed(seal(*launch_).get(), arena_, ours), testing::ExitedWithCode(70),
                 "not for this listener")
         << "its cells would be orphans";
-    expect_refusal([](plan::Plan& plan) { plan.orders.duty = cell::Duty::Call; }, "not for this listener");
+    expect_refusal([](control::Launch& launch) { launch.parameters.mode = cell::Mode::Call; },
+                   "not for this listener");
 }
 
-TEST_F(Plan, ThatSpeaksOfOtherInstructionsIsRefused) {
+TEST_F(Launch, ThatSpeaksOfOtherInstructionsIsRefused) {
     const char* const said = "other instructions than ours";
-    expect_refusal([](plan::Plan& plan) { ++plan.instructions.gate; }, said);
-    expect_refusal([](plan::Plan& plan) { ++plan.instructions.door; }, said);
-    expect_refusal([](plan::Plan& plan) { ++plan.instructions.ladder; }, said);
+    expect_refusal([](control::Launch& launch) { ++launch.call_sites.listener; }, said);
+    expect_refusal([](control::Launch& launch) { ++launch.call_sites.clone; }, said);
+    expect_refusal([](control::Launch& launch) { ++launch.call_sites.setup; }, said);
 }
 
-TEST_F(Plan, OfAnotherBuildIsRefused) {
+TEST_F(Launch, OfAnotherBuildIsRefused) {
     const char* const said = "of different builds";
-    expect_refusal([](plan::Plan& plan) { plan.magic[0] = 'C'; }, said);
-    expect_refusal([](plan::Plan& plan) { ++plan.version; }, said);
-    expect_refusal([](plan::Plan& plan) { --plan.size; }, said);
+    expect_refusal([](control::Launch& launch) { launch.magic[0] = 'C'; }, said);
+    expect_refusal([](control::Launch& launch) { ++launch.version; }, said);
+    expect_refusal([](control::Launch& launch) { --launch.size; }, said);
 }
 
-TEST_F(Plan, OutOfRangeIsRefused) {
+TEST_F(Launch, OutOfRangeIsRefused) {
     const char* const said = "out of range";
-    expect_refusal([](plan::Plan& plan) { plan.filter_length = 0; }, said);
-    expect_refusal([](plan::Plan& plan) { plan.filter_length = 2049; }, said);
-    expect_refusal([](plan::Plan& plan) { plan.listener_count = 0; }, said);
-    expect_refusal([](plan::Plan& plan) { plan.listener_count = max_listeners + 1; }, said);
-    expect_refusal([](plan::Plan& plan) { plan.max_connections = 0; }, said);
-    expect_refusal([](plan::Plan& plan) { plan.max_connections = connection_limit + 1; }, said);
-    expect_refusal([](plan::Plan& plan) { plan.listeners[0].name_length = 0; }, said);
-    expect_refusal([](plan::Plan& plan) { plan.listeners[0].name_length = sizeof(Listener::name_bytes) + 1; },
-                   said);
+    expect_refusal([](control::Launch& launch) { launch.filter_length = 0; }, said);
+    expect_refusal([](control::Launch& launch) { launch.filter_length = 2049; }, said);
+    expect_refusal([](control::Launch& launch) { launch.socket_count = 0; }, said);
+    expect_refusal([](control::Launch& launch) { launch.socket_count = max_listening_sockets + 1; }, said);
+    expect_refusal([](control::Launch& launch) { launch.max_connections = 0; }, said);
+    expect_refusal([](control::Launch& launch) { launch.max_connections = connection_limit + 1; }, said);
+    expect_refusal([](control::Launch& launch) { launch.sockets[0].name_length = 0; }, said);
+    expect_refusal(
+        [](control::Launch& launch) {
+            launch.sockets[0].name_length = sizeof(ListeningSocket::name_bytes) + 1;
+        },
+        said);
 }
 
-TEST_F(Plan, ThatIsNotSealedOrHasAnotherSizeIsRefused) {
+TEST_F(Launch, ThatIsNotSealedOrHasAnotherSizeIsRefused) {
     const Fd open_file{memfd_create("not-sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
-    ASSERT_EQ(write(open_file.get(), plan_.get(), sizeof *plan_), static_cast<ssize_t>(sizeof *plan_));
+    ASSERT_EQ(write(open_file.get(), launch_.get(), sizeof *launch_), static_cast<ssize_t>(sizeof *launch_));
     const auto open_it = [&] { (void)open_sealed(open_file.get(), arena_, ours); };
     EXPECT_EXIT(open_it(), testing::ExitedWithCode(70), "not sealed");
     const Fd no_memfd{open("/dev/null", O_RDWR | O_CLOEXEC)}; // asked for its seals it says -1: all bits
     EXPECT_EXIT((void)open_sealed(no_memfd.get(), arena_, ours), testing::ExitedWithCode(70), "not sealed");
-    ASSERT_EQ(ftruncate(open_file.get(), sizeof *plan_ - 1), 0);
+    ASSERT_EQ(ftruncate(open_file.get(), sizeof *launch_ - 1), 0);
     ASSERT_EQ(fcntl(open_file.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE),
               0);
     EXPECT_EXIT(open_it(), testing::ExitedWithCode(70), "bytes, not .*of different builds");
@@ -192,14 +196,14 @@ class Messages : public testing::Test {
 };
 
 TEST_F(Messages, ArriveWithTheDescriptorThatComesAlong) {
-    message_.tag = Message::Tag::Plan;
-    message_.listener = 5;
+    message_.tag = Message::Tag::Launch;
+    message_.socket = 5;
     ASSERT_TRUE(send_message(supervisor_.get(), message_, STDERR_FILENO));
     Message got{};
     Fd fd;
     ASSERT_TRUE(receive_message(listener_.get(), got, &fd));
-    EXPECT_EQ(got.tag, Message::Tag::Plan);
-    EXPECT_EQ(got.listener, 5U);
+    EXPECT_EQ(got.tag, Message::Tag::Launch);
+    EXPECT_EQ(got.socket, 5U);
     EXPECT_EQ(fcntl(fd.get(), F_GETFD), FD_CLOEXEC);
 }
 
@@ -251,4 +255,4 @@ TEST_F(Messages, EndWithTheOtherSide) {
 }
 
 } // namespace
-} // namespace cloister::plan
+} // namespace cloister::control

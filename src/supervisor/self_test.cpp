@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "supervisor/canary.h"
+#include "supervisor/self_test.h"
 
 #include "config/address.h"
 #include "supervisor/socket_options.h"
@@ -27,9 +27,9 @@ tl::unexpected<std::string> failed(std::string_view what) {
 
 /// Where a client on this host reaches a socket that is bound to `address`.
 sockaddr_storage reachable(sockaddr_storage address) {
-    if (is_any_ipv4(address)) {
+    if (config::is_any_ipv4(address)) {
         reinterpret_cast<sockaddr_in&>(address).sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    } else if (is_any_ipv6(address)) {
+    } else if (config::is_any_ipv6(address)) {
         reinterpret_cast<sockaddr_in6&>(address).sin6_addr = in6addr_loopback;
     }
     return address;
@@ -44,7 +44,7 @@ sockaddr_storage with_any_port(sockaddr_storage address) {
     return address;
 }
 
-/// The canary's own socket, and what may make the wait for it pointless.
+/// The self-test's own socket, and what may make the wait for it pointless.
 class Client {
   public:
     Client(int family, const std::array<int, 2>& watched)
@@ -83,12 +83,12 @@ class Client {
     }
 };
 
-tl::expected<void, std::string> connect_to(Client& client, const Listener& listener,
+tl::expected<void, std::string> connect_to(Client& client, const ListeningSocket& socket,
                                            const std::function<void(const sockaddr_storage&)>& announce) {
-    const sockaddr_storage target = reachable(listener.address);
-    if (!listener.is_unix) {
+    const sockaddr_storage target = reachable(socket.address);
+    if (!socket.is_unix) {
         sockaddr_storage source = with_any_port(target);
-        socklen_t length = listener.address_length;
+        socklen_t length = socket.address_length;
         if (bind(client.fd(), reinterpret_cast<const sockaddr*>(&source), length) != 0 ||
             getsockname(client.fd(), reinterpret_cast<sockaddr*>(&source), &length) != 0) {
             return failed("bind");
@@ -96,7 +96,7 @@ tl::expected<void, std::string> connect_to(Client& client, const Listener& liste
         announce(source);
     }
     const auto try_to_connect = [&] {
-        return connect(client.fd(), reinterpret_cast<const sockaddr*>(&target), listener.address_length) == 0;
+        return connect(client.fd(), reinterpret_cast<const sockaddr*>(&target), socket.address_length) == 0;
     };
     bool connected = try_to_connect();
     while (!connected && errno == EAGAIN && client.rest()) { // a unix socket with a full backlog: connect(2)
@@ -142,28 +142,29 @@ tl::expected<void, std::string> exchange(Client& client) {
 
 } // namespace
 
-tl::expected<Canary, std::string> send_canary(const Listener& listener, const std::array<int, 2>& watched,
-                                              const std::function<void(const sockaddr_storage&)>& announce) {
-    Client client{listener.address.ss_family, watched};
+tl::expected<SelfTest, std::string>
+run_self_test(const ListeningSocket& socket, const std::array<int, 2>& watched,
+              const std::function<void(const sockaddr_storage&)>& announce) {
+    Client client{socket.address.ss_family, watched};
     if (client.fd() < 0) {
         return failed("socket");
     }
-    if (listener.is_unix) {
-        if (const auto failure = refuse_descriptors(client.fd(), listener.name)) {
+    if (socket.is_unix) {
+        if (const auto failure = refuse_descriptors(client.fd(), socket.name)) {
             return tl::unexpected(failure->message);
         }
     }
-    auto done = connect_to(client, listener, announce);
+    auto done = connect_to(client, socket, announce);
     if (done) {
         done = exchange(client);
     }
     if (!done && client.interrupted()) {
-        return Canary::interrupted;
+        return SelfTest::interrupted;
     }
     if (!done) {
         return tl::unexpected(done.error());
     }
-    return Canary::echoed;
+    return SelfTest::echoed;
 }
 
 } // namespace cloister::supervisor

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Each constant and jump of the joined program is changed in turn, as in mutation_test.cpp.
-#include "joined_calls.h"
+// Each constant and jump of the combined program is changed in turn, as in mutation_test.cpp.
+#include "combined_calls.h"
 #include "mutants.h"
 
 namespace cloister::policy {
@@ -8,10 +8,10 @@ namespace {
 
 // Every edge, each argument moved to each side of what is compared, from its own place and from all around;
 // every number, from each place and from elsewhere.
-std::vector<seccomp_data> probes(const Joined& joined, Arch arch) {
+std::vector<seccomp_data> probes(const Combined& combined, Arch arch) {
     std::vector<seccomp_data> calls;
-    const auto from = interesting_addresses(joined);
-    for (const auto& edge : calls_at_the_edges(joined, arch)) {
+    const auto from = interesting_addresses(combined);
+    for (const auto& edge : calls_at_the_edges(combined, arch)) {
         add_probes(calls, edge);
         for (const auto address : from) {
             calls.push_back(edge);
@@ -19,7 +19,7 @@ std::vector<seccomp_data> probes(const Joined& joined, Arch arch) {
         }
     }
     for (int number = -2; number < 520; ++number) {
-        for (const auto* name : {"gate_return", "door_return", "ladder_return", "buffer"}) {
+        for (const auto* name : {"listener_return", "clone_return", "setup_return", "buffer"}) {
             const auto address = addresses.at(name);
             calls.push_back({number, audit_arch(abi_of(arch)), address, {}});
             calls.push_back({number | static_cast<int>(x32_bit), audit_arch(abi_of(arch)), address, {}});
@@ -29,18 +29,18 @@ std::vector<seccomp_data> probes(const Joined& joined, Arch arch) {
     return calls;
 }
 
-class JoinedMutants : public testing::TestWithParam<Arch> {};
+class CombinedMutants : public testing::TestWithParam<Arch> {};
 
-TEST_P(JoinedMutants, AreCaughtOrAreEqual) {
-    const auto joined = shipped_together();
-    const auto program = compile(joined, GetParam(), addresses).value();
-    const auto calls = probes(joined, GetParam());
+TEST_P(CombinedMutants, AreCaughtOrAreEqual) {
+    const auto combined = shipped_together();
+    const auto program = compile(combined, GetParam(), addresses).value();
+    const auto calls = probes(combined, GetParam());
     std::vector<std::optional<std::uint32_t>> right;
     for (const auto& call : calls) {
         right.push_back(run(program, call));
-        ASSERT_EQ(right.back(), evaluate(joined, GetParam(), addresses, call).action.value());
+        ASSERT_EQ(right.back(), evaluate(combined, GetParam(), addresses, call).action.value());
     }
-    auto prover = Prover::make(joined, GetParam(), addresses);
+    auto prover = Prover::make(combined, GetParam(), addresses);
     ASSERT_TRUE(prover);
     Tally tally;
     for (std::size_t at = 0; at < program.size(); at += instrumented ? 7 : 1) {
@@ -50,7 +50,7 @@ TEST_P(JoinedMutants, AreCaughtOrAreEqual) {
             try {
                 if (const auto call = prover->difference(mutant)) {
                     EXPECT_NE(run(mutant, call->data),
-                              evaluate(joined, GetParam(), addresses, call->data).action.value())
+                              evaluate(combined, GetParam(), addresses, call->data).action.value())
                         << name;
                     ++tally.caught;
                     continue;
@@ -68,20 +68,20 @@ TEST_P(JoinedMutants, AreCaughtOrAreEqual) {
     tally.print(program.size(), calls.size());
     EXPECT_GT(3 * (tally.caught + tally.refused), tally.all());
 }
-INSTANTIATE_TEST_SUITE_P(Each, JoinedMutants, testing::Values(Arch::x86_64, Arch::aarch64),
+INSTANTIATE_TEST_SUITE_P(Each, CombinedMutants, testing::Values(Arch::x86_64, Arch::aarch64),
                          [](const auto& test) { return std::string{to_string(test.param)}; });
 
 // The texts too: a number or a parameter that is another is not what the program says.
-TEST(JoinedMutantsOfTheText, AreCaught) {
-    const auto joined = shipped_together();
-    const auto program = compile(joined, native_arch, addresses).value();
+TEST(CombinedMutantsOfTheText, AreCaught) {
+    const auto combined = shipped_together();
+    const auto program = compile(combined, native_arch, addresses).value();
     std::size_t caught = 0;
-    const auto differs = [&](const Joined& mutant) {
+    const auto differs = [&](const Combined& mutant) {
         ++caught;
         return differ(prove(mutant, native_arch, addresses, program));
     };
-    for (std::size_t p = 0; p <= joined.places.size(); ++p) {
-        auto mutant = joined;
+    for (std::size_t p = 0; p <= combined.places.size(); ++p) {
+        auto mutant = combined;
         auto& policy = p < mutant.places.size() ? mutant.places[p] : mutant.elsewhere;
         for (std::size_t r = 0; r < policy.rules.size(); ++r) {
             for (std::size_t c = 0; c < policy.rules[r].conditions.size(); ++c) {

@@ -3,7 +3,7 @@
 // The server's account of a connection: one record at its end.
 #include "base/die.h"
 #include "cell/cell.h"
-#include "listener/ends.h"
+#include "listener/exit_reason.h"
 #include "listener/server.h"
 #include "syscall/calls.h"
 
@@ -40,35 +40,35 @@ PeerText::PeerText(const Peer& peer) {
     }
 }
 
-void Server::count_failed_setup(const End& end) {
-    failed_setups_ = end.failed_setup ? failed_setups_ + 1 : 0;
+void Server::count_failed_setup(const ExitReason& reason) {
+    failed_setups_ = reason.failed_setup ? failed_setups_ + 1 : 0;
     if (failed_setups_ >= failed_setups_limit) {
         die(ExitCode::SelfTest, "%lu cells in a row could not be confined, the last one at %.*s",
-            failed_setups_, static_cast<int>(end.reason.size()), end.reason.data());
+            failed_setups_, static_cast<int>(reason.reason.size()), reason.reason.data());
     }
 }
 
-void Server::log_end(const Cell& cell, int status, const rusage& usage) {
-    const End end = end_of(status, cell.ended_by_us);
+void Server::log_connection(const Cell& cell, int status, const rusage& usage) {
+    const ExitReason reason = exit_reason_of(status, cell.ended_by_us);
     const PeerText peer{cell.peer};
-    count_failed_setup(end);
-    if (is_canary(cell)) {
-        forget_canary(cell); // another client may come from that port one day
-        if (end.level == Level::info) {
+    count_failed_setup(reason);
+    if (is_self_test(cell)) {
+        forget_self_test(cell); // another client may come from that port one day
+        if (reason.level == Level::info) {
             return;
         }
     }
-    if (end.reason == "violation") {
+    if (reason.reason == "violation") {
         Record violation = record(Level::error, "violation");
         violation.number("conn", static_cast<std::int64_t>(cell.connection)).number("pid", cell.pid);
-        violation.text("listener", plan_.listeners[cell.listener].name()).text("peer", peer.text);
+        violation.text("socket", launch_.sockets[cell.socket].name()).text("peer", peer.text);
         log(violation);
     }
-    Record ended = record(end.level, "connection");
+    Record ended = record(reason.level, "connection");
     ended.number("conn", static_cast<std::int64_t>(cell.connection)).number("pid", cell.pid);
-    ended.text("listener", plan_.listeners[cell.listener].name()).text("peer", peer.text);
+    ended.text("socket", launch_.sockets[cell.socket].name()).text("peer", peer.text);
     ended.time("start", cell.started_ns + realtime_offset_ns_);
-    ended.number("duration_ms", (now_ns_ - cell.started_ns) / 1'000'000).text("reason", end.reason);
+    ended.number("duration_ms", (now_ns_ - cell.started_ns) / 1'000'000).text("reason", reason.reason);
     if (WIFEXITED(status)) {
         ended.number("exit", WEXITSTATUS(status)).none("signal");
     } else {
@@ -80,20 +80,20 @@ void Server::log_end(const Cell& cell, int status, const rusage& usage) {
 }
 
 /// The supervisor's own connection, made to see that we echo; it told us from where.
-bool Server::is_canary(const Cell& cell) const {
+bool Server::is_self_test(const Cell& cell) const {
     if (cell.peer.family == AF_UNIX) {
         return cell.peer.pid == supervisor_;
     }
-    const sockaddr_storage& canary = canaries_[cell.listener];
-    if (canary.ss_family != cell.peer.family) {
+    const sockaddr_storage& self_test = self_tests_[cell.socket];
+    if (self_test.ss_family != cell.peer.family) {
         return false;
     }
     if (cell.peer.family == AF_INET) {
-        const auto& in = reinterpret_cast<const sockaddr_in&>(canary);
+        const auto& in = reinterpret_cast<const sockaddr_in&>(self_test);
         return ntohs(in.sin_port) == cell.peer.port &&
                std::memcmp(&in.sin_addr, cell.peer.address, sizeof in.sin_addr) == 0;
     }
-    const auto& in6 = reinterpret_cast<const sockaddr_in6&>(canary);
+    const auto& in6 = reinterpret_cast<const sockaddr_in6&>(self_test);
     return ntohs(in6.sin6_port) == cell.peer.port &&
            std::memcmp(&in6.sin6_addr, cell.peer.address, sizeof in6.sin6_addr) == 0;
 }

@@ -15,19 +15,19 @@
 
 /// The one contract between the supervisor and a listener generation. The supervisor starts cloister-listener
 /// with the descriptors below, the listener says where its memory and its instructions lie
-/// (Message::Tag::Hello), the supervisor compiles the policies for these places, joins and proves them, and
-/// sends the plan: a memfd that nobody can change any more. The listener installs the very bytes that were
-/// proved.
-namespace cloister::plan {
+/// (Message::Tag::Hello), the supervisor compiles the policies for these places, combines and proves them,
+/// and sends the launch configuration: a memfd that nobody can change any more. The listener installs the
+/// very bytes that were proved.
+namespace cloister::control {
 
 // The listener's descriptors; policy/listener.policy has the same numbers.
 inline constexpr int connection_fd = 0; ///< free, for accept4 to return it
 inline constexpr int signal_fd = 1;
 inline constexpr int log_fd = 2;
 inline constexpr int control_fd = 3; ///< SOCK_SEQPACKET to the supervisor; its end is the listener's end
-inline constexpr int first_listener_fd = 4;
-inline constexpr unsigned max_listeners = 64;
-inline constexpr int status_fd = first_listener_fd + static_cast<int>(max_listeners);
+inline constexpr int first_socket_fd = 4;
+inline constexpr unsigned max_listening_sockets = 64;
+inline constexpr int status_fd = first_socket_fd + static_cast<int>(max_listening_sockets);
 
 inline constexpr unsigned connection_limit = 1U << 20; ///< whatever else binds before (docs/limits.md)
 
@@ -35,7 +35,7 @@ inline constexpr unsigned connection_limit = 1U << 20; ///< whatever else binds 
 inline constexpr const char* listener_environment = "GLIBC_TUNABLES=glibc.pthread.rseq=0";
 
 /// How an accepted connection is treated, by the family of its listening socket.
-struct Listener {
+struct ListeningSocket {
     char name_bytes[126];      ///< read through name(); an abstract socket's name may hold NUL bytes
     std::uint16_t name_length; ///< 1 … sizeof name_bytes
     std::uint16_t family;      ///< AF_INET, AF_INET6 or AF_UNIX
@@ -50,15 +50,15 @@ struct Listener {
     }
 };
 
-struct Plan {
+struct Launch {
     char magic[8];
     std::uint32_t version;
-    std::uint32_t size;       ///< of Plan
-    const cell::Arena* arena; ///< with `instructions`, the places that the program is bound to
-    cell::Instructions instructions;
-    cell::Orders orders;           ///< for every cell that serves
+    std::uint32_t size;       ///< of Launch
+    const cell::Arena* arena; ///< with `call_sites`, the places that the program is bound to
+    cell::CallSites call_sites;
+    cell::Parameters parameters;   ///< for every cell that serves
     std::uint32_t max_connections; ///< 1 … connection_limit
-    std::uint32_t listener_count;  ///< 1 … max_listeners
+    std::uint32_t socket_count;    ///< 1 … max_listening_sockets
     timeval idle;                  ///< set on accepted connections that do not inherit it
     std::uint32_t socket_buffer;   ///< likewise, bytes as setsockopt(2) takes them; 0: the kernel's own way
     LogFormat log_format;
@@ -67,39 +67,39 @@ struct Plan {
     bool groups_empty;           ///< there must be no supplementary groups
     std::uint32_t uid, gid;      ///< what all of the listener's ids must be
     std::uint32_t filter_length; ///< in instructions
-    sock_filter filter[2048];    ///< all of policy/, compiled, joined and proved
-    Listener listeners[max_listeners];
+    sock_filter filter[2048];    ///< all of policy/, compiled, combined and proved
+    ListeningSocket sockets[max_listening_sockets];
 };
 
-/// A fresh plan: zeroed, with magic, version and size.
-void prepare(Plan& plan);
+/// A fresh launch configuration: zeroed, with magic, version and size.
+void prepare(Launch& launch);
 
-/// The plan in a sealed memfd: dies when the kernel gives none.
-[[nodiscard]] Fd seal(const Plan& plan);
+/// The launch configuration in a sealed memfd: dies when the kernel gives none.
+[[nodiscard]] Fd seal(const Launch& launch);
 
-/// Maps the plan, for good, and checks seals, version, sizes and ranges, and that it is for `arena` and
-/// `instructions`, the places of this process. Dies when anything is not as it must be.
-[[nodiscard]] const Plan& open_sealed(int fd, const cell::Arena* arena,
-                                      const cell::Instructions& instructions);
+/// Maps the launch configuration, for good, and checks seals, version, sizes and ranges, and that it is for
+/// `arena` and `call_sites`, the places of this process. Dies when anything is not as it must be.
+[[nodiscard]] const Launch& open_sealed(int fd, const cell::Arena* arena, const cell::CallSites& call_sites);
 
 /// One message on the control socket.
 struct Message {
     enum class Tag : std::uint32_t {
-        Hello, ///< listener: `arena` and `instructions` are where mine lie. Answered by Plan
-        Plan,  ///< supervisor: the sealed memfd comes along (SCM_RIGHTS)
-        Armed, ///< listener: confined, violators died as they must; serving
-        Full, ///< listener: for the first time as many cells live as may; a canary in the backlog has to wait
-        Canary, ///< supervisor: I shall connect to `listener` from `peer`; a canary is not logged
-        Drain,  ///< supervisor: accept no more, leave when the last cell has ended
-        End,    ///< supervisor: end all cells, in batches, and leave
+        Hello,  ///< listener: `arena` and `call_sites` are where mine lie. Answered by Launch
+        Launch, ///< supervisor: the sealed memfd comes along (SCM_RIGHTS)
+        Armed,  ///< listener: confined, negative self-tests died as they must; serving
+        Full,   ///< listener: for the first time as many cells live as may; a self-test in the backlog has to
+                ///< wait
+        SelfTest, ///< supervisor: I shall connect to `socket` from `peer`; a self-test is not logged
+        Drain,    ///< supervisor: accept no more, leave when the last cell has ended
+        End,      ///< supervisor: end all cells, in batches, and leave
     };
     Tag tag;
-    std::int32_t landlock_abi;       ///< Armed: 0 = the kernel has no Landlock
-    std::uint32_t bounding_empty;    ///< Armed: 1 = the capability bounding set is empty, not only inert
-    std::uint32_t listener;          ///< Canary: index
-    const cell::Arena* arena;        ///< Hello
-    cell::Instructions instructions; ///< Hello
-    sockaddr_storage peer; ///< Canary; of a unix socket the listener knows its parent's process number
+    std::int32_t landlock_abi;    ///< Armed: 0 = the kernel has no Landlock
+    std::uint32_t bounding_empty; ///< Armed: 1 = the capability bounding set is empty, not only inert
+    std::uint32_t socket;         ///< SelfTest: index
+    const cell::Arena* arena;     ///< Hello
+    cell::CallSites call_sites;   ///< Hello
+    sockaddr_storage peer; ///< SelfTest; of a unix socket the listener knows its parent's process number
 };
 
 /// Sends `message`, with `fd` unless it is negative. False with errno when the other side is gone.
@@ -110,4 +110,4 @@ struct Message {
 /// which is closed.
 [[nodiscard]] bool receive_message(int socket, Message& message, Fd* fd = nullptr);
 
-} // namespace cloister::plan
+} // namespace cloister::control

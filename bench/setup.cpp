@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// What each step of a cell's birth costs, and each call under the joined program of listener and cells.
-// Births are real: in a process under the program each newborn comes through the one instruction that may
-// clone, makes the calls of policy/birth.policy through the one that may make them, in that order, and loses
+// What each step of the cell setup costs, and each call under the combined program of listener and cells.
+// Setups are real: in a process under the program each newborn comes through the one instruction that may
+// clone, makes the calls of policy/setup.policy through the one that may make them, in that order, and loses
 // it. Only the newborn's code is ours, not src/cell's: it looks at the clock between the steps.
 #include "cell/cell.h"
-#include "policy/join.h"
+#include "policy/combine.h"
 
 #include <algorithm>
 #include <array>
@@ -32,26 +32,26 @@
 #include <vector>
 #include <x86intrin.h>
 
-// Pages like those of src/cell/arch/x86_64/cell.ld: gate, door, ladder, and the page to which the ladder
-// returns. A newborn comes back on an empty stack, and calls what its parent had in rbx.
+// Pages like those of src/cell/arch/x86_64/cell.ld: listener, clone, setup call site, and the page to which
+// the setup call site returns. A newborn comes back on an empty stack, and calls what its parent had in rbx.
 asm(R"(
-    .pushsection .births, "ax", @progbits
+    .pushsection .setups, "ax", @progbits
     .balign 4096
-    .globl cloister_gate, cloister_door, cloister_ladder
-    .hidden cloister_gate, cloister_door, cloister_ladder
-births:
-cloister_gate:
+    .globl cloister_listener_call, cloister_clone_call, cloister_setup_call
+    .hidden cloister_listener_call, cloister_clone_call, cloister_setup_call
+setups:
+cloister_listener_call:
         syscall
         ret
-        .org  births + 2 * 4096 - 2, 0xcc
-cloister_door:
+        .org  setups + 2 * 4096 - 2, 0xcc
+cloister_clone_call:
         syscall
         test  %rax, %rax
         jz    1f
         ret
     1:  call  *%rbx
-        .org  births + 3 * 4096 - 2, 0xcc
-cloister_ladder:
+        .org  setups + 3 * 4096 - 2, 0xcc
+cloister_setup_call:
         syscall
         ret
         .balign 4096, 0xcc
@@ -64,7 +64,7 @@ namespace arch = cloister::arch;
 namespace cell = cloister::cell;
 namespace policy = cloister::policy;
 namespace sys = cloister::sys;
-constexpr std::size_t births = 1000;
+constexpr std::size_t setups = 1000;
 constexpr int calls = 200000;
 constexpr long connection = 0;
 
@@ -82,7 +82,7 @@ std::uint64_t after(const std::uint8_t* instruction) {
 
 /// Pages that the children share with us; on them they leave what they measured.
 struct Results {
-    std::array<double, births> seconds;
+    std::array<double, setups> seconds;
     std::size_t born;
 };
 Results* results = nullptr;
@@ -92,7 +92,7 @@ template <typename Work>
 bool in_child(const Work& work) {
     const pid_t pid = fork();
     if (pid == 0) {
-        sys::directly(SYS_exit_group, work() ? 0 : 1); // all that the filter allows anywhere
+        sys::cell_call(SYS_exit_group, work() ? 0 : 1); // all that the filter allows anywhere
     }
     int status = 0;
     return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
@@ -133,37 +133,37 @@ struct Step {
 // In the order of src/cell/cell.cpp.
 constexpr std::array steps{
     Step{"nothing", [] { return true; }}, // what looking at the clock costs is in every figure
-    Step{"close_range", [] { return sys::through_ladder(SYS_close_range, 1, ~0U, 0) == 0; }},
-    Step{"prctl", [] { return sys::through_ladder(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL) == 0; }},
-    Step{"getppid", [] { return sys::through_ladder(SYS_getppid) > 0; }},
+    Step{"close_range", [] { return sys::setup_call(SYS_close_range, 1, ~0U, 0) == 0; }},
+    Step{"prctl", [] { return sys::setup_call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL) == 0; }},
+    Step{"getppid", [] { return sys::setup_call(SYS_getppid) > 0; }},
     Step{"prlimit64",
          [] {
              const rlimit64 limit{10, 11};
-             return sys::through_ladder(SYS_prlimit64, 0, RLIMIT_CPU, address(&limit)) == 0;
+             return sys::setup_call(SYS_prlimit64, 0, RLIMIT_CPU, address(&limit)) == 0;
          }},
     Step{"setitimer",
          [] {
              const itimerval limit{{}, {600, 0}};
-             return sys::through_ladder(SYS_setitimer, ITIMER_REAL, address(&limit)) == 0;
+             return sys::setup_call(SYS_setitimer, ITIMER_REAL, address(&limit)) == 0;
          }},
     Step{"capset",
          [] {
              __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
              const __user_cap_data_struct none[2]{};
-             return sys::through_ladder(SYS_capset, address(&header), address(none)) == 0;
+             return sys::setup_call(SYS_capset, address(&header), address(none)) == 0;
          }},
     Step{"munmap",
          [] {
-             const long end = address(cell::cloister_ladder) + arch::system_call_size;
-             return sys::through_ladder(SYS_munmap, end - static_cast<long>(arch::max_page_size),
-                                        arch::max_page_size) == 0;
+             const long end = address(cell::cloister_setup_call) + arch::system_call_size;
+             return sys::setup_call(SYS_munmap, end - static_cast<long>(arch::max_page_size),
+                                    arch::max_page_size) == 0;
          }},
 };
 
 constexpr std::size_t the_clone = steps.size();
-std::size_t timed_part = 0; ///< of a birth: a step, or the_clone
+std::size_t timed_part = 0; ///< of a setup: a step, or the_clone
 
-[[noreturn]] void be_born() {
+[[noreturn]] void set_up() {
     bool good = true;
     for (std::size_t i = 0; i < steps.size(); ++i) {
         const double seconds = seconds_of(steps[i].run, good);
@@ -172,17 +172,17 @@ std::size_t timed_part = 0; ///< of a birth: a step, or the_clone
         }
     }
     for (;;) {
-        sys::directly(SYS_exit_group, good ? 0 : 1);
+        sys::cell_call(SYS_exit_group, good ? 0 : 1);
     }
 }
 
-long clone_through_door() {
+long clone_cell() {
     long result = SYS_clone;
     register long child_tid asm("r10") = 0;
     register long tls asm("r8") = 0;
-    asm volatile("lea -128(%%rsp), %%rsp\n call cloister_door\n lea 128(%%rsp), %%rsp"
+    asm volatile("lea -128(%%rsp), %%rsp\n call cloister_clone_call\n lea 128(%%rsp), %%rsp"
                  : "+a"(result)
-                 : "D"(cell::clone_flags), "S"(arena.buffer), "d"(0), "r"(child_tid), "r"(tls), "b"(be_born)
+                 : "D"(cell::clone_flags), "S"(arena.buffer), "d"(0), "r"(child_tid), "r"(tls), "b"(set_up)
                  : "rcx", "r11", "memory");
     return result;
 }
@@ -191,20 +191,20 @@ constexpr std::uint64_t exit_signals = std::uint64_t{1} << (cell::exit_signal - 
 
 bool reap(long pid) {
     int status = 0;
-    return sys::through_gate(SYS_rt_sigtimedwait, address(&exit_signals), 0, 0, sizeof exit_signals) ==
+    return sys::listener_call(SYS_rt_sigtimedwait, address(&exit_signals), 0, 0, sizeof exit_signals) ==
                cell::exit_signal &&
-           sys::through_gate(SYS_wait4, pid, address(&status), WNOHANG | __WALL) == pid && status == 0;
+           sys::listener_call(SYS_wait4, pid, address(&status), WNOHANG | __WALL) == pid && status == 0;
 }
 
 /// What the listener is to its cells.
 bool raise_newborns() {
-    bool good = madvise(const_cast<unsigned char*>(sys::cloister_gate), 2 * arch::max_page_size,
+    bool good = madvise(const_cast<unsigned char*>(sys::cloister_listener_call), 2 * arch::max_page_size,
                         MADV_DONTFORK) == 0 &&
                 syscall(SYS_rt_sigprocmask, SIG_BLOCK, &exit_signals, nullptr, sizeof exit_signals) == 0 &&
                 be_filtered();
-    for (results->born = 0; good && results->born < births; ++results->born) {
+    for (results->born = 0; good && results->born < setups; ++results->born) {
         long pid = 0;
-        const double seconds = seconds_of([&] { return (pid = clone_through_door()) > 0; }, good);
+        const double seconds = seconds_of([&] { return (pid = clone_cell()) > 0; }, good);
         if (timed_part == the_clone) {
             results->seconds[results->born] = seconds;
         }
@@ -219,15 +219,15 @@ void report(benchmark::State& state) {
     for ([[maybe_unused]] auto _ : state) {
         state.SetIterationTime(times[i++]);
     }
-    auto* const median = times.begin() + births / 2;
+    auto* const median = times.begin() + setups / 2;
     std::nth_element(times.begin(), median, times.end());
     state.counters["p50_ns"] = *median * 1e9;
 }
 
-void birth(benchmark::State& state, std::size_t part) {
+void setup(benchmark::State& state, std::size_t part) {
     timed_part = part;
     if (!in_child(raise_newborns)) {
-        state.SkipWithError("a newborn could not do what birth.policy names");
+        state.SkipWithError("a newborn could not do what setup.policy names");
         return;
     }
     report(state);
@@ -270,33 +270,33 @@ struct Call {
 // None moves a byte, so that what is timed is the call's way in and out, and the filter.
 constexpr std::array timed_calls{
     Call{"recvfrom",
-         [] { return sys::directly(SYS_recvfrom, connection, address(arena.buffer), cell::buffer_size); },
+         [] { return sys::cell_call(SYS_recvfrom, connection, address(arena.buffer), cell::buffer_size); },
          -EAGAIN},
     Call{"sendto",
-         [] { return sys::directly(SYS_sendto, connection, address(arena.buffer), 0, MSG_NOSIGNAL); }, 0},
-    Call{"shutdown", [] { return sys::directly(SYS_shutdown, connection, SHUT_WR); }, 0},
+         [] { return sys::cell_call(SYS_sendto, connection, address(arena.buffer), 0, MSG_NOSIGNAL); }, 0},
+    Call{"shutdown", [] { return sys::cell_call(SYS_shutdown, connection, SHUT_WR); }, 0},
     // Of a descriptor that is closed already: the first of many would be all that closes.
-    Call{"close", [] { return sys::directly(SYS_close, connection); }, -EBADF},
-    Call{"gate_clock_gettime",
+    Call{"close", [] { return sys::cell_call(SYS_close, connection); }, -EBADF},
+    Call{"listener_clock_gettime",
          [] {
              timespec now{};
-             return sys::through_gate(SYS_clock_gettime, CLOCK_MONOTONIC, address(&now));
+             return sys::listener_call(SYS_clock_gettime, CLOCK_MONOTONIC, address(&now));
          },
          0},
-    Call{"gate_getsockopt",
+    Call{"listener_getsockopt",
          [] {
              ucred peer{};
              socklen_t size = sizeof peer;
-             return sys::through_gate(SYS_getsockopt, connection, SOL_SOCKET, SO_PEERCRED, address(&peer),
-                                      address(&size));
+             return sys::listener_call(SYS_getsockopt, connection, SOL_SOCKET, SO_PEERCRED, address(&peer),
+                                       address(&size));
          },
          0},
-    Call{"gate_rt_sigtimedwait",
+    Call{"listener_rt_sigtimedwait",
          [] {
              const std::uint64_t signals = 1 << (SIGUSR1 - 1);
              const timespec at_once{};
-             return sys::through_gate(SYS_rt_sigtimedwait, address(&signals), 0, address(&at_once),
-                                      sizeof signals);
+             return sys::listener_call(SYS_rt_sigtimedwait, address(&signals), 0, address(&at_once),
+                                       sizeof signals);
          },
          -EAGAIN},
 };
@@ -332,7 +332,7 @@ void call_cost(benchmark::State& state, Call call, bool filtered) {
 }
 
 [[noreturn]] void refuse(const std::string& why) {
-    std::fprintf(stderr, "cloister-birth: %s\n", why.c_str());
+    std::fprintf(stderr, "cloister-setup: %s\n", why.c_str());
     std::exit(64);
 }
 
@@ -347,31 +347,31 @@ Value or_refuse(tl::expected<Value, policy::Error> result) {
 /// The one program, for our instructions.
 policy::Program compile(const std::filesystem::path& directory) {
     std::vector<policy::Policy> policies;
-    for (const char* file : {"listener.policy", "door.policy", "birth.policy", "connection.policy"}) {
+    for (const char* file : {"listener.policy", "clone.policy", "setup.policy", "connection.policy"}) {
         policies.push_back(or_refuse(policy::load(directory / file)));
     }
     const auto bound = [](const void* pointer) { return reinterpret_cast<std::uint64_t>(pointer); };
-    const std::uint64_t ladder_end = after(cell::cloister_ladder);
-    return or_refuse(policy::compile(or_refuse(policy::join(std::move(policies))), policy::Arch::x86_64,
+    const std::uint64_t setup_end = after(cell::cloister_setup_call);
+    return or_refuse(policy::compile(or_refuse(policy::combine(std::move(policies))), policy::Arch::x86_64,
                                      {{"buffer", bound(arena.buffer)},
                                       {"stack", bound(arena.buffer)},
-                                      {"gate_return", after(sys::cloister_gate)},
-                                      {"door_return", after(cell::cloister_door)},
-                                      {"ladder", ladder_end - arch::max_page_size},
-                                      {"ladder_size", arch::max_page_size},
-                                      {"ladder_return", ladder_end}}));
+                                      {"listener_return", after(sys::cloister_listener_call)},
+                                      {"clone_return", after(cell::cloister_clone_call)},
+                                      {"setup_page", setup_end - arch::max_page_size},
+                                      {"setup_page_size", arch::max_page_size},
+                                      {"setup_return", setup_end}}));
 }
 
 void add_benchmarks() {
     const auto add = [](const std::string& name, benchmark::IterationCount iterations, auto... what) {
         benchmark::RegisterBenchmark(name.c_str(), what...)->UseManualTime()->Iterations(iterations);
     };
-    add("birth/fork_and_reap", births, fork_and_reap);
-    add("birth/clone", births, birth, the_clone);
+    add("setup/fork_and_reap", setups, fork_and_reap);
+    add("setup/clone", setups, setup, the_clone);
     for (std::size_t i = 0; i < steps.size(); ++i) {
-        add(std::string{"birth/"} + steps[i].name, births, birth, i);
+        add(std::string{"setup/"} + steps[i].name, setups, setup, i);
     }
-    add("spared/seccomp", births, filter_load);
+    add("spared/seccomp", setups, filter_load);
     for (const Call& call : timed_calls) {
         for (const bool filtered : {false, true}) {
             add(std::string{"call/"} + call.name + (filtered ? "/filtered" : "/free"), 3, call_cost, call,
@@ -385,7 +385,7 @@ void add_benchmarks() {
 int main(int argc, char** argv) {
     benchmark::Initialize(&argc, argv);
     if (argc != 2 || argv[1][0] == '-') {
-        refuse("usage: cloister-birth POLICIES [--benchmark_...]; POLICIES is the directory of the policies");
+        refuse("usage: cloister-setup POLICIES [--benchmark_...]; POLICIES is the directory of the policies");
     }
     calibrate();
     program = compile(argv[1]);

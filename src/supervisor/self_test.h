@@ -11,16 +11,16 @@
 
 namespace cloister::supervisor {
 
-enum class Canary {
+enum class SelfTest {
     echoed,
     interrupted, ///< a watched descriptor became readable first
 };
 
-/// Connects to `listener` as any client does, sends random bytes, half-closes, and expects exactly these
+/// Connects to `socket` as any client does, sends random bytes, half-closes, and expects exactly these
 /// bytes and the end, within ten seconds; gives up when one of `watched` becomes readable. `announce` is
 /// called with the address that we come from, before we connect. The error says what happened instead.
-[[nodiscard]] tl::expected<Canary, std::string>
-send_canary(const Listener& listener, const std::array<int, 2>& watched,
-            const std::function<void(const sockaddr_storage&)>& announce);
+[[nodiscard]] tl::expected<SelfTest, std::string>
+run_self_test(const ListeningSocket& socket, const std::array<int, 2>& watched,
+              const std::function<void(const sockaddr_storage&)>& announce);
 
 } // namespace cloister::supervisor

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#include "base/die.h"
+#include "listener/exit_reason.h"
+#include "listener/server.h"
+#include "syscall/calls.h"
+
+#include <csignal>
+#include <sys/wait.h>
+
+namespace cloister::listener {
+namespace {
+
+struct NegativeSelfTest {
+    cell::Mode mode;
+    const char* what;
+    int signal;
+};
+
+cell::Mode jump_to(const std::uint8_t* instruction) {
+    return cell::Mode{reinterpret_cast<std::uintptr_t>(instruction)};
+}
+
+void expect_to_die(const control::Launch& launch, const NegativeSelfTest& test) {
+    cell::Parameters parameters = launch.parameters;
+    parameters.mode = test.mode;
+    const auto pid =
+        static_cast<pid_t>(cell::cloister_clone_cell(&parameters, launch.arena->buffer, cell::clone_flags));
+    if (pid < 0) {
+        die(ExitCode::SystemCall, "cannot fork a cell: clone: %s", error_text(pid));
+    }
+    const std::uint64_t exit_signal = std::uint64_t{1} << (cell::exit_signal - 1);
+    const timespec deadline{10, 0};
+    siginfo_t info{};
+    int status = 0;
+    rusage usage{};
+    (void)sys::sigtimedwait(&exit_signal, &info, &deadline); // a hint: wait4 decides
+    const long reaped = sys::wait4(pid, &status, WNOHANG | __WALL, &usage);
+    if (reaped != pid) {
+        sys::tgkill(pid, pid, SIGKILL);
+        die(ExitCode::SelfTest,
+            "a cell that %s should have died of signal %d; process %d still lives after 10 s", test.what,
+            test.signal, pid);
+    }
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != test.signal) {
+        die(ExitCode::SelfTest, "a cell that %s should have died of signal %d; it %s %d (%s)", test.what,
+            test.signal, WIFEXITED(status) ? "exited with" : "died of signal",
+            WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
+            exit_reason_of(status, false).reason.data());
+    }
+}
+
+} // namespace
+
+void run_negative_self_tests(const control::Launch& launch) {
+    const auto& [listener, clone, setup] = launch.call_sites;
+    const NegativeSelfTest tests[] = {
+        {cell::Mode::Call, "made a call that its policy forbids", SIGSYS},
+        {jump_to(setup), "jumped to the setup call site, which it has unmapped,", SIGSEGV},
+        {jump_to(clone), "jumped to the clone call site, which it must not have,", SIGSEGV},
+        {jump_to(listener), "jumped to the listener call site, which it must not have,", SIGSEGV},
+    };
+    for (const NegativeSelfTest& test : tests) {
+        expect_to_die(launch, test);
+    }
+}
+
+} // namespace cloister::listener
