@@ -103,7 +103,7 @@ int run(int argc, char** argv) {
         const int result = app.exit(error);
         return result == 0 ? 0 : static_cast<int>(ExitCode::Usage);
     }
-    // A full disk or a closed pipe is no answer.
+    // A full disk or a closed pipe: the answer was not given.
     if (std::fflush(stdout) != 0) {
         fmt::print(stderr, "cloister: cannot write the answer\n");
         return static_cast<int>(ExitCode::SystemCall);

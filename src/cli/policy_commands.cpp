@@ -80,8 +80,8 @@ int policy_show(const Question& question) {
 
 namespace {
 
-// Which line decided, and which ones contradict it; for a call that no rule lets through, what each rule for
-// it asks that it does not meet.
+// The line that decided, and those that contradict it; for a call to which no rule applies, a condition of
+// each rule for it that does not hold.
 std::string because(const policy::Policy& policy, policy::Arch arch, const policy::Bindings& bindings,
                     const seccomp_data& call) {
     std::string text;
@@ -113,7 +113,7 @@ std::string because(const policy::Policy& policy, policy::Arch arch, const polic
     return text.empty() ? "no rule names this call: else\n" : text;
 }
 
-// The file's, or of a directory's that which speaks of the place.
+// The policy of the file, or of a directory the one that applies at that call site.
 policy::Policy policy_asked(const Question& question) {
     if (is_directory(question.file)) {
         return combined_policy_at(question);

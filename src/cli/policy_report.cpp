@@ -35,7 +35,7 @@ std::string operand_in_words(const policy::Policy& policy, const policy::Operand
                : fmt::format("{} ({})", operand.text, value);
 }
 
-// What no filter sees or can refuse, so that nobody takes this list for more than it is.
+// What no filter sees or can refuse: the limits of what the list above means.
 constexpr std::string_view limits_x86_64 =
     "What no filter can stop: uretprobe (335) and uprobe (336), which the kernel exempts on x86_64; time "
     "read through\n"

@@ -3,7 +3,7 @@
 
 #include "policy/policy.h"
 
-/// The parser's lower half: the words of one line, and operands. For parse.cpp and its like only.
+/// The words of one line, and operands. Internal to the parser.
 namespace cloister::policy {
 
 struct Word {
@@ -11,8 +11,7 @@ struct Word {
     Where where;
 };
 
-/// The words of one statement, taken one by one. Whoever parses throws Error; parse() and parse_pattern()
-/// catch it.
+/// The words of one statement, taken one by one. Errors are thrown; parse() and parse_pattern() catch them.
 class Line {
   public:
     Line(const Policy& policy, std::string_view text, unsigned number);

@@ -40,7 +40,7 @@ class Parser {
             const auto end = std::min(rest.find('\n'), rest.size());
             check_bytes(rest.substr(0, end), ++number);
             const Line line{policy_, rest.substr(0, end), number};
-            // A comment is told by its first word, before anything looks for a reason in it.
+            // The first word makes a line a comment; a ':' in it is then no reason.
             const auto first = rest.substr(0, end).find_first_not_of(' ');
             if (first < end && rest[first] != '#') {
                 statement(line);
@@ -370,7 +370,7 @@ class Parser {
         return condition;
     }
 
-    // Rules for one call stand together, so that whoever reads one has read them all.
+    // Rules for one call stand next to each other, so that a reader of one sees all.
     void check_place(const Line& line, const Rule& rule, Word name) const {
         if (policy_.rules.size() == max_rules) {
             line.fail(rule.where, fmt::format("more than {} rules", max_rules));
@@ -432,7 +432,7 @@ tl::expected<Policy, Error> parse(std::string_view text, std::string_view file_n
 }
 
 tl::expected<Pattern, Error> parse_pattern(const Policy& policy, std::string_view text) {
-    Policy frame = policy; // the names of that policy, but errors point into the question
+    Policy frame = policy; // it has the names of that policy, but errors point into the pattern
     frame.file = "call";
     frame.text = text;
     try {

@@ -110,8 +110,8 @@ class Check {
         }
     }
 
-    // Stacked filters give the stricter action; of two errno codes the newer filter's. So the policy means
-    // what it says exactly when it is nowhere more permissive than the one below.
+    // Of stacked filters the kernel takes the strictest action; of two errno codes the newer filter's. So the
+    // policy takes effect as written exactly if it is nowhere more permissive than the one below.
     void subset() {
         const auto parent = meaning_.of_text(*under_, arch_);
         for (const auto action : diagram().values(text_)) {

@@ -17,7 +17,7 @@ std::string after_head(std::string_view line) {
 
 class Refused : public testing::TestWithParam<Case> {};
 
-TEST_P(Refused, AtItsPlaceWithItsReason) {
+TEST_P(Refused, WithLineColumnAndMessage) {
     const auto policy = parse(GetParam().text, "p");
     ASSERT_FALSE(policy) << "it was accepted";
     const auto& error = policy.error();

@@ -244,7 +244,7 @@ struct Unprovable {
     const char* error;
 };
 class CannotProve : public testing::TestWithParam<Unprovable> {};
-TEST_P(CannotProve, WhatItDoesNotUnderstand) {
+TEST_P(CannotProve, InstructionsOutsideTheFragment) {
     EXPECT_EQ(prove_of(parsed(""), GetParam().program),
               std::string{"0:0: cannot be proved: "} + GetParam().error);
 }

@@ -187,7 +187,7 @@ TEST_F(PolicyTool, ShowsWhereAPolicyHolds) {
     EXPECT_EQ(nlohmann::json::parse(out).at(1).at("at"), "listener_return");
 }
 
-TEST_F(PolicyTool, AnswersWhatBecomesOfACallFromAPlace) {
+TEST_F(PolicyTool, AnswersWhichActionACallGetsFromACallSite) {
     EXPECT_EQ(policy("ask " + together + " --at listener_return 'accept4 fd=4 flags=0'"), 0) << err;
     EXPECT_EQ(policy("ask " + together + " --at '$listener_return' clone"), 1) << err;
     EXPECT_EQ(out, "kill-process\nno rule names this call: else\n");
@@ -217,7 +217,7 @@ TEST_F(PolicyTool, ShowsAPolicyInPlainWords) {
     EXPECT_EQ(nlohmann::json::parse(out).at("name"), "listener");
 }
 
-TEST_F(PolicyTool, AnswersWhatBecomesOfACall) {
+TEST_F(PolicyTool, AnswersWhichActionACallGets) {
     EXPECT_EQ(policy("ask " + connection + bind + " 'close fd=0'"), 0);
     EXPECT_EQ(out, "allow\nline 13: release the socket\n");
     EXPECT_EQ(policy("ask " + connection + bind + " 'close fd=1'"), 1);
