@@ -135,6 +135,8 @@ std::string syntax_error(std::string_view said) {
         cure = "; every value but a plain number stands in quotes: idle-timeout = \"60s\"";
     } else if (said.find("parsing key") != said.npos) {
         cure = "; a line is KEY = VALUE, [defaults], [[service]] or a comment after #";
+    } else if (said.find("parsing table header") != said.npos) {
+        cure = "; a table is [defaults] or [[service]], alone in its line";
     } else if (said.find("parsing string") != said.npos) {
         cure = "; a string begins and ends with \" in the same line";
     }

@@ -56,43 +56,6 @@ policy::Program compiled_policy() {
     return std::move(*program);
 }
 
-/// Gives up everything, for good. `out` becomes out_fd, and nothing else stays open but 0 to 2, which are of
-/// no use under the filter.
-void confine_child(int out, pid_t parent, const std::optional<User>& user) {
-    reset_signals(0);
-    if (out != out_fd && ::dup2(out, out_fd) != out_fd) {
-        die(ExitCode::SystemCall, "dup2: %s", error_text(errno));
-    }
-    close_descriptors(out_fd, status_fd);
-    if (::open("/proc/self/status", O_RDONLY | O_CLOEXEC) != status_fd) {
-        die(ExitCode::SystemCall, "cannot open /proc/self/status: %s", error_text(errno));
-    }
-    const bool bounding_empty = confine::empty_bounding_set();
-    uid_t uid = ::geteuid();
-    gid_t gid = ::getegid();
-    if (uid == 0) {
-        constexpr uid_t nobody = 65534;
-        uid = user ? user->uid : nobody;
-        gid = user ? user->gid : nobody;
-        expect_untraceable_as(uid);
-    }
-    const bool groups_empty = confine::become(uid, gid);
-    confine::drop_all_capabilities();
-    confine::forbid_new_privileges();
-    confine::forbid_dumping();
-    confine::die_with_parent(parent);
-    (void)confine::deny_by_landlock();
-    const auto program = compiled_policy(); // libseccomp needs a memory file
-    confine::limit_resources(status_fd + 1);
-    limit(RLIMIT_CPU, "RLIMIT_CPU", 5);
-    limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", 0);
-    if (fully_confined) {
-        limit(RLIMIT_AS, "RLIMIT_AS", 256UL << 20U);
-        confine::install_filter(program);
-    }
-    confine::verify({uid, gid, bounding_empty, groups_empty, fully_confined}, status_fd);
-}
-
 bool write_all(int fd, const Wire& wire) {
     const char* bytes = reinterpret_cast<const char*>(&wire);
     for (size_t written = 0; written < sizeof wire;) {
@@ -143,9 +106,44 @@ std::string how_it_ended(int status) {
 
 } // namespace
 
+void confine_reader(int out, pid_t parent, const std::optional<User>& user) {
+    reset_signals(0);
+    if (out != out_fd && ::dup2(out, out_fd) != out_fd) {
+        die(ExitCode::SystemCall, "dup2: %s", error_text(errno));
+    }
+    close_descriptors(out_fd, status_fd);
+    if (::open("/proc/self/status", O_RDONLY | O_CLOEXEC) != status_fd) {
+        die(ExitCode::SystemCall, "cannot open /proc/self/status: %s", error_text(errno));
+    }
+    const bool bounding_empty = confine::empty_bounding_set();
+    uid_t uid = ::geteuid();
+    gid_t gid = ::getegid();
+    if (uid == 0) {
+        constexpr uid_t nobody = 65534;
+        uid = user ? user->uid : nobody;
+        gid = user ? user->gid : nobody;
+        expect_untraceable_as(uid);
+    }
+    const bool groups_empty = confine::become(uid, gid);
+    confine::drop_all_capabilities();
+    confine::forbid_new_privileges();
+    confine::forbid_dumping();
+    confine::die_with_parent(parent);
+    (void)confine::deny_by_landlock();
+    const auto program = compiled_policy(); // libseccomp needs a memory file
+    confine::limit_resources(status_fd + 1);
+    limit(RLIMIT_CPU, "RLIMIT_CPU", 5);
+    limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", 0);
+    if (fully_confined) {
+        limit(RLIMIT_AS, "RLIMIT_AS", 256UL << 20U);
+        confine::install_filter(program);
+    }
+    confine::verify({uid, gid, bounding_empty, groups_empty, fully_confined}, status_fd);
+}
+
 ReaderBody confined_reader(std::string_view text, const std::optional<User>& user) {
     return [text, user, parent = ::getpid()](int out) {
-        confine_child(out, parent, user);
+        confine_reader(out, parent, user);
         ::_exit(write_all(out_fd, *encode(parse_file(text))) ? 0 : 1);
     };
 }

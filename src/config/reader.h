@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <optional>
+#include <sys/types.h>
 
 /// Parses a configuration file in a child process that can do nothing else: not root, without capabilities,
 /// under Landlock, limits and a seccomp filter (reader.policy). Whatever it hands back is checked as if it
@@ -22,8 +23,12 @@ struct ReaderFailure {
 /// What the child does; it is to write a Wire to `out` and nothing else.
 using ReaderBody = std::function<void(int out)>;
 
-/// Confines the child, and hands over parse_file(text). As root the child becomes `user`, or nobody. Dies in
-/// the child when a step fails.
+/// Gives up everything, for good: whoever calls this can write to descriptor 3, which `out` becomes,
+/// allocate, and end. As root it becomes `user`, or nobody. Dies when a step fails, or when `parent` is not
+/// ours.
+void confine_reader(int out, pid_t parent, const std::optional<User>& user);
+
+/// What the child does: confine_reader(), and then it hands over parse_file(text).
 [[nodiscard]] ReaderBody confined_reader(std::string_view text, const std::optional<User>& user);
 
 /// Forks, and believes nothing. `text` and `file` are what the model is of. A child that takes longer is

@@ -164,7 +164,7 @@ std::string_view nearest(std::string_view given, std::span<const std::string_vie
         return found;
     }
     for (const auto name : names) {
-        if (const size_t d = edit_distance(given, name); d < distance) {
+        if (const size_t d = edit_distance(given, name); d < distance && 2 * d <= name.size()) {
             found = name;
             distance = d;
         }
