@@ -21,7 +21,7 @@ class Line {
     [[nodiscard]] const Word& peek() const { return words_[next_]; }
     /// The next word; an error "expected WHAT" where there is none.
     const Word& take(std::string_view what);
-    /// line = words [ ":" reason ]
+    ///   reason    = text to the end of the line, not empty
     [[nodiscard]] std::string_view reason() const { return reason_; }
     void require_reason() const;
     /// Nothing may follow.
@@ -39,11 +39,14 @@ class Line {
     Where end_;
 };
 
-/// operand = "$" name | term { "|" term } | term "+" number      term = number | CONSTANT
+///   operand   = "$" name | term { "|" term } | term "+" number
+///   term      = number | CONSTANT
 [[nodiscard]] Operand parse_operand(const Policy& policy, const Line& line, Word word);
-/// number = "0" | decimal without leading zeros | "0x" lower-case hex digits; at most 64 bits
+///   number    = "0" | decimal digits without a leading zero | "0x" lower-case hex digits
+/// At most 64 bits.
 [[nodiscard]] std::uint64_t parse_number(const Line& line, Word word);
-/// pattern = [ abi ":" ] syscall { argument "=" operand }
+///   pattern   = [ abi ":" ] syscall { name "=" operand }
+///   abi       = "x86_64" | "aarch64" | "x32" | "i386"
 [[nodiscard]] Pattern parse_pattern(const Policy& policy, Line& line);
 /// ". Did you mean NAME?", or nothing
 [[nodiscard]] std::string did_you_mean(std::string_view name,

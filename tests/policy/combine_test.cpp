@@ -292,11 +292,11 @@ TEST(CombinedWitness, NamesThePolicyTheCallAndWhereItComesFrom) {
     };
     EXPECT_EQ(swapped(3, 4),
               "listener.policy:8:1: error: program and policy differ: for close(fd=7) on x86_64 at $here "
-              "(0x1234500001000) the program says kill-process, the policy allow\n"
+              "(0x1234500001000) the program returns kill-process, the policy says allow\n"
               "allow close fd == 7 : y\n^");
     EXPECT_EQ(swapped(39, 40),
               "cell.policy:5:1: error: program and policy differ: for getpid() on x86_64 elsewhere (0x0) the "
-              "program says kill-process, the policy allow\nallow getpid : x\n^");
+              "program returns kill-process, the policy says allow\nallow getpid : x\n^");
 }
 
 TEST(CombinedWitness, PlacesWithEqualLowWordsAreToldApart) {
