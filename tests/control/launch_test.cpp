@@ -102,8 +102,8 @@ TEST_F(Launch, ThatIsForAnotherListenerIsRefused) {
                    "not for this listener");
 }
 
-TEST_F(Launch, ThatSpeaksOfOtherInstructionsIsRefused) {
-    const char* const said = "other instructions than ours";
+TEST_F(Launch, ThatIsForOtherCallSitesIsRefused) {
+    const char* const said = "other call sites than ours";
     expect_refusal([](control::Launch& launch) { ++launch.call_sites.listener; }, said);
     expect_refusal([](control::Launch& launch) { ++launch.call_sites.clone; }, said);
     expect_refusal([](control::Launch& launch) { ++launch.call_sites.setup; }, said);

@@ -666,9 +666,8 @@ TEST(Listener, WritesLogfmtWithPriorities) {
     run_connections(world, 1);
     EXPECT_EQ(world.serve(), left_in_order);
     EXPECT_EQ(world.log().substr(0, 6), "<6>ts=") << world.log();
-    EXPECT_NE(
-        world.log().find(" event=connection conn=1 pid=1000 listener=the-listener peer=127.0.0.1:40000 "),
-        std::string::npos)
+    EXPECT_NE(world.log().find(" event=connection conn=1 pid=1000 socket=the-listener peer=127.0.0.1:40000 "),
+              std::string::npos)
         << world.log();
     EXPECT_EQ(world.log().find("signal="), std::string::npos);
 }

@@ -30,9 +30,9 @@ std::string without_source(const std::string& text) {
 TEST(Combine, TakesOnePolicyForEachPlaceAndOneForElsewhere) {
     const auto combined = shipped_together();
     ASSERT_EQ(combined.places.size(), 3U);
-    EXPECT_EQ(combined.places[0].name, "setup");
-    EXPECT_EQ(combined.places[1].name, "clone");
-    EXPECT_EQ(combined.places[2].name, "listener");
+    EXPECT_EQ(combined.places[0].name, "clone");
+    EXPECT_EQ(combined.places[1].name, "listener");
+    EXPECT_EQ(combined.places[2].name, "setup");
     EXPECT_EQ(combined.elsewhere.name, "connection");
     EXPECT_EQ(combination_of({piece("a", "")}), "combined") << "one alone holds everywhere";
 }
@@ -143,8 +143,7 @@ TEST(Combine, NeedsEachAddressOnceAndNoOther) {
         error(with("roof", 1)),
         "connection.policy: error: neither it nor those that it is combined with have a parameter $roof");
     EXPECT_EQ(error(with("clone_return", addresses.at("listener_return"))),
-              "listener.policy:5:12: error: $listener_return and $clone_return of 'clone call site' are both "
-              "bound to "
+              "listener.policy:5:12: error: $listener_return and $clone_return of 'clone' are both bound to "
               "0x55d2c0ffe017");
 }
 
@@ -291,11 +290,10 @@ TEST(CombinedWitness, NamesThePolicyTheCallAndWhereItComesFrom) {
         const auto proved = prove(combined, Arch::x86_64, bindings, wrong);
         return proved ? "equal" : proved.error().text();
     };
-    EXPECT_EQ(
-        swapped(3, 4),
-        "listener call site.policy:8:1: error: program and policy differ: for close(fd=7) on x86_64 at $here "
-        "(0x1234500001000) the program says kill-process, the policy allow\n"
-        "allow close fd == 7 : y\n^");
+    EXPECT_EQ(swapped(3, 4),
+              "listener.policy:8:1: error: program and policy differ: for close(fd=7) on x86_64 at $here "
+              "(0x1234500001000) the program says kill-process, the policy allow\n"
+              "allow close fd == 7 : y\n^");
     EXPECT_EQ(swapped(39, 40),
               "cell.policy:5:1: error: program and policy differ: for getpid() on x86_64 elsewhere (0x0) the "
               "program says kill-process, the policy allow\nallow getpid : x\n^");

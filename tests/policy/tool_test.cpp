@@ -14,13 +14,13 @@ TEST_F(PolicyTool, ChecksADirectoryAndThatItsPoliciesCanBeCombined) {
     EXPECT_EQ(policy("check " + together), 0) << err;
     EXPECT_TRUE(says("listener 3: 21 rules, 19 tests proved\n")) << out;
     EXPECT_TRUE(says(together +
-                     ": one filter: setup at $setup_return, clone call site at $clone_return, listener at "
-                     "$listener_return, connection elsewhere\n"))
+                     ": one filter: clone at $clone_return, listener at $listener_return, setup at "
+                     "$setup_return, connection elsewhere\n"))
         << out;
     EXPECT_EQ(policy("check --json " + together), 0) << err;
     const auto answer = nlohmann::json::parse(out);
     ASSERT_EQ(answer.size(), 5U);
-    EXPECT_EQ(answer.at(3).at("at"), "listener_return");
+    EXPECT_EQ(answer.at(3).at("at"), "setup_return");
     EXPECT_EQ(answer.at(4).at("combined").at(3).at("name"), "connection");
 }
 
@@ -134,7 +134,7 @@ TEST_F(PolicyTool, ListsTheCombinedProgramWithTheLineBesideEachInstruction) {
     EXPECT_EQ(err, "");
     EXPECT_EQ(out.rfind("# the ABI, and where the call comes from\n   0  load [4] ", 0), 0U) << out;
     EXPECT_TRUE(says("   8  load [8]                                      ; instruction pointer, low half\n"
-                     "   9  if == 0x5b go to 10 else 13\n"
+                     "   9  if == 0x17 go to 10 else 13\n"
                      "  10  load [12]                                     ; instruction pointer, high half\n"
                      "  11  if == 0x55 go to 12 else 13\n"))
         << out;
@@ -144,7 +144,7 @@ TEST_F(PolicyTool, ListsTheCombinedProgramWithTheLineBesideEachInstruction) {
     EXPECT_TRUE(says("; argument 5, low half  listener.policy:21-26\n")) << "six rules for setsockopt";
     EXPECT_TRUE(says("; argument 2, low half  setup.policy:17\n")) << "munmap";
     EXPECT_EQ(policy("bpf --json " + together + bind_all), 0);
-    EXPECT_EQ(nlohmann::json::parse(out).at("combined").at(2).at("at"), "listener_return");
+    EXPECT_EQ(nlohmann::json::parse(out).at("combined").at(2).at("at"), "setup_return");
 }
 
 TEST_F(PolicyTool, ProvesTheCombinedProgramAndFindsTheByteThatIsWrong) {
@@ -159,11 +159,11 @@ TEST_F(PolicyTool, ProvesTheCombinedProgramAndFindsTheByteThatIsWrong) {
     EXPECT_EQ(policy("prove " + together + " " + good + bind_all), 0) << err;
     EXPECT_EQ(policy("prove --json " + together + " " + good + bind_all), 0) << err;
     EXPECT_EQ(nlohmann::json::parse(out).at("equal"), true);
-    bytes.at(8 * 9 + 3) = 0; // whatever the low word, it counts as the clone call site's
+    bytes.at(8 * 9 + 3) = 0; // whatever the low word, it counts as the listener call site's
     EXPECT_EQ(policy("prove " + together + " " + write("bad", bytes) + bind_all), 1);
-    EXPECT_TRUE(says(" elsewhere (0x5500000000) the program says kill-process, the policy allow")) << err;
+    EXPECT_TRUE(says(" elsewhere (0x5500000000) the program says allow, the policy kill-process")) << err;
     EXPECT_EQ(policy("prove " + together + " " + good + bind), 64);
-    EXPECT_TRUE(says("$setup_return is not bound: give --bind setup_return=ADDRESS")) << err;
+    EXPECT_TRUE(says("$clone_return is not bound: give --bind clone_return=ADDRESS")) << err;
     EXPECT_EQ(policy("prove " + together + " --bind listener_return=1 --bind clone_return=1"), 65);
     EXPECT_TRUE(says("are both bound to 0x1")) << err;
     EXPECT_EQ(policy("prove " + together + " --bind roof=1"), 64);
@@ -183,7 +183,7 @@ TEST_F(PolicyTool, ShowsWhereAPolicyHolds) {
     EXPECT_TRUE(says("setup, version 3, on " + native + "\n")) << out;
     EXPECT_TRUE(says("connection, version 3, on " + native + "\n")) << out;
     EXPECT_EQ(policy("show --json " + together), 0);
-    EXPECT_EQ(nlohmann::json::parse(out).at(1).at("at"), "clone_return");
+    EXPECT_EQ(nlohmann::json::parse(out).at(1).at("at"), "listener_return");
 }
 
 TEST_F(PolicyTool, AnswersWhatBecomesOfACallFromAPlace) {
@@ -193,10 +193,10 @@ TEST_F(PolicyTool, AnswersWhatBecomesOfACallFromAPlace) {
     EXPECT_EQ(policy("ask " + together + " --at elsewhere accept4"), 1) << err;
     EXPECT_EQ(out, "kill-process\nno rule names this call: else\n");
     EXPECT_EQ(policy("ask " + together + " accept4"), 64);
-    EXPECT_TRUE(says("--at : say where the call comes from: setup_return")) << err;
+    EXPECT_TRUE(says("--at : say where the call comes from: clone_return")) << err;
     EXPECT_EQ(policy("ask " + together + " --at roof accept4"), 64);
     EXPECT_TRUE(says(
-        "--at roof: say where the call comes from: setup_return, clone_return, listener_return, elsewhere"))
+        "--at roof: say where the call comes from: clone_return, listener_return, setup_return, elsewhere"))
         << err;
     EXPECT_EQ(policy("ask " + connection + " --at elsewhere close"), 64);
     EXPECT_TRUE(says("--at elsewhere: " + connection +
