@@ -227,7 +227,8 @@ void StateMachine::on(const event::Reached& reached) {
         return;
     }
     if (reached.reach != Reach::served) {
-        out_.emplace_back(action::SayReach{generation->service, reached.socket, reached.reach, reached.text});
+        out_.emplace_back(action::SayReach{generation->id, generation->service, reached.socket, reached.reach,
+                                           reached.text});
     }
     become_ready_if_tested(*generation);
 }
@@ -237,8 +238,7 @@ void StateMachine::give_up_reach(Generation& generation) {
     for (std::size_t i = 0; i < generation.unreached.size(); ++i) {
         if (generation.unreached[i]) {
             generation.unreached[i] = false;
-            out_.emplace_back(action::SayReach{generation.service, i, Reach::busy,
-                                               fmt::format("no answer within {} ms", reach_limit.count())});
+            out_.emplace_back(action::SayReach{generation.id, generation.service, i, Reach::busy, {}});
         }
     }
     become_ready_if_tested(generation);

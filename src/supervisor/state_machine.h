@@ -148,9 +148,10 @@ struct SayDown { ///< a service whose listeners failed again and again, while ot
     Time retry;
 };
 struct SayReach {
+    Id id;
     std::size_t service, socket;
     Reach reach;
-    std::string text;
+    std::string text; ///< empty: its time is over
 };
 struct SayStopping {
     int signal;
