@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "supervisor/supervisor.h"
+#include "supervisor/run.h"
 
 #include "base/tracing.h"
 #include "config/options.h"

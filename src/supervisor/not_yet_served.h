@@ -10,10 +10,6 @@ namespace cloister::supervisor {
     if (config.check) {
         return nullptr;
     }
-    if (config.services.size() > 1) {
-        return "this version serves one service; start a cloisterd for each, with a file of its own "
-               "(--config)";
-    }
     const config::Service& service = config.services.front();
     return service.handler != "echo" || !service.content.empty() || service.content_after_request
                ? "this version has no handler but echo, which sends no content; leave handler, content and "
