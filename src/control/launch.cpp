@@ -14,7 +14,7 @@ namespace cloister::control {
 namespace {
 
 constexpr char magic[8] = {'c', 'l', 'o', 'i', 's', 't', 'e', 'r'};
-constexpr std::uint32_t version = 4;
+constexpr std::uint32_t version = 5;
 constexpr int all_seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
 template <typename T, std::size_t N>
@@ -49,9 +49,11 @@ std::size_t take_descriptors(msghdr& header, Fd& first) {
 
 /// Of the listeners that there are.
 bool names_in_bounds(const Launch& launch) {
-    return std::all_of(
-        launch.sockets, launch.sockets + launch.socket_count,
-        [](const ListeningSocket& socket) { return in_bounds(socket.name_length, socket.name_bytes); });
+    const auto in_bounds_of = [](const ListeningSocket& socket) {
+        return in_bounds(socket.name_length, socket.name_bytes);
+    };
+    return std::all_of(launch.sockets, launch.sockets + launch.socket_count, in_bounds_of) &&
+           in_bounds_of(launch.sockets[self_test_socket]);
 }
 
 bool is_sealed(int fd) {
@@ -66,6 +68,8 @@ void prepare(Launch& launch) {
     std::memcpy(launch.magic, magic, sizeof magic);
     launch.version = version;
     launch.size = sizeof launch;
+    launch.sockets[self_test_socket].family = AF_UNIX;
+    launch.sockets[self_test_socket].set_name("self-test");
 }
 
 Fd seal(const Launch& launch) {

@@ -24,9 +24,11 @@ namespace cloister::control {
 inline constexpr int connection_fd = 0; ///< free, for accept4 to return it
 inline constexpr int signal_fd = 1;
 inline constexpr int log_fd = 2;
-inline constexpr int control_fd = 3; ///< SOCK_SEQPACKET to the supervisor; its end is the listener's end
-inline constexpr int first_socket_fd = 4;
-inline constexpr unsigned max_listening_sockets = 64;
+inline constexpr int control_fd = 3;   ///< SOCK_SEQPACKET to the supervisor; its end is the listener's end
+inline constexpr int self_test_fd = 4; ///< listens, and has the self-test's connection and never another
+inline constexpr int first_socket_fd = 5;
+inline constexpr unsigned max_listening_sockets = 64;                    ///< public ones
+inline constexpr std::uint32_t self_test_socket = max_listening_sockets; ///< its index in Launch::sockets
 inline constexpr int status_fd = first_socket_fd + static_cast<int>(max_listening_sockets);
 
 inline constexpr unsigned connection_limit = 1U << 20; ///< whatever else binds before (docs/limits.md)
@@ -40,6 +42,10 @@ struct ListeningSocket {
     std::uint16_t name_length; ///< 1 … sizeof name_bytes
     std::uint16_t family;      ///< AF_INET, AF_INET6 or AF_UNIX
     bool inherited;            ///< accepted connections have the socket's options: TCP, and bound by us
+    /// From where the supervisor itself connects, once, to see whether this socket can be reached; of the
+    /// family of the socket, or of none. That connection is not logged unless it fails. Not needed for a unix
+    /// socket: there the listener knows its parent's process number.
+    sockaddr_storage own_client;
 
     /// As in the log: `127.0.0.1:7007`, `[::1]:7007`, `unix:/run/x`, `unix:@abstract`.
     [[nodiscard]] std::string_view name() const { return {name_bytes, name_length}; }
@@ -62,16 +68,16 @@ struct Launch {
     timeval idle;                  ///< set on accepted connections that do not inherit it
     std::uint32_t socket_buffer;   ///< likewise, bytes as setsockopt(2) takes them; 0: the kernel's own way
     LogFormat log_format;
-    bool log_priorities;         ///< `<n>` before each record (sd-daemon(3))
-    bool log_may_block;          ///< the log is not O_NONBLOCK: ask poll first
-    bool groups_empty;           ///< there must be no supplementary groups
-    std::uint32_t uid, gid;      ///< what all of the listener's ids must be
-    std::uint32_t filter_length; ///< in instructions
-    sock_filter filter[2048];    ///< all of policy/, compiled, combined and proved
-    ListeningSocket sockets[max_listening_sockets];
+    bool log_priorities;                                ///< `<n>` before each record (sd-daemon(3))
+    bool log_may_block;                                 ///< the log is not O_NONBLOCK: ask poll first
+    bool groups_empty;                                  ///< there must be no supplementary groups
+    std::uint32_t uid, gid;                             ///< what all of the listener's ids must be
+    std::uint32_t filter_length;                        ///< in instructions
+    sock_filter filter[2048];                           ///< all of policy/, compiled, combined and proved
+    ListeningSocket sockets[max_listening_sockets + 1]; ///< the last one: self_test_socket
 };
 
-/// A fresh launch configuration: zeroed, with magic, version and size.
+/// A fresh launch configuration: zeroed, with magic, version, size and the self-test's socket.
 void prepare(Launch& launch);
 
 /// The launch configuration in a sealed memfd: dies when the kernel gives none.
@@ -87,19 +93,14 @@ struct Message {
         Hello,  ///< listener: `arena` and `call_sites` are where mine lie. Answered by Launch
         Launch, ///< supervisor: the sealed memfd comes along (SCM_RIGHTS)
         Armed,  ///< listener: confined, negative self-tests died as they must; serving
-        Full,   ///< listener: for the first time as many cells live as may; a self-test in the backlog has to
-                ///< wait
-        SelfTest, ///< supervisor: I shall connect to `socket` from `peer`; a self-test is not logged
-        Drain,    ///< supervisor: accept no more, leave when the last cell has ended
-        End,      ///< supervisor: end all cells, in batches, and leave
+        Drain,  ///< supervisor: accept no more, leave when the last cell has ended
+        End,    ///< supervisor: end all cells, in batches, and leave
     };
     Tag tag;
     std::int32_t landlock_abi;    ///< Armed: 0 = the kernel has no Landlock
     std::uint32_t bounding_empty; ///< Armed: 1 = the capability bounding set is empty, not only inert
-    std::uint32_t socket;         ///< SelfTest: index
     const cell::Arena* arena;     ///< Hello
     cell::CallSites call_sites;   ///< Hello
-    sockaddr_storage peer; ///< SelfTest; of a unix socket the listener knows its parent's process number
 };
 
 /// Sends `message`, with `fd` unless it is negative. False with errno when the other side is gone.

@@ -38,12 +38,16 @@ bool is_of_the_listener(long error) {
 
 } // namespace
 
-/// The sockets that are ready take turns, one connection each, and go on from there in the next round: none
-/// starves, however few connections may still be accepted.
+/// The self-test comes first, and has a place of its own. The sockets that are ready take turns, one
+/// connection each, and go on from there in the next round: none starves, however few connections may still
+/// be accepted.
 void Server::accept_connections() {
+    if (polled_[2].revents != 0 && able_to_accept()) {
+        (void)accept_from(control::self_test_socket);
+    }
     std::uint64_t ready = 0;
     for (std::uint32_t i = 0; i < launch_.socket_count; ++i) {
-        ready |= std::uint64_t{(polled_[i + 2].revents & POLLIN) != 0} << i;
+        ready |= std::uint64_t{(polled_[first_polled_ + i].revents & POLLIN) != 0} << i;
     }
     for (int accepted = 0; accepted < accepts_per_round && ready != 0 && accepting(); ++accepted) {
         const auto next = std::countr_zero(std::rotr(ready, static_cast<int>(turn_)));
@@ -65,6 +69,9 @@ bool Server::accept_from(std::uint32_t socket) {
     if (fd == control::connection_fd) {
         strange_errors_ = 0;
         give_to_cell(socket, peer_of(socket, address));
+        if (socket == control::self_test_socket) {
+            close_self_test();
+        }
     } else if (fd == -EAGAIN) {
         return false; // the client has gone, or another generation was quicker
     } else if (is_no_room(fd)) {
@@ -174,10 +181,8 @@ void Server::give_to_cell(std::uint32_t socket, const Peer& peer) {
     cell.connection = ++connections_;
     cell.started_ns = now_ns_;
     cell.peer = peer;
+    self_testing_ = self_testing_ || socket == control::self_test_socket;
     close_connection(peer.family == AF_UNIX && may_hold_descriptors());
-    if (full() && !said_full_ && !is_self_test(cell)) { // which does not wait for itself
-        say_full();
-    }
 }
 
 /// No cell for this client: a reset tells it at once.

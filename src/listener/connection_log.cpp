@@ -52,8 +52,10 @@ void Server::log_connection(const Cell& cell, int status, const rusage& usage) {
     const ExitReason reason = exit_reason_of(status, cell.ended_by_us);
     const PeerText peer{cell.peer};
     count_failed_setup(reason);
-    if (is_self_test(cell)) {
-        forget_self_test(cell); // another client may come from that port one day
+    if (is_supervisor(cell)) {
+        if (cell.socket < launch_.socket_count) {
+            tried_ |= std::uint64_t{1} << cell.socket; // another client may come from that port one day
+        }
         if (reason.level == Level::info) {
             return;
         }
@@ -79,21 +81,21 @@ void Server::log_connection(const Cell& cell, int status, const rusage& usage) {
     log(ended);
 }
 
-/// The supervisor's own connection, made to see that we echo; it told us from where.
-bool Server::is_self_test(const Cell& cell) const {
+/// The self-test, or the supervisor's own connection to a public socket; it told us from where.
+bool Server::is_supervisor(const Cell& cell) const {
     if (cell.peer.family == AF_UNIX) {
-        return cell.peer.pid == supervisor_;
+        return cell.peer.pid == supervisor_ || cell.socket == control::self_test_socket;
     }
-    const sockaddr_storage& self_test = self_tests_[cell.socket];
-    if (self_test.ss_family != cell.peer.family) {
+    const sockaddr_storage& own = launch_.sockets[cell.socket].own_client;
+    if (own.ss_family != cell.peer.family || (tried_ >> cell.socket & 1U) != 0) {
         return false;
     }
     if (cell.peer.family == AF_INET) {
-        const auto& in = reinterpret_cast<const sockaddr_in&>(self_test);
+        const auto& in = reinterpret_cast<const sockaddr_in&>(own);
         return ntohs(in.sin_port) == cell.peer.port &&
                std::memcmp(&in.sin_addr, cell.peer.address, sizeof in.sin_addr) == 0;
     }
-    const auto& in6 = reinterpret_cast<const sockaddr_in6&>(self_test);
+    const auto& in6 = reinterpret_cast<const sockaddr_in6&>(own);
     return ntohs(in6.sin6_port) == cell.peer.port &&
            std::memcmp(&in6.sin6_addr, cell.peer.address, sizeof in6.sin6_addr) == 0;
 }

@@ -91,7 +91,7 @@ void close_the_rest(const control::Launch& launch) {
     close_descriptors(control::control_fd, control::status_fd + 1);
     close(control::connection_fd); // free from here on: accept4 returns the lowest
     struct stat status {};
-    for (int fd = control::first_socket_fd; fd <= last; ++fd) {
+    for (int fd = control::self_test_fd; fd <= last; ++fd) {
         if (fstat(fd, &status) != 0 || !S_ISSOCK(status.st_mode)) {
             bug("descriptor %d is not a listening socket", fd);
         }

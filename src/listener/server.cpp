@@ -45,12 +45,12 @@ std::uint64_t blocked_signals() {
 }
 
 Server::Server(const control::Launch& launch, pid_t supervisor)
-    : launch_{launch}, supervisor_{supervisor}, cells_{launch.max_connections + max_releasers},
+    : launch_{launch}, supervisor_{supervisor}, cells_{launch.max_connections + max_releasers + 1},
       log_{launch.log_format == LogFormat::json, launch.log_priorities, launch.log_may_block} {
     polled_[0] = {control::signal_fd, POLLIN, 0};
     polled_[1] = {control::control_fd, POLLIN, 0};
-    for (std::uint32_t i = 0; i < launch_.socket_count; ++i) {
-        polled_[i + 2] = {listening_fd(i), POLLIN, 0};
+    for (std::uint32_t i = 2; i < first_polled_ + launch_.socket_count; ++i) {
+        polled_[i].events = POLLIN;
     }
 }
 
@@ -84,8 +84,8 @@ void Server::say_last_words() {
     }
 }
 
-bool Server::accepting() const {
-    return phase_ == Phase::serving && !full() && !occupied_ && now_ns_ >= resume_ns_;
+bool Server::able_to_accept() const {
+    return phase_ == Phase::serving && !occupied_ && now_ns_ >= resume_ns_;
 }
 
 /// Waits until something happens. A listener that must rest is not polled: the backlog holds its clients.
@@ -101,12 +101,13 @@ void Server::wait() {
         timeout_ns = timeout_ns < 0 ? resume_ns_ - now_ns_ : std::min(timeout_ns, resume_ns_ - now_ns_);
     }
     timespec timeout = timespec_of(timeout_ns);
-    const unsigned count = accepting() ? launch_.socket_count + 2 : 2;
+    const unsigned count = first_polled_ + (accepting() ? launch_.socket_count : 0);
     for (auto& polled : polled_) {
         polled.revents = 0;
     }
-    for (std::uint32_t i = 0; i < launch_.socket_count; ++i) { // poll(2) passes over a negative one
-        polled_[i + 2].fd = is_unix(i) && releasers_ == max_releasers ? -1 : listening_fd(i);
+    polled_[2].fd = self_test_due_ && able_to_accept() ? control::self_test_fd : -1; // ppoll passes over -1
+    for (std::uint32_t i = 0; i < launch_.socket_count; ++i) {
+        polled_[first_polled_ + i].fd = is_unix(i) && releasers_ == max_releasers ? -1 : listening_fd(i);
     }
     const long ready = sys::ppoll(polled_.data(), count, timeout_ns < 0 ? nullptr : &timeout);
     if (ready < 0 && ready != -EINTR && ready != -ENOMEM) {
@@ -157,11 +158,6 @@ void Server::take_messages() {
 
 void Server::handle(const control::Message& message) {
     switch (message.tag) {
-    case control::Message::Tag::SelfTest:
-        if (message.socket < launch_.socket_count) {
-            self_tests_[message.socket] = message.peer;
-        }
-        break;
     case control::Message::Tag::Drain:
         stop_accepting();
         break;
@@ -174,21 +170,14 @@ void Server::handle(const control::Message& message) {
     }
 }
 
-/// The supervisor's self-test may stand behind clients that wait: it need not wait for them.
-void Server::say_full() {
-    said_full_ = true;
-    control::Message message{};
-    message.tag = control::Message::Tag::Full;
-    (void)sys::write(control::control_fd, &message, sizeof message); // once, into an empty socket
-}
-
 void Server::stop_accepting() {
     if (phase_ != Phase::serving) {
         return;
     }
     phase_ = Phase::draining;
+    close_self_test();
     for (std::uint32_t i = 0; i < launch_.socket_count; ++i) {
-        polled_[i + 2].revents = 0;
+        polled_[first_polled_ + i].revents = 0;
         if (is_unix(i)) {
             to_release_ |= std::uint64_t{1} << i;
         } else {
@@ -197,11 +186,21 @@ void Server::stop_accepting() {
     }
 }
 
+/// Only the supervisor could connect, and passed nothing along: it needs no releaser.
+void Server::close_self_test() {
+    if (self_test_due_) {
+        self_test_due_ = false;
+        polled_[2].revents = 0;
+        sys::close(control::self_test_fd);
+    }
+}
+
 void Server::kill_a_batch() {
     const auto more = [this] { return killed_ < kill_batch && killed_ < connections(); };
     for (std::size_t seen = 0; seen < cells_.places() && more(); ++seen) {
         Cell* const cell = cells_.at(kill_place_++);
-        if (cell != nullptr && !cell->ended_by_us && !cell->releaser) {
+        if (cell != nullptr && !cell->ended_by_us && !cell->releaser &&
+            cell->socket != control::self_test_socket) {
             cell->ended_by_us = true;
             ++killed_;
             sys::tgkill(cell->pid, cell->pid, SIGKILL);
@@ -248,6 +247,7 @@ void Server::reap(Cell& cell) {
         releaser_ = cell.pid == releaser_ ? 0 : releaser_;
         count_failed_setup(exit_reason_of(status, false));
     } else {
+        self_testing_ = self_testing_ && cell.socket != control::self_test_socket;
         log_connection(cell, status, usage);
     }
     cells_.remove(cell);

@@ -54,26 +54,33 @@ class Server {
     std::uint64_t connections_ = 0;
     std::uint64_t failed_setups_ = 0;  // in a row
     std::uint64_t strange_errors_ = 0; // in a row
-    bool said_full_ = false;
+    bool self_test_due_ = true;        // its socket is open
+    bool self_testing_ = false;        // its cell lives
     std::size_t sweep_place_ = 0;
     std::size_t kill_place_ = 0;
     std::size_t killed_ = 0; // by us, not yet reaped
     unsigned turn_ = 0;      // the listening socket that accepts next
 
     // Releasers (release.cpp).
-    bool occupied_ = false;            // descriptor 0 is for a releaser to close
-    pid_t releaser_ = 0;               // the one that shall do so; 0: none is alive that has not
-    std::int64_t releaser_due_ns_ = 0; // it has stopped if descriptor 0 is not free by then
-    std::size_t releasers_ = 0;        // alive, among cells_
-    std::uint64_t to_release_ = 0;     // listening sockets that wait for one, by bits
-    std::array<sockaddr_storage, control::max_listening_sockets> self_tests_{};
-    std::array<pollfd, control::max_listening_sockets + 2> polled_{};
+    bool occupied_ = false;                      // descriptor 0 is for a releaser to close
+    pid_t releaser_ = 0;                         // the one that shall do so; 0: none is alive that has not
+    std::int64_t releaser_due_ns_ = 0;           // it has stopped if descriptor 0 is not free by then
+    std::size_t releasers_ = 0;                  // alive, among cells_
+    std::uint64_t to_release_ = 0;               // listening sockets that wait for one, by bits
+    std::uint64_t tried_ = 0;                    // listening sockets that the supervisor has tried, by bits
+    static constexpr unsigned first_polled_ = 3; // of the public sockets
+    std::array<pollfd, control::max_listening_sockets + first_polled_> polled_{};
 
-    [[nodiscard]] std::size_t connections() const { return cells_.live() - releasers_; }
+    /// Those of clients.
+    [[nodiscard]] std::size_t connections() const {
+        return cells_.live() - releasers_ - (self_testing_ ? 1 : 0);
+    }
     [[nodiscard]] bool full() const { return connections() == launch_.max_connections; }
-    [[nodiscard]] bool accepting() const;
+    [[nodiscard]] bool able_to_accept() const;
+    [[nodiscard]] bool accepting() const { return able_to_accept() && !full(); }
     [[nodiscard]] static int listening_fd(std::uint32_t socket) {
-        return control::first_socket_fd + static_cast<int>(socket);
+        return socket == control::self_test_socket ? control::self_test_fd
+                                                   : control::first_socket_fd + static_cast<int>(socket);
     }
     [[nodiscard]] bool is_unix(std::uint32_t socket) const {
         return launch_.sockets[socket].family == AF_UNIX;
@@ -84,8 +91,8 @@ class Server {
 
     void take_messages();
     void handle(const control::Message& message);
-    void say_full();
     void stop_accepting();
+    void close_self_test();
     void kill_a_batch();
     void say_last_words();
 
@@ -109,8 +116,7 @@ class Server {
     void reap(Cell& cell);
     void count_failed_setup(const ExitReason& end);
     void log_connection(const Cell& cell, int status, const rusage& usage);
-    [[nodiscard]] bool is_self_test(const Cell& cell) const;
-    void forget_self_test(const Cell& cell) { self_tests_[cell.socket] = {}; }
+    [[nodiscard]] bool is_supervisor(const Cell& cell) const;
 
     [[nodiscard]] Record record(Level level, std::string_view event) const {
         return log_.record(level, event, now_ns_ + realtime_offset_ns_);

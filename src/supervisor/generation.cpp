@@ -3,27 +3,22 @@
 
 #include "base/descriptors.h"
 #include "base/die.h"
-#include "supervisor/self_test.h"
 #include "supervisor/socket_options.h"
 
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <memory>
-#include <poll.h>
 #include <string>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 namespace cloister::supervisor {
 namespace {
 
-constexpr int patience_ms = 20'000; // for each answer of a listener that starts
 constexpr int above_all_targets = 256;
 
 tl::unexpected<Failure> system_call(std::string_view what) {
@@ -36,12 +31,13 @@ timeval timeval_of(std::chrono::milliseconds time) {
 
 /// In the child, until execveat: descriptors to the places that the launch configuration has for them,
 /// nothing else left open.
-[[noreturn]] void become_listener(const Setup& setup, int control) {
+[[noreturn]] void become_listener(const Setup& setup, int control, int self_test) {
     const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     std::vector<std::pair<int, int>> moves{{null, control::connection_fd},
                                            {null, control::signal_fd},
                                            {setup.log_fd, control::log_fd},
-                                           {control, control::control_fd}};
+                                           {control, control::control_fd},
+                                           {self_test, control::self_test_fd}};
     for (const auto& socket : setup.sockets) {
         moves.emplace_back(socket.fd.get(),
                            static_cast<int>(moves.size())); // from control::first_socket_fd on
@@ -103,23 +99,30 @@ void fill(control::Launch& launch, const Setup& setup, const policy::Program& pr
 
 } // namespace
 
-tl::expected<Generation, Failure> Generation::start(const Setup& setup) {
+tl::expected<Generation, Failure> Generation::start(const Setup& setup, bool reach) {
     std::array<int, 2> ends{};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
         return system_call("cannot start a listener: socketpair");
     }
     Fd ours{ends[0]};
-    Fd theirs{ends[1]};
+    const Fd theirs{ends[1]};
     // What a listener passes would be ours to close. An older kernel closes it as it comes.
     if (auto failure = refuse_descriptors(ours.get(), "cannot start a listener")) {
         return tl::unexpected(std::move(*failure));
+    }
+    if (fcntl(ours.get(), F_SETFL, O_NONBLOCK) != 0) {
+        return system_call("cannot start a listener: fcntl");
+    }
+    auto private_socket = make_private_socket();
+    if (!private_socket) {
+        return tl::unexpected(private_socket.error());
     }
     if (auto failure = setup.oom_score.raise()) {
         return tl::unexpected(std::move(*failure));
     }
     const pid_t pid = fork();
     if (pid == 0) {
-        become_listener(setup, theirs.get());
+        become_listener(setup, theirs.get(), private_socket->listening.get());
     }
     const int fork_error = errno;
     if (const auto failure = setup.oom_score.lower()) {
@@ -129,119 +132,62 @@ tl::expected<Generation, Failure> Generation::start(const Setup& setup) {
     if (pid < 0) {
         return system_call("cannot start a listener: fork");
     }
-    theirs.reset(); // the end of the listener shall be the end of the socket
-    Generation generation{pid, std::move(ours)};
-    if (auto armed = generation.arm(setup); !armed) {
-        generation.kill();
-        return tl::unexpected(armed.error());
+    Generation generation{pid, ControlFd{ours.release()}, std::move(private_socket->client)};
+    if (reach) {
+        for (const auto& socket : setup.sockets) {
+            generation.reaching.push_back({make_public_client(socket), std::nullopt});
+        }
     }
     return generation;
 }
 
-tl::expected<void, Failure> Generation::arm(const Setup& setup) {
-    const auto hello = receive(setup, control::Message::Tag::Hello);
-    if (!hello) {
-        return tl::unexpected(hello.error());
-    }
-    if (auto sent = send_plan(setup, *hello); !sent) {
-        return sent;
-    }
-    const auto armed = receive(setup, control::Message::Tag::Armed);
-    if (!armed) {
-        return tl::unexpected(armed.error());
-    }
-    landlock_abi_ = armed->landlock_abi;
-    bounding_empty_ = armed->bounding_empty != 0;
-    for (std::uint32_t i = 0; i < setup.sockets.size(); ++i) {
-        const auto announce = [&](const sockaddr_storage& peer) {
-            control::Message message{};
-            message.tag = control::Message::Tag::SelfTest;
-            message.socket = i;
-            message.peer = peer;
-            (void)control::send_message(control_.get(),
-                                        message); // a listener that is gone does not echo either
-        };
-        const auto self_test = run_self_test(setup.sockets[i], {control_.get(), setup.stop_fd}, announce);
-        if (!self_test) {
-            return tl::unexpected(
-                Failure{ExitCode::SelfTest, fmt::format("self-test: no echo from {}: {}",
-                                                        setup.sockets[i].name, self_test.error())});
-        }
-        if (*self_test == SelfTest::interrupted) {
-            // Told to stop, or the listener is gone, or it is full: then clients that waited have its cells,
-            // and what a self-test would see, they see.
-            const auto full = receive(setup, control::Message::Tag::Full);
-            full_ = full.has_value();
-            return full ? tl::expected<void, Failure>{} : tl::unexpected(full.error());
-        }
-    }
-    return {};
-}
-
-tl::expected<control::Message, Failure> Generation::receive(const Setup& setup, control::Message::Tag tag) {
-    std::array<pollfd, 2> polled{{{control_.get(), POLLIN, 0}, {setup.stop_fd, POLLIN, 0}}};
-    const int ready = poll(polled.data(), polled.size(), patience_ms);
-    if (polled[1].revents != 0) {
-        return tl::unexpected(Failure{ExitCode::Ok, "told to stop while the listener started"});
-    }
-    if (ready <= 0) {
-        return tl::unexpected(
-            Failure{ExitCode::SelfTest, fmt::format("the listener, process {}, has not answered for {} s",
-                                                    pid_, patience_ms / 1000)});
-    }
+Generation::Heard Generation::hear() {
     control::Message message{};
-    const bool received = control::receive_message(control_.get(), message);
-    if (!received && errno != EPROTO) {
-        return tl::unexpected(death());
+    if (!control::receive_message(control_.get(), message)) {
+        const int error = errno;
+        if (error == EAGAIN || error == EINTR) {
+            return Heard::nothing;
+        }
+        return error == EPROTO ? Heard::nonsense : Heard::closed;
     }
-    if (!received || message.tag != tag) {
-        return tl::unexpected(Failure{
-            ExitCode::SelfTest,
-            fmt::format("the listener, process {}, sent what it should not: it is of another build", pid_)});
+    switch (message.tag) {
+    case control::Message::Tag::Hello:
+        hello_ = message;
+        return Heard::hello;
+    case control::Message::Tag::Armed:
+        landlock_abi_ = message.landlock_abi;
+        bounding_empty_ = message.bounding_empty != 0;
+        return Heard::armed;
+    default:
+        return Heard::nonsense;
     }
-    return message;
 }
 
-tl::expected<void, Failure> Generation::send_plan(const Setup& setup, const control::Message& hello) {
-    const auto program = compile_and_prove(setup.policies, {hello.arena, hello.call_sites});
+tl::expected<void, Failure> Generation::launch(const Setup& setup) {
+    const auto program = compile_and_prove(setup.policies, {hello_.arena, hello_.call_sites});
     if (!program) {
         return tl::unexpected(program.error());
     }
     const auto launch = std::make_unique<control::Launch>();
-    fill(*launch, setup, *program, pid_, hello);
+    fill(*launch, setup, *program, pid_, hello_);
+    for (std::size_t i = 0; i < reaching.size(); ++i) {
+        launch->sockets[i].own_client = reaching[i].client->own;
+    }
     const Fd memory = control::seal(*launch);
     control::Message message{};
     message.tag = control::Message::Tag::Launch;
-    if (!control::send_message(control_.get(), message, memory.get())) {
-        return tl::unexpected(death());
-    }
+    (void)control::send_message(control_.get(), message, memory.get());
     return {};
 }
 
-/// The end of the socket is that of the listener, which has said why itself; its exit code is ours. One that
-/// has closed its socket and lives on is killed; one that ends already can't be any more (prepare_signal(),
-/// kernel/signal.c), and its exit code stays.
-Failure Generation::death() {
-    int status = 0;
-    (void)::kill(pid_, SIGKILL);
-    if (waitpid(pid_, &status, 0) != pid_) {
-        return {ExitCode::SystemCall, fmt::format("waitpid: {}", error_text(errno))};
+void Generation::talk(const Setup& setup) {
+    self_test.emplace(std::move(client_), echo_conversation());
+    for (std::size_t i = 0; i < reaching.size(); ++i) {
+        auto& [client, exchange] = reaching[i];
+        if (client && client->error == 0) {
+            exchange.emplace(connect(std::move(*client), setup.sockets[i], echo_conversation()));
+        }
     }
-    const pid_t pid = std::exchange(pid_, 0);
-    if (WIFEXITED(status)) {
-        const bool one_of_ours = WEXITSTATUS(status) >= static_cast<int>(ExitCode::Usage);
-        return {one_of_ours ? ExitCode{WEXITSTATUS(status)} : ExitCode::SelfTest,
-                fmt::format("the listener, process {}, could not confine itself: exit code {}", pid,
-                            WEXITSTATUS(status))};
-    }
-    if (WTERMSIG(status) == SIGKILL) {
-        return {ExitCode::SelfTest,
-                fmt::format("the listener, process {}, was killed, or had closed its socket, "
-                            "while it started",
-                            pid)};
-    }
-    return {ExitCode::SelfTest, fmt::format("the listener, process {}, ended with signal {} while it started",
-                                            pid, WTERMSIG(status))};
 }
 
 void Generation::drain() {
@@ -253,11 +199,11 @@ void Generation::end() {
 }
 
 void Generation::kill() {
-    if (pid_ > 0) {
-        (void)::kill(pid_, SIGKILL);
-        (void)waitpid(pid_, nullptr, 0);
-        pid_ = 0;
-    }
+    (void)::kill(pid_, SIGKILL); // reaped by the loop, and no process number is used again before
+    control_.reset();
+    client_.reset();
+    self_test.reset();
+    reaching.clear();
 }
 
 void Generation::send(control::Message::Tag tag) {

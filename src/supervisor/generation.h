@@ -5,63 +5,75 @@
 #include "supervisor/log.h"
 #include "supervisor/oom_score.h"
 #include "supervisor/programs.h"
+#include "supervisor/self_test.h"
 #include "supervisor/sockets.h"
 
+#include <optional>
 #include <sys/types.h>
 #include <tl/expected.hpp>
 #include <vector>
 
 namespace cloister::supervisor {
 
-/// What every generation is started from.
+/// What every generation of a service is started from.
 struct Setup {
     const config::Service& service;
     LogFormat log_format;
     const Policies& policies;
     const std::vector<ListeningSocket>& sockets;
     const OomScore& oom_score;
-    unsigned max_connections; ///< what the options ask for, or fewer where the system allows no more
-    int binary_fd;            ///< cloister-listener, opened before we gave up our permissions
+    unsigned max_connections; ///< what was asked for, or fewer where the system allows no more
+    int binary_fd;            ///< the listener's program, opened before we gave up our permissions
     int log_fd;
     bool log_may_block;
     bool log_priorities;
     bool groups_empty;
-    int stop_fd; ///< readable when we shall stop: then a start is given up
 };
 
-/// One run of cloister-listener: its process, and the socket to it.
+/// One run of a service's listener: its process, the socket to it, and our own clients of it. Never waits.
 class Generation {
   public:
-    /// Starts a listener, sends it its launch with programs proved for where its memory lies, and returns
-    /// when it has confined itself and has echoed what we, as a client, sent to each of its sockets. On
-    /// failure no process is left.
-    [[nodiscard]] static tl::expected<Generation, Failure> start(const Setup& setup);
+    enum class Heard { hello, armed, nonsense, nothing, closed };
+
+    /// Forks. `reach`: with a client for each public socket, too. On failure there is no process.
+    [[nodiscard]] static tl::expected<Generation, Failure> start(const Setup& setup, bool reach);
 
     [[nodiscard]] pid_t pid() const { return pid_; }
+    [[nodiscard]] int control_fd() const { return control_.get(); } ///< -1 once closed
     [[nodiscard]] int landlock_abi() const { return landlock_abi_; }
     [[nodiscard]] bool bounding_empty() const { return bounding_empty_; }
 
-    /// Clients that waited took all cells before every self-test was served.
-    [[nodiscard]] bool full() const { return full_; }
+    /// One message, if there is one.
+    [[nodiscard]] Heard hear();
+    /// After hello: compiles and proves for where its memory lies, and sends the launch configuration. A
+    /// listener that is gone is no failure: its end says more.
+    [[nodiscard]] tl::expected<void, Failure> launch(const Setup& setup);
+    /// After armed: our clients say what they have to say.
+    void talk(const Setup& setup);
 
     void drain(); ///< accept no more, leave when the last cell has ended
     void end();   ///< end all cells in batches, and leave
-    void kill();  ///< SIGKILL, and reaps it; the cells die with it
+    void kill();  ///< SIGKILL; the cells die with it. Closes the socket to it
+
+    std::optional<Exchange> self_test;
+    /// By public socket.
+    struct Reaching {
+        std::optional<PublicClient> client;
+        std::optional<Exchange> exchange;
+    };
+    std::vector<Reaching> reaching;
 
   private:
-    Generation(pid_t pid, Fd control) : pid_{pid}, control_{std::move(control)} {}
+    Generation(pid_t pid, ControlFd control, Fd client)
+        : pid_{pid}, control_{std::move(control)}, client_{std::move(client)} {}
 
     pid_t pid_;
-    Fd control_;
+    ControlFd control_;
+    Fd client_; ///< of the private socket, until it talks
+    control::Message hello_{};
     int landlock_abi_ = 0;
     bool bounding_empty_ = false;
-    bool full_ = false;
 
-    [[nodiscard]] tl::expected<void, Failure> arm(const Setup& setup);
-    [[nodiscard]] tl::expected<control::Message, Failure> receive(const Setup& setup,
-                                                                  control::Message::Tag tag);
-    [[nodiscard]] tl::expected<void, Failure> send_plan(const Setup& setup, const control::Message& hello);
-    [[nodiscard]] Failure death();
     void send(control::Message::Tag tag);
 };
 

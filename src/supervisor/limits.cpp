@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fmt/core.h>
 #include <fstream>
+#include <numeric>
 #include <sstream>
 #include <sys/resource.h>
 
@@ -164,6 +165,16 @@ unsigned allowed_connections(unsigned max_connections, const std::vector<Bound>&
         allowed = bound.hard ? std::min(allowed, bound.allows) : allowed;
     }
     return static_cast<unsigned>(std::max<std::uint64_t>(allowed, 1));
+}
+
+std::vector<unsigned> shares(const std::vector<unsigned>& wanted, unsigned allowed) {
+    const auto total = std::accumulate(wanted.begin(), wanted.end(), std::uint64_t{0});
+    std::vector<unsigned> found;
+    for (const std::uint64_t one : wanted) {
+        const std::uint64_t share = total <= allowed ? one : one * allowed / total;
+        found.push_back(static_cast<unsigned>(std::max<std::uint64_t>(share, 1)));
+    }
+    return found;
 }
 
 } // namespace cloister::supervisor

@@ -40,4 +40,8 @@ struct Cost {
 /// As many connections as the hard ones among `bounds` allow, at least 1 and at most `max_connections`.
 [[nodiscard]] unsigned allowed_connections(unsigned max_connections, const std::vector<Bound>& bounds);
 
+/// How many of `allowed` connections each service may have: all that it wants if there are enough, else in
+/// proportion, and at least one.
+[[nodiscard]] std::vector<unsigned> shares(const std::vector<unsigned>& wanted, unsigned allowed);
+
 } // namespace cloister::supervisor

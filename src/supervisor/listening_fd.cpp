@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/listening_fd.h"
 
+#include "syscall/passrights.h"
+
 #include <csignal>
 #include <poll.h>
 #include <sched.h>
@@ -47,6 +49,16 @@ void close_in_child(int fd) {
 
 void close_listening(int fd) {
     if (is_tcp(fd)) {
+        ::close(fd);
+    } else {
+        close_in_child(fd);
+    }
+}
+
+void close_control(int fd) {
+    int rights = 1;
+    socklen_t length = sizeof rights;
+    if (::getsockopt(fd, SOL_SOCKET, so_passrights, &rights, &length) == 0 && rights == 0) {
         ::close(fd);
     } else {
         close_in_child(fd);

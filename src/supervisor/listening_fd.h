@@ -15,4 +15,10 @@ void close_listening(int fd);
 
 using ListeningFd = OwnedFd<close_listening>;
 
+/// Closes our end of a socket pair so: what its other end passed and nobody received is closed with it,
+/// unless the socket refuses descriptors (socket_options.h).
+void close_control(int fd);
+
+using ControlFd = OwnedFd<close_control>;
+
 } // namespace cloister::supervisor

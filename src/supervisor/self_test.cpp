@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/self_test.h"
 
+#include "base/die.h"
 #include "config/address.h"
 #include "supervisor/socket_options.h"
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
-#include <chrono>
-#include <cstring>
+#include <cstdint>
 #include <fmt/core.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <string_view>
 #include <sys/random.h>
+#include <utility>
 
 namespace cloister::supervisor {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-constexpr auto patience = std::chrono::seconds{10};
+constexpr int tries = 16; // somebody else may be quicker, but not always
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71 // since Linux 5.14
+#endif
 
-tl::unexpected<std::string> failed(std::string_view what) {
-    return tl::unexpected(fmt::format("{}: {}", what, strerrordesc_np(errno)));
+const sockaddr* generic(const sockaddr_storage& address) {
+    return reinterpret_cast<const sockaddr*>(&address);
 }
 
 /// Where a client on this host reaches a socket that is bound to `address`.
@@ -44,127 +44,231 @@ sockaddr_storage with_any_port(sockaddr_storage address) {
     return address;
 }
 
-/// The self-test's own socket, and what may make the wait for it pointless.
-class Client {
-  public:
-    Client(int family, const std::array<int, 2>& watched)
-        : fd_{socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)}, watched_{watched} {}
-
-    [[nodiscard]] int fd() const { return fd_.get(); }
-    [[nodiscard]] bool interrupted() const { return interrupted_; }
-
-    /// False with errno: the time is over, or interrupted().
-    bool wait_for(short events) { return wait(fd_.get(), events, left()); }
-
-    /// A moment, then true; false as above.
-    bool rest() {
-        constexpr std::chrono::milliseconds moment{20};
-        (void)wait(-1, 0, std::min(left(), moment));
-        return !interrupted_ && left().count() > 0;
-    }
-
-  private:
-    Fd fd_;
-    std::array<int, 2> watched_;
-    Clock::time_point deadline_ = Clock::now() + patience;
-    bool interrupted_ = false;
-
-    [[nodiscard]] std::chrono::milliseconds left() const {
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now());
-        return std::max(left, std::chrono::milliseconds{0});
-    }
-
-    bool wait(int fd, short events, std::chrono::milliseconds time) {
-        std::array<pollfd, 3> polled{{{fd, events, 0}, {watched_[0], POLLIN, 0}, {watched_[1], POLLIN, 0}}};
-        const int ready = poll(polled.data(), polled.size(), static_cast<int>(time.count()));
-        interrupted_ = ready > 0 && (polled[1].revents != 0 || polled[2].revents != 0);
-        errno = ready == 0 ? ETIMEDOUT : errno;
-        return !interrupted_ && ready > 0;
-    }
-};
-
-tl::expected<void, std::string> connect_to(Client& client, const ListeningSocket& socket,
-                                           const std::function<void(const sockaddr_storage&)>& announce) {
-    const sockaddr_storage target = reachable(socket.address);
-    if (!socket.is_unix) {
-        sockaddr_storage source = with_any_port(target);
-        socklen_t length = socket.address_length;
-        if (bind(client.fd(), reinterpret_cast<const sockaddr*>(&source), length) != 0 ||
-            getsockname(client.fd(), reinterpret_cast<sockaddr*>(&source), &length) != 0) {
-            return failed("bind");
-        }
-        announce(source);
-    }
-    const auto try_to_connect = [&] {
-        return connect(client.fd(), reinterpret_cast<const sockaddr*>(&target), socket.address_length) == 0;
-    };
-    bool connected = try_to_connect();
-    while (!connected && errno == EAGAIN && client.rest()) { // a unix socket with a full backlog: connect(2)
-        connected = try_to_connect();
-    }
-    if (connected) {
-        return {};
-    }
-    int error = 0;
-    socklen_t length = sizeof error;
-    if (errno != EINPROGRESS || !client.wait_for(POLLOUT) ||
-        getsockopt(client.fd(), SOL_SOCKET, SO_ERROR, &error, &length) != 0) {
-        return failed("connect");
-    }
-    errno = error;
-    return error == 0 ? tl::expected<void, std::string>{} : failed("connect");
+/// 0 where the kernel does not say.
+std::uint64_t network_namespace(int fd) {
+    std::uint64_t cookie = 0;
+    socklen_t length = sizeof cookie;
+    return ::getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length) == 0 ? cookie : 0;
 }
 
-tl::expected<void, std::string> exchange(Client& client) {
-    std::array<char, 32> sent{};
-    if (getrandom(sent.data(), sent.size(), 0) != static_cast<ssize_t>(sent.size()) ||
-        send(client.fd(), sent.data(), sent.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(sent.size()) ||
-        shutdown(client.fd(), SHUT_WR) != 0) {
-        return failed("send");
-    }
-    std::array<char, sent.size() + 1> received{};
-    for (std::size_t size = 0;;) {
-        const ssize_t more = client.wait_for(POLLIN)
-                                 ? recv(client.fd(), received.data() + size, received.size() - size, 0)
-                                 : -1;
-        if (more < 0) {
-            return failed("recv");
-        }
-        size += static_cast<std::size_t>(more);
-        if (more == 0 || size == received.size()) {
-            const bool same = size == sent.size() && std::memcmp(sent.data(), received.data(), size) == 0;
-            return same ? tl::expected<void, std::string>{}
-                        : tl::unexpected(
-                              fmt::format("{} bytes came back for {}, or other ones", size, sent.size()));
-        }
-    }
+tl::unexpected<Failure> no_socket(std::string_view call) {
+    return tl::unexpected(system_failure("cannot make the self-test's socket", call, errno));
+}
+
+Fd unix_socket() {
+    return Fd{::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+}
+
+bool connects(const Fd& client, const sockaddr_storage& address, socklen_t length) {
+    return ::connect(client.get(), generic(address), length) == 0;
 }
 
 } // namespace
 
-tl::expected<SelfTest, std::string>
-run_self_test(const ListeningSocket& socket, const std::array<int, 2>& watched,
-              const std::function<void(const sockaddr_storage&)>& announce) {
-    Client client{socket.address.ss_family, watched};
-    if (client.fd() < 0) {
-        return failed("socket");
+Conversation echo_conversation() {
+    std::string bytes(32, '\0');
+    if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+        die(ExitCode::SystemCall, "no random bytes for the self-test: getrandom: %s", error_text(errno));
     }
-    if (socket.is_unix) {
-        if (const auto failure = refuse_descriptors(client.fd(), socket.name)) {
-            return tl::unexpected(failure->message);
+    return {bytes, bytes.size(), [bytes](std::string_view heard) {
+                return heard == bytes ? std::string{}
+                                      : fmt::format("{} bytes came back for {}, or other ones", heard.size(),
+                                                    bytes.size());
+            }};
+}
+
+Exchange::Exchange(Fd fd, Conversation conversation, const sockaddr_storage& address, socklen_t length)
+    : fd_{std::move(fd)}, conversation_{std::move(conversation)} {
+    connected_ = connects(fd_, address, length);
+    if (!connected_ && errno != EINPROGRESS) {
+        cannot_connect(errno);
+    }
+}
+
+Exchange::Exchange(Fd fd, Conversation conversation)
+    : fd_{std::move(fd)}, conversation_{std::move(conversation)}, connected_{true} {}
+
+short Exchange::events() const {
+    return !connected_ || said_ < conversation_.says.size() ? POLLOUT : POLLIN;
+}
+
+void Exchange::end(std::string failure) {
+    over_ = true;
+    failure_ = std::move(failure);
+    fd_.reset();
+}
+
+void Exchange::cannot_connect(int error) {
+    error_ = error;
+    end(fmt::format("connect: {}", error_text(error)));
+}
+
+void Exchange::go_on() {
+    if (!over_ && !connected_) {
+        int error = 0;
+        socklen_t length = sizeof error;
+        pollfd polled{fd_.get(), POLLOUT, 0};
+        if (::poll(&polled, 1, 0) != 1) {
+            return;
+        }
+        if (::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &length) != 0 || error != 0) {
+            return cannot_connect(error != 0 ? error : errno);
+        }
+        connected_ = true;
+    }
+    if (!over_ && say()) {
+        hear();
+    }
+}
+
+/// Whether all was said.
+bool Exchange::say() {
+    const std::string& all = conversation_.says;
+    if (said_ == all.size() && !all.empty()) {
+        return true;
+    }
+    const ssize_t sent =
+        all.empty() ? 0
+                    : ::send(fd_.get(), all.data() + said_, all.size() - said_, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0) {
+        if (errno != EAGAIN && errno != EINTR) {
+            end(fmt::format("send: {}", error_text(errno)));
+        }
+        return false;
+    }
+    said_ += static_cast<std::size_t>(sent);
+    if (said_ == all.size() && ::shutdown(fd_.get(), SHUT_WR) != 0 &&
+        errno != ENOTCONN) { // it may have ended
+        end(fmt::format("shutdown: {}", error_text(errno)));
+    }
+    return !over_ && said_ == all.size();
+}
+
+void Exchange::hear() {
+    char piece[4096];
+    for (;;) {
+        const ssize_t size = ::recv(fd_.get(), piece, sizeof piece, MSG_DONTWAIT);
+        if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
+            return;
+        }
+        if (size < 0) {
+            return end(fmt::format("recv: {}", error_text(errno)));
+        }
+        heard_.append(piece, static_cast<std::size_t>(size));
+        if (size == 0 || heard_.size() > conversation_.most) {
+            return end(conversation_.judge(heard_));
         }
     }
-    auto done = connect_to(client, socket, announce);
-    if (done) {
-        done = exchange(client);
+}
+
+tl::expected<PrivateSocket, Failure> make_private_socket() {
+    const std::string name = "the self-test's socket";
+    for (int i = 0; i < tries; ++i) {
+        PrivateSocket made{unix_socket(), unix_socket()};
+        const Fd another = unix_socket();
+        if (!made.listening.valid() || !made.client.valid() || !another.valid()) {
+            return no_socket("socket");
+        }
+        for (const Fd* fd : {&made.listening, &made.client}) {
+            if (auto failure = refuse_descriptors(fd->get(), name)) {
+                return tl::unexpected(std::move(*failure));
+            }
+        }
+        sockaddr_storage address{};
+        address.ss_family = AF_UNIX;
+        socklen_t length = sizeof address;
+        if (::bind(made.listening.get(), generic(address), sizeof(sa_family_t)) != 0 ||
+            ::getsockname(made.listening.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0) {
+            return no_socket("bind");
+        }
+        if (::listen(made.listening.get(), 0) != 0) { // one client and no more
+            return no_socket("listen");
+        }
+        const bool first = connects(made.client, address, length);
+        if (!first && errno != EAGAIN) {
+            return no_socket("connect");
+        }
+        if (::shutdown(made.listening.get(), SHUT_RD) != 0) {
+            return no_socket("shutdown");
+        }
+        if (connects(another, address, length) || errno != ECONNREFUSED) {
+            return tl::unexpected(Failure{
+                ExitCode::SelfTest, "asked to shut the self-test's socket for others, the kernel did not"});
+        }
+        if (first) {
+            return made;
+        }
     }
-    if (!done && client.interrupted()) {
-        return SelfTest::interrupted;
+    return tl::unexpected(
+        Failure{ExitCode::SelfTest,
+                "somebody else connects to each socket of ours for the self-test before we do; end "
+                "what does so (ss -xp)"});
+}
+
+PublicClient make_public_client(const ListeningSocket& socket) {
+    PublicClient client;
+    client.fd.reset(::socket(socket.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!client.fd.valid()) {
+        client.error = errno;
+        return client;
     }
-    if (!done) {
-        return tl::unexpected(done.error());
+    const auto theirs = network_namespace(socket.fd.get());
+    const auto ours = network_namespace(client.fd.get());
+    if (theirs != ours && theirs != 0 && ours != 0) {
+        client.error = EXDEV; // whoever has this address here, it is not we
+        return client;
     }
-    return SelfTest::echoed;
+    if (!socket.is_unix) {
+        sockaddr_storage own = with_any_port(reachable(socket.address));
+        socklen_t length = socket.address_length;
+        if (::bind(client.fd.get(), generic(own), length) != 0 ||
+            ::getsockname(client.fd.get(), reinterpret_cast<sockaddr*>(&own), &length) != 0) {
+            client.error = errno;
+        } else {
+            client.own = own;
+        }
+    }
+    return client;
+}
+
+Exchange connect(PublicClient client, const ListeningSocket& socket, Conversation conversation) {
+    return {std::move(client.fd), std::move(conversation), reachable(socket.address), socket.address_length};
+}
+
+std::string unreachable_text(const ListeningSocket& socket, int error) {
+    const char* cure = "see whether clients can";
+    switch (error) {
+    case EXDEV:
+        return fmt::format(
+            "{} is in another network namespace than cloisterd, so it was not tried; try it from there",
+            socket.name);
+    case EACCES:
+    case EPERM:
+        cure = socket.is_unix
+                   ? "its mode or a directory above keeps cloisterd's own user out; if clients shall come, "
+                     "give mode= and a directory that they may enter"
+                   : "a firewall or a security module forbids it";
+        break;
+    case ENOENT:
+    case ECONNREFUSED:
+        cure = socket.is_unix
+                   ? "its path was removed or replaced, so no client finds it: restart what made it"
+                   : "something on this host refuses it in our place: a firewall?";
+        break;
+    case EADDRNOTAVAIL:
+    case EAFNOSUPPORT:
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+        cure = "this host does not have the address, or not any more (is IPv6 off, or an interface down?)";
+        break;
+    case ETIMEDOUT:
+        cure = "a firewall may drop what we send";
+        break;
+    default:
+        break;
+    }
+    return fmt::format("{} can't be reached from where cloisterd stands: {}; {}", socket.name,
+                       error_text(error), cure);
 }
 
 } // namespace cloister::supervisor

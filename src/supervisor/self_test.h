@@ -1,26 +1,82 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "supervisor/sockets.h"
+#include "base/fd.h"
+#include "supervisor/failure.h"
 
-#include <array>
+#include <cstddef>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <sys/socket.h>
 #include <tl/expected.hpp>
 
 namespace cloister::supervisor {
 
-enum class SelfTest {
-    echoed,
-    interrupted, ///< a watched descriptor became readable first
+struct ListeningSocket;
+
+/// What a client says to a cell, and what it must hear until the end.
+struct Conversation {
+    std::string says;
+    std::size_t most; ///< bytes that may come back; one more is wrong at once
+    /// Of all that came back: empty, or what is wrong with it.
+    std::function<std::string(std::string_view heard)> judge;
+};
+[[nodiscard]] Conversation echo_conversation(); ///< 32 random bytes, and the same back
+
+/// One conversation over a socket that is connected, or about to be. Never waits: poll for `events()` of
+/// `fd()`, and call go_on().
+class Exchange {
+  public:
+    /// Connects `fd`, which is non-blocking, to `address`.
+    Exchange(Fd fd, Conversation conversation, const sockaddr_storage& address, socklen_t length);
+    /// `fd` is connected and non-blocking.
+    Exchange(Fd fd, Conversation conversation);
+
+    void go_on();
+    [[nodiscard]] bool over() const { return over_; }
+    [[nodiscard]] bool connected() const { return connected_; }
+    /// Once it is over: empty if all was as it should be.
+    [[nodiscard]] const std::string& failure() const { return failure_; }
+    [[nodiscard]] int error() const { return error_; } ///< errno of a connection that there was not; else 0
+    [[nodiscard]] int fd() const { return fd_.get(); }
+    [[nodiscard]] short events() const;
+
+  private:
+    Fd fd_;
+    Conversation conversation_;
+    std::size_t said_ = 0;
+    std::string heard_;
+    std::string failure_;
+    int error_ = 0;
+    bool connected_ = false;
+    bool over_ = false;
+
+    void end(std::string failure);
+    void cannot_connect(int error);
+    [[nodiscard]] bool say();
+    void hear();
 };
 
-/// Connects to `socket` as any client does, sends random bytes, half-closes, and expects exactly these
-/// bytes and the end, within ten seconds; gives up when one of `watched` becomes readable. `announce` is
-/// called with the address that we come from, before we connect. The error says what happened instead.
-[[nodiscard]] tl::expected<SelfTest, std::string>
-run_self_test(const ListeningSocket& socket, const std::array<int, 2>& watched,
-              const std::function<void(const sockaddr_storage&)>& announce);
+/// A socket that listens, has one connection in its queue, `client`, and can never have another. It has an
+/// abstract name (unix(7)), so that no file system is in the way; between listen() and shutdown() somebody
+/// else may connect, which is noticed.
+struct PrivateSocket {
+    Fd listening, client;
+};
+[[nodiscard]] tl::expected<PrivateSocket, Failure> make_private_socket();
+
+/// A client of a public socket, as any other on this host: bound to the address that it comes from, so that
+/// the listener can be told.
+struct PublicClient {
+    Fd fd;
+    sockaddr_storage own{}; ///< of family 0 for a unix socket
+    int error = 0;          ///< errno: there is none, for this reason
+};
+[[nodiscard]] PublicClient make_public_client(const ListeningSocket& socket);
+[[nodiscard]] Exchange connect(PublicClient client, const ListeningSocket& socket, Conversation conversation);
+
+/// Why `socket` can't be reached from here, and whom that concerns.
+[[nodiscard]] std::string unreachable_text(const ListeningSocket& socket, int error);
 
 } // namespace cloister::supervisor

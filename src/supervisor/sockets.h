@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "base/exit_code.h"
 #include "base/fd.h"
 #include "config/options.h"
+#include "supervisor/failure.h"
 #include "supervisor/listening_fd.h"
 
 #include <optional>
@@ -36,11 +36,6 @@ struct ListeningSocket {
     /// Of a connection, in bytes as the kernel counts them: twice what was asked for, or less.
     int send_buffer = 0;
     int receive_buffer = 0;
-};
-
-struct Failure {
-    ExitCode code;
-    std::string message; ///< one sentence: what was asked, what the kernel said, the cure
 };
 
 /// The sockets of sd_listen_fds(3), not looked at yet.

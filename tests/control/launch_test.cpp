@@ -125,6 +125,7 @@ TEST_F(Launch, OutOfRangeIsRefused) {
     expect_refusal([](control::Launch& launch) { launch.max_connections = 0; }, said);
     expect_refusal([](control::Launch& launch) { launch.max_connections = connection_limit + 1; }, said);
     expect_refusal([](control::Launch& launch) { launch.sockets[0].name_length = 0; }, said);
+    expect_refusal([](control::Launch& launch) { launch.sockets[self_test_socket].name_length = 0; }, said);
     expect_refusal(
         [](control::Launch& launch) {
             launch.sockets[0].name_length = sizeof(ListeningSocket::name_bytes) + 1;
@@ -197,13 +198,13 @@ class Messages : public testing::Test {
 
 TEST_F(Messages, ArriveWithTheDescriptorThatComesAlong) {
     message_.tag = Message::Tag::Launch;
-    message_.socket = 5;
+    message_.landlock_abi = 5;
     ASSERT_TRUE(send_message(supervisor_.get(), message_, STDERR_FILENO));
     Message got{};
     Fd fd;
     ASSERT_TRUE(receive_message(listener_.get(), got, &fd));
     EXPECT_EQ(got.tag, Message::Tag::Launch);
-    EXPECT_EQ(got.socket, 5U);
+    EXPECT_EQ(got.landlock_abi, 5);
     EXPECT_EQ(fcntl(fd.get(), F_GETFD), FD_CLOEXEC);
 }
 

@@ -58,17 +58,70 @@ TEST(Listener, LeavesThePollSetWhenFullAndComesBackWhenACellEnds) {
     EXPECT_EQ(world.born().size(), 3U);
 }
 
-TEST(Listener, TellsTheSupervisorOnceThatItIsFull) {
-    ListenerWorld world{2};
-    for (int i = 0; i < 3; ++i) {
-        world.then([&] { world.connect(2); });
+TEST(Listener, ServesTheSelfTestThoughClientsHaveAllPlacesAndBeforeTheyHave) {
+    for (const unsigned clients : {0U, 1U, 5U}) {
+        ListenerWorld world{1};
+        world.then([&] { world.connect(clients); });
+        world.then([&] { world.connect_self_test(); });
         world.then([&] {
-            world.end_cell(world.born()[world.born().size() - 2], exited(cell::Exit::Done));
+            EXPECT_EQ(world.born().size(), clients == 0 ? 1U : 2U);
+            EXPECT_FALSE(world.self_test_is_open());
+            EXPECT_EQ(world.polled_listener(), clients == 0) << "the self-test takes nobody's place";
             world.end_cell(world.born().back(), exited(cell::Exit::Done));
         });
+        EXPECT_EQ(world.serve(), left_in_order);
+        EXPECT_EQ(world.records("connection").size(), clients == 0 ? 0U : 1U) << "it is not logged";
+        EXPECT_TRUE(world.told().empty()) << "the supervisor need not know who is here";
     }
+}
+
+TEST(Listener, TakesTheSelfTestFirst) {
+    ListenerWorld world{1};
+    world.then([&] {
+        world.connect(3);
+        world.connect_self_test();
+    });
+    world.then([&] { world.end_cell(world.born().front(), exited(cell::Exit::SetupPage)); });
     EXPECT_EQ(world.serve(), left_in_order);
-    EXPECT_EQ(world.told(), std::vector{control::Message::Tag::Full});
+    ASSERT_GE(world.records("connection").size(), 2U) << "a self-test that failed is logged";
+    EXPECT_EQ(world.records("connection")[0]["socket"], "self-test");
+    EXPECT_EQ(world.records("connection")[0]["peer"], "unix:uid=1000,pid=4711");
+}
+
+TEST(Listener, DoesNotPollForTheSelfTestWhileItRests) {
+    ListenerWorld world{1};
+    world.clone_error = -EAGAIN;
+    world.clone_errors = 1;
+    world.then([&] { world.connect(); });
+    unsigned polls = 0;
+    world.then([&] {
+        world.connect_self_test();
+        polls = world.self_test_polls();
+    });
+    world.then([&] {
+        EXPECT_EQ(world.self_test_polls(), polls) << "it would spin";
+        EXPECT_TRUE(world.born().empty());
+        world.pass(1'000'000'000);
+    });
+    world.then([] {});
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.born().size(), 1U) << "after its rest";
+}
+
+TEST(Listener, ClosesTheSelfTestsSocketWhenItStopsBefore) {
+    ListenerWorld world;
+    world.then([&] { world.order(control::Message::Tag::Drain); });
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_FALSE(world.self_test_is_open());
+}
+
+TEST(Listener, LeavesThoughTheSelfTestsCellStillLives) {
+    ListenerWorld world;
+    world.then([&] { world.connect(2); });
+    world.then([&] { world.connect_self_test(); });
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.records("connection").size(), 2U);
+    EXPECT_EQ(world.live().size(), 1U) << "it ends with the listener";
 }
 
 class PassingError : public testing::TestWithParam<int> {};
@@ -332,9 +385,9 @@ TEST(Listener, SurvivesAnInterruptedWaitAndNoOther) {
     EXPECT_TRUE(said(broken, "ppoll: EINVAL"));
 }
 
-TEST(Listener, DoesNotLogItsSelfTest) {
+TEST(Listener, DoesNotLogTheSupervisorsConnectionToAPublicSocket) {
     ListenerWorld world;
-    world.then([&] { world.announce_self_test(40001); });
+    world.supervisor_comes_from(40001);
     world.then([&] { world.connect(2); });
     world.then([&] {
         world.end_cell(1000, exited(cell::Exit::Done));
@@ -345,9 +398,9 @@ TEST(Listener, DoesNotLogItsSelfTest) {
     EXPECT_EQ(world.records("connection")[0]["peer"], "127.0.0.1:40000");
 }
 
-TEST(Listener, LogsALaterClientThatComesFromTheSelfTestsPort) {
+TEST(Listener, LogsALaterClientThatComesFromTheSupervisorsPort) {
     ListenerWorld world;
-    world.then([&] { world.announce_self_test(40000); });
+    world.supervisor_comes_from(40000);
     for (int i = 0; i < 2; ++i) {
         world.then([&] { world.connect(); });
         world.then([&] {
@@ -359,9 +412,9 @@ TEST(Listener, LogsALaterClientThatComesFromTheSelfTestsPort) {
     EXPECT_EQ(world.records("connection").size(), 1U);
 }
 
-TEST(Listener, LogsASelfTestThatFailed) {
+TEST(Listener, LogsAConnectionOfTheSupervisorThatFailed) {
     ListenerWorld world;
-    world.then([&] { world.announce_self_test(40000); });
+    world.supervisor_comes_from(40000);
     world.then([&] { world.connect(); });
     world.then([&] { world.end_cell(1000, exited(cell::Exit::SetupPage)); });
     EXPECT_EQ(world.serve(), left_in_order);

@@ -27,9 +27,9 @@ constexpr int above_all_places = 256;
 /// In the child: its descriptors to their places (src/control/launch.h), and as root, unless that is what the
 /// fault is about, the ordinary user that cloisterd would have become.
 [[noreturn]] void become_listener(const std::string& program, const Fault& fault, int log, int control,
-                                  int socket) {
+                                  int self_test, int socket) {
     const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    int moved[]{null, null, log, control, socket};
+    int moved[]{null, null, log, control, self_test, socket};
     for (int& fd : moved) {
         fd = fcntl(fd, F_DUPFD_CLOEXEC, above_all_places);
     }
@@ -67,10 +67,16 @@ class Listener {
         const Fd theirs{ends[1]};
         const Fd log{pipe[1]};
         const Fd socket = connect_client();
+        const Fd self_test{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+        constexpr sa_family_t unnamed = AF_UNIX; // the kernel gives it an abstract name: unix(7)
+        if (bind(self_test.get(), reinterpret_cast<const sockaddr*>(&unnamed), sizeof unnamed) != 0 ||
+            listen(self_test.get(), 0) != 0) {
+            throw std::runtime_error{"no socket for a self-test"};
+        }
         const std::string program = program_path("cloister-listener");
         pid_ = fork();
         if (pid_ == 0) {
-            become_listener(program, fault, log.get(), theirs.get(), socket.get());
+            become_listener(program, fault, log.get(), theirs.get(), self_test.get(), socket.get());
         }
     }
     ~Listener() { (void)end(); }

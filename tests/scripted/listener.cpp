@@ -32,6 +32,8 @@ ListenerWorld::ListenerWorld(unsigned max_connections, std::uint16_t family, uns
     : arena_{std::make_unique<cell::Arena>()},
       listener_call_{policy::load(CLOISTER_POLICIES "/listener.policy").value()},
       clone_call_{policy::load(CLOISTER_POLICIES "/clone.policy").value()} {
+    launch_.sockets[control::self_test_socket].family = AF_UNIX;
+    launch_.sockets[control::self_test_socket].set_name("self-test");
     launch_.max_connections = max_connections;
     launch_.socket_count = listeners;
     for (unsigned i = 0; i < listeners; ++i) {
@@ -73,14 +75,11 @@ void ListenerWorld::order(control::Message::Tag tag) {
     parameters_.push_back(message);
 }
 
-void ListenerWorld::announce_self_test(std::uint16_t port) {
-    control::Message message{};
-    message.tag = control::Message::Tag::SelfTest;
-    auto& in = reinterpret_cast<sockaddr_in&>(message.peer);
+void ListenerWorld::supervisor_comes_from(std::uint16_t port) {
+    auto& in = reinterpret_cast<sockaddr_in&>(launch_.sockets[0].own_client);
     in.sin_family = AF_INET;
     in.sin_port = htons(port);
     in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    parameters_.push_back(message);
 }
 
 int ListenerWorld::serve() {
@@ -182,7 +181,9 @@ long ListenerWorld::wait(const Call& call) {
     if (ppoll_error != 0) {
         return std::exchange(ppoll_error, 0);
     }
-    polled_listener_ = a[1] == launch_.socket_count + 2 && fds[2].fd >= 0;
+    constexpr std::size_t first = 3; // of the public sockets
+    polled_listener_ = a[1] == launch_.socket_count + 3 && fds[first].fd >= 0;
+    self_test_polls_ += fds[2].fd >= 0 ? 1 : 0;
     if (!happenings_.empty()) {
         auto happening = std::move(happenings_.front());
         happenings_.pop_front();
@@ -197,9 +198,13 @@ long ListenerWorld::wait(const Call& call) {
     }
     fds[0].revents = signals_.empty() ? 0 : POLLIN;
     fds[1].revents = parameters_.empty() && !supervisor_gone_ ? 0 : POLLIN;
-    for (std::size_t i = 0; i + 2 < static_cast<std::size_t>(a[1]); ++i) {
+    if (fds[2].fd >= 0 && (fds[2].fd != control::self_test_fd || !self_test_listens_)) {
+        throw Broken{"it polls for a self-test that can't come"};
+    }
+    fds[2].revents = self_test_waits_ && fds[2].fd >= 0 ? POLLIN : 0;
+    for (std::size_t i = 0; i + first < static_cast<std::size_t>(a[1]); ++i) {
         const bool ready = listens_.at(i) && (backlogs_.at(i) > 0 || !accept_errors_.empty());
-        fds[i + 2].revents = ready && fds[i + 2].fd >= 0 ? POLLIN : 0;
+        fds[i + first].revents = ready && fds[i + first].fd >= 0 ? POLLIN : 0;
     }
     return 1;
 }
@@ -213,6 +218,16 @@ long ListenerWorld::accept(const Call& call) {
         const long error = accept_errors_.front();
         accept_errors_.pop_front();
         return error;
+    }
+    if (call.arguments[0] == control::self_test_fd) {
+        if (!self_test_listens_ || !std::exchange(self_test_waits_, false)) {
+            return -EINVAL;
+        }
+        ++self_tests_;
+        zero_ = Zero::Connection;
+        socket_options_.clear();
+        chosen_ = lingers_ = false;
+        return control::connection_fd;
     }
     const auto listener = static_cast<std::size_t>(call.arguments[0] - control::first_socket_fd);
     if (backlogs_.at(listener) == 0) {
@@ -298,7 +313,7 @@ long ListenerWorld::clone(const Call& call) {
     at_clone(pid);
     const auto cells =
         std::count_if(live_.begin(), live_.end(), [](pid_t one) { return one < first_releaser; });
-    if (static_cast<unsigned>(cells) > launch_.max_connections) {
+    if (static_cast<unsigned>(cells) > launch_.max_connections + self_tests_) {
         throw Broken{"more cells than the limit"};
     }
     return pid;
@@ -311,6 +326,8 @@ long ListenerWorld::close(int fd) {
         resets_ += lingers_ ? 1 : 0;
     } else if (fd == control::connection_fd && zero_ == Zero::Dup) {
         zero_ = Zero::Free;
+    } else if (fd == control::self_test_fd && self_test_listens_) {
+        self_test_listens_ = false;
     } else if (listener < listens_.size() && listens_.at(listener) &&
                (launch_.sockets[listener].family != AF_UNIX || zero_ == Zero::Listening)) {
         listens_.at(listener) = false;

@@ -35,6 +35,7 @@ class ListenerWorld final : public Kernel {
 
     // For happenings.
     void connect(unsigned clients = 1, std::size_t listener = 0) { backlogs_.at(listener) += clients; }
+    void supervisor_comes_from(std::uint16_t port); ///< to the first listening socket; before serve()
     void come_from(std::uint16_t port) { next_port_ = port; } ///< the next client
     void fail_accept(long error, unsigned times = 1) {
         accept_errors_.insert(accept_errors_.end(), times, error);
@@ -43,7 +44,7 @@ class ListenerWorld final : public Kernel {
     void end_cell_silently(pid_t pid, int wait_status); ///< its signal was lost
     void send_signal(int signal, int code, pid_t sender);
     void order(control::Message::Tag tag);
-    void announce_self_test(std::uint16_t port);
+    void connect_self_test() { self_test_waits_ = true; }
     void lose_supervisor() { supervisor_gone_ = true; }
     void pass(std::int64_t ns) { clock_ns_ += ns; }
     void set_wall_clock_forward(std::int64_t ns) { wall_clock_ns_ += ns; }
@@ -89,7 +90,9 @@ class ListenerWorld final : public Kernel {
     [[nodiscard]] std::vector<nlohmann::json> records(const std::string& event) const;
     [[nodiscard]] const std::vector<control::Message::Tag>& told() const { return told_; } ///< the supervisor
     [[nodiscard]] bool listens() const { return listens_.at(0); }
-    [[nodiscard]] bool polled_listener() const { return polled_listener_; } ///< in the last wait
+    [[nodiscard]] bool self_test_is_open() const { return self_test_listens_; }
+    [[nodiscard]] unsigned self_test_polls() const { return self_test_polls_; } ///< waits with its socket
+    [[nodiscard]] bool polled_listener() const { return polled_listener_; }     ///< in the last wait
     control::Launch& launch() { return launch_; }
 
     long answer(const Call& call) override;
@@ -116,6 +119,10 @@ class ListenerWorld final : public Kernel {
     std::map<int, int> socket_options_;
     std::vector<unsigned> backlogs_;
     std::vector<bool> listens_;
+    bool self_test_waits_ = false;
+    bool self_test_listens_ = true;
+    unsigned self_tests_ = 0; ///< accepted
+    unsigned self_test_polls_ = 0;
     unsigned resets_ = 0;
     unsigned waits_ = 0;
     unsigned accepts_ = 0;

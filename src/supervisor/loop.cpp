@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: MIT
+#include "supervisor/loop.h"
+
+#include "base/die.h"
+#include "supervisor/report.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace cloister::supervisor {
+namespace {
+
+Time now() {
+    return std::chrono::duration_cast<Time>(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+Fd open_signals(std::initializer_list<int> signals) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int signal : signals) {
+        sigaddset(&set, signal);
+    }
+    Fd fd{signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC)};
+    if (!fd.valid()) {
+        die(ExitCode::SystemCall, "signalfd: %s", error_text(errno));
+    }
+    return fd;
+}
+
+std::vector<StateMachine::Service> machine_services(const std::vector<RunnableService>& services) {
+    std::vector<StateMachine::Service> found;
+    for (const RunnableService& service : services) {
+        found.push_back({service.config.drain_timeout, service.sockets.size()});
+    }
+    return found;
+}
+
+} // namespace
+
+Loop::Loop(const config::Config& config, std::vector<RunnableService> services, const OomScore& oom_score,
+           Log log, bool log_priorities, bool groups_empty)
+    : config_{config}, services_{std::move(services)}, log_{std::move(log)}, stop_signals_{open_signals(
+                                                                                 {SIGTERM, SIGINT})},
+      other_signals_{open_signals({SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2})}, machine_{
+                                                                             machine_services(services_)} {
+    const bool log_may_block = (fcntl(log_.fd(), F_GETFL) & O_NONBLOCK) == 0;
+    const auto connections = report_limits(log_, services_);
+    for (std::size_t i = 0; i < services_.size(); ++i) {
+        const RunnableService& service = services_[i];
+        setups_.push_back({service.config, config_.log_format, service.policies, service.sockets, oom_score,
+                           connections[i], service.binary.get(), log_.fd(), log_may_block, log_priorities,
+                           groups_empty});
+        report_capped_buffers(log_, service);
+    }
+}
+
+ExitCode Loop::run() {
+    for (const auto& warning : config_.warnings) {
+        log_.write(Record{Level::warning, "warning"}.add("message", warning));
+    }
+    events_.emplace_back(event::Begin{});
+    while (!result_) {
+        for (; !events_.empty(); events_.pop_front()) {
+            carry_out(machine_.handle(events_.front(), now()));
+        }
+        carry_out(machine_.advance(now()));
+        if (!result_ && events_.empty()) {
+            wait();
+        }
+    }
+    log_.write(Record{Level::info, "stopped"}.add("exit", static_cast<int>(*result_)));
+    return *result_;
+}
+
+/// What comes of them waits in the queue until all have been carried out.
+void Loop::carry_out(const Actions& actions) {
+    for (const Action& action : actions) {
+        std::visit(*this, action);
+    }
+}
+
+void Loop::wait() {
+    std::vector<pollfd> polled{{stop_signals_.get(), POLLIN, 0}, {other_signals_.get(), POLLIN, 0}};
+    const auto poll_exchange = [&](const std::optional<Exchange>& exchange) {
+        if (exchange && !exchange->over()) {
+            polled.push_back({exchange->fd(), exchange->events(), 0});
+        }
+    };
+    for (const auto& [id, running] : running_) {
+        polled.push_back({running.generation.control_fd(), POLLIN, 0}); // poll(2) passes over a negative one
+        poll_exchange(running.generation.self_test);
+        for (const auto& reaching : running.generation.reaching) {
+            poll_exchange(reaching.exchange);
+        }
+    }
+    const auto due = machine_.next_deadline();
+    const auto left_ms = due ? std::clamp<Time::rep>((*due - now()).count(), 0, 3'600'000) : -1;
+    if (poll(polled.data(), polled.size(), static_cast<int>(left_ms)) <= 0) {
+        return;
+    }
+    take_signals();
+    reap();
+    for (auto& [id, running] : running_) {
+        hear(id, running);
+        go_on(id, running);
+    }
+}
+
+void Loop::take_signals() {
+    signalfd_siginfo info{};
+    while (read(stop_signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
+        events_.emplace_back(event::Stop{static_cast<int>(info.ssi_signo)});
+    }
+    while (read(other_signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
+        if (info.ssi_signo != SIGCHLD) {
+            log_.write(Record{Level::warning, "signal_ignored"}.add("signal", info.ssi_signo));
+        }
+    }
+}
+
+void Loop::reap() {
+    int status = 0;
+    for (pid_t pid = 0;
+         (pid = waitpid(-1, &status, WNOHANG)) > 0;) { // as process 1, also children that are not ours
+        for (const auto& [id, running] : running_) {
+            if (running.generation.pid() == pid) {
+                events_.emplace_back(event::Ended{
+                    id, {WIFEXITED(status), WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status)}});
+            }
+        }
+    }
+}
+
+/// One message a round: a listener that floods us delays nobody.
+void Loop::hear(Id id, Running& running) {
+    if (running.generation.control_fd() < 0) {
+        return;
+    }
+    switch (running.generation.hear()) {
+    case Generation::Heard::hello:
+        events_.emplace_back(event::Said{id, Word::hello});
+        break;
+    case Generation::Heard::armed:
+        events_.emplace_back(event::Said{id, Word::armed});
+        break;
+    case Generation::Heard::nonsense:
+        events_.emplace_back(event::Said{id, Word::nonsense});
+        break;
+    case Generation::Heard::closed:
+        events_.emplace_back(event::Closed{id});
+        break;
+    case Generation::Heard::nothing:
+        break;
+    }
+}
+
+/// Our own clients of this generation.
+void Loop::go_on(Id id, Running& running) {
+    auto& [service, number, generation] = running;
+    if (auto& exchange = generation.self_test; exchange) {
+        exchange->go_on();
+        if (exchange->over()) {
+            events_.emplace_back(event::SelfTested{
+                id, exchange->failure().empty() ? "" : fmt::format("no echo: {}", exchange->failure())});
+            exchange.reset();
+        }
+    }
+    for (std::size_t i = 0; i < generation.reaching.size(); ++i) {
+        auto& [client, exchange] = generation.reaching[i];
+        if (exchange && !exchange->over()) {
+            exchange->go_on();
+            if (exchange->over()) {
+                events_.emplace_back(reached(id, i, services_[service].sockets[i], *exchange));
+            }
+        }
+    }
+}
+
+void Loop::operator()(const action::Start& start) {
+    auto started = Generation::start(setups_[start.service], start.reach);
+    if (!started) {
+        events_.emplace_back(event::NotStarted{start.id, started.error()});
+        return;
+    }
+    events_.emplace_back(event::Started{start.id, started->pid()});
+    running_.emplace(start.id, Running{start.service, start.number, std::move(*started)});
+}
+
+void Loop::operator()(const action::Launch& launch) {
+    Running& running = running_.at(launch.id);
+    if (const auto launched = running.generation.launch(setups_[running.service]); !launched) {
+        events_.emplace_back(event::NoLaunch{launch.id, launched.error()});
+    }
+}
+
+void Loop::operator()(const action::SelfTest& test) {
+    Running& running = running_.at(test.id);
+    Generation& generation = running.generation;
+    generation.talk(setups_[running.service]);
+    for (std::size_t i = 0; i < generation.reaching.size(); ++i) {
+        const auto& [client, exchange] = generation.reaching[i];
+        const ListeningSocket& socket = services_[running.service].sockets[i];
+        if (!exchange) {
+            events_.emplace_back(
+                event::Reached{test.id, i, Reach::unreachable, unreachable_text(socket, client->error)});
+        } else if (exchange->over()) {
+            events_.emplace_back(reached(test.id, i, socket, *exchange));
+        }
+    }
+}
+
+void Loop::operator()(const action::Drain& drain) {
+    running_.at(drain.id).generation.drain();
+}
+
+void Loop::operator()(const action::End& end) {
+    running_.at(end.id).generation.end();
+}
+
+void Loop::operator()(const action::Kill& kill) {
+    if (const auto found = running_.find(kill.id);
+        found != running_.end()) { // else its start has failed meanwhile
+        found->second.generation.kill();
+    }
+}
+
+void Loop::operator()(const action::Forget& forget) {
+    running_.erase(forget.id);
+}
+
+void Loop::operator()(const action::CloseSockets& /*close*/) {
+    for (RunnableService& service : services_) {
+        remove_unix_paths(service.sockets);
+        service.sockets.clear();
+    }
+}
+
+void Loop::operator()(const action::Exit& exit) {
+    result_ = exit.code;
+    if (!exit.message.empty()) {
+        (void)std::fprintf(stderr, "cloisterd: %s\n", exit.message.c_str());
+    }
+}
+
+void Loop::operator()(const action::SayReady& ready) {
+    const auto& [service, number, generation] = running_.at(ready.id);
+    report_ready(log_, setups_[service], number, generation);
+}
+
+void Loop::operator()(const action::SayStarted& /*started*/) {
+    log_.write(Record{Level::info, "started"}.add("services", services_.size()));
+}
+
+void Loop::operator()(const action::SayDied& died) {
+    Record record{Level::error, "listener_died"};
+    record.add("service", name_of(died.service)).add("pid", died.pid);
+    record.add(died.status.exited ? "exit" : "signal", died.status.value);
+    log_.write(record);
+}
+
+void Loop::operator()(const action::SayFailed& failed) {
+    log_.write(Record{Level::error, "listener_failed"}
+                   .add("service", name_of(failed.service))
+                   .add("message", failed.message));
+}
+
+void Loop::operator()(const action::SayDown& down) {
+    log_.write(Record{Level::error, "service_down"}
+                   .add("service", name_of(down.service))
+                   .add("failures", down.failures)
+                   .add("retry_ms", down.retry.count())
+                   .add("message",
+                        "its listener ended again and again; it is tried again, and the other services go "
+                        "on; see the records listener_died and listener_failed"));
+}
+
+void Loop::operator()(const action::SayReach& reach) {
+    const ListeningSocket& socket = services_[reach.service].sockets[reach.socket];
+    std::string text = reach.text;
+    Reach kind = reach.reach;
+    if (text.empty()) { // its time is over
+        const auto& exchange = running_.at(reach.id).generation.reaching[reach.socket].exchange;
+        kind = exchange && exchange->connected() ? Reach::busy : Reach::unreachable;
+        text = kind == Reach::unreachable ? unreachable_text(socket, ETIMEDOUT) : busy_text(socket);
+    }
+    const bool unreachable = kind == Reach::unreachable;
+    log_.write(
+        Record{unreachable ? Level::warning : Level::info, unreachable ? "socket_unreachable" : "socket_busy"}
+            .add("service", name_of(reach.service))
+            .add("socket", socket.name)
+            .add("message", text));
+}
+
+void Loop::operator()(const action::SayStopping& stopping) {
+    Time longest{0};
+    for (const RunnableService& service : services_) {
+        longest = std::max<Time>(longest, service.config.drain_timeout);
+    }
+    log_.write(Record{Level::info, "stopping"}
+                   .add("signal", stopping.signal)
+                   .add("drain_timeout_ms", longest.count()));
+}
+
+} // namespace cloister::supervisor

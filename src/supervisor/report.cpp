@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+#include "supervisor/report.h"
+
+#include "base/die.h"
+#include "supervisor/limits.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <fmt/core.h>
+#include <unistd.h>
+
+namespace cloister::supervisor {
+namespace {
+
+std::uint64_t milliseconds(std::chrono::milliseconds time) {
+    return static_cast<std::uint64_t>(time.count());
+}
+
+/// The send and the receive buffer of a connection.
+std::uint64_t largest_buffers(const RunnableService& service) {
+    std::uint64_t buffers = service.config.socket_buffer ? 0 : largest_automatic_buffers();
+    for (const ListeningSocket& socket : service.sockets) {
+        buffers = std::max(buffers, static_cast<std::uint64_t>(socket.send_buffer) +
+                                        static_cast<std::uint64_t>(socket.receive_buffer));
+    }
+    return buffers;
+}
+
+} // namespace
+
+std::vector<unsigned> report_limits(Log& log, const std::vector<RunnableService>& services) {
+    std::uint64_t buffers = 0;
+    unsigned own_processes = 1; // we
+    std::vector<unsigned> wanted;
+    unsigned total = 0;
+    for (const RunnableService& service : services) {
+        const bool any_unix = std::any_of(service.sockets.begin(), service.sockets.end(),
+                                          [](const ListeningSocket& socket) { return socket.is_unix; });
+        own_processes += any_unix ? 2 : 1; // its listener; a releaser, for what clients can pass
+        buffers = std::max(buffers, largest_buffers(service));
+        wanted.push_back(service.config.max_connections);
+        total += wanted.back();
+    }
+    const auto found = bounds(total, connection_cost(buffers), own_processes);
+    const char* const asked =
+        services.size() == 1 ? "--max-connections" : "max-connections of all services together";
+    for (const Bound& bound : found) {
+        log.write(Record{Level::warning, "limit"}
+                      .add("limit", bound.name)
+                      .add("is", bound.is)
+                      .add("allows", bound.allows)
+                      .add("max_connections", total)
+                      .add("message", fmt::format("{} allows {} connections, fewer than {}: {}", bound.name,
+                                                  bound.allows, asked, bound.consequence)));
+    }
+    return shares(wanted, allowed_connections(total, found));
+}
+
+void report_capped_buffers(Log& log, const RunnableService& service) {
+    const auto& wanted = service.config.socket_buffer;
+    const auto report = [&](const char* limit, int ListeningSocket::*buffer) {
+        for (const ListeningSocket& socket : service.sockets) {
+            const unsigned is = static_cast<unsigned>(socket.*buffer) / 2;
+            if (wanted && is < *wanted) {
+                log.write(Record{service.config.socket_buffer_given ? Level::warning : Level::info, "limit"}
+                              .add("service", service.config.name)
+                              .add("limit", limit)
+                              .add("is", is)
+                              .add("socket_buffer", *wanted)
+                              .add("message", fmt::format("{} allows buffers of {} bytes, fewer than "
+                                                          "--socket-buffer: raise it, or ask for less",
+                                                          limit, is)));
+                return;
+            }
+        }
+    };
+    report("net.core.wmem_max", &ListeningSocket::send_buffer);
+    report("net.core.rmem_max", &ListeningSocket::receive_buffer);
+}
+
+void report_ready(Log& log, const Setup& setup, unsigned number, const Generation& generation) {
+    Strings names;
+    for (const auto& socket : setup.sockets) {
+        names.push_back(socket.name);
+    }
+    const config::Service& service = setup.service;
+    log.write(Record{Level::info, "ready"}
+                  .add("service", service.name)
+                  .add("pid", getpid())
+                  .add("generation", number)
+                  .add("listener_pid", generation.pid())
+                  .add("listen", names)
+                  .add("policy_sha256", setup.policies.hashes())
+                  .add("landlock_abi", generation.landlock_abi())
+                  .add("capability_bounding_set",
+                       generation.bounding_empty() ? "empty" : "kept, inert under no_new_privs")
+                  .add("limits", NumberMap{{"max_connections", setup.max_connections},
+                                           {"idle_timeout_ms", milliseconds(service.idle_timeout)},
+                                           {"lifetime_ms", milliseconds(service.lifetime)},
+                                           {"cpu_limit_ms", milliseconds(service.cpu_limit)},
+                                           {"drain_timeout_ms", milliseconds(service.drain_timeout)}}));
+    if (generation.landlock_abi() == 0) {
+        log.write(Record{Level::warning, "warning"}.add(
+            "message", "this kernel has no Landlock, or it is not enabled at boot (lsm=landlock,…): "
+                       "seccomp alone confines"));
+    }
+}
+
+event::Reached reached(Id id, std::size_t index, const ListeningSocket& socket, const Exchange& exchange) {
+    if (exchange.failure().empty()) {
+        return {id, index, Reach::served, {}};
+    }
+    if (exchange.connected()) {
+        return {id, index, Reach::wrong,
+                fmt::format("{} answers, but not as it should: {}", socket.name, exchange.failure())};
+    }
+    if (exchange.error() == EAGAIN) { // a unix socket with a full backlog: connect(2)
+        return {id, index, Reach::busy, busy_text(socket)};
+    }
+    return {id, index, Reach::unreachable, unreachable_text(socket, exchange.error())};
+}
+
+std::string busy_text(const ListeningSocket& socket) {
+    return fmt::format("{} was not tried to the end: clients that wait there are served first", socket.name);
+}
+
+} // namespace cloister::supervisor

@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: MIT
+#include "supervisor/state_machine.h"
+
+#include <algorithm>
+#include <fmt/core.h>
+#include <utility>
+
+namespace cloister::supervisor {
+namespace {
+
+constexpr int sigkill = 9;
+
+std::string no_answer(int pid) {
+    return fmt::format("the listener, process {}, has not answered for {} s", pid,
+                       answer_limit.count() / 1000);
+}
+
+/// What the end of a listener that had not become ready means. It has said why itself; its exit code is ours.
+Failure judge(int pid, const WaitStatus& status) {
+    if (status.exited) {
+        const bool one_of_ours = status.value >= static_cast<int>(ExitCode::Usage);
+        return {one_of_ours ? ExitCode{status.value} : ExitCode::SelfTest,
+                fmt::format("the listener, process {}, could not confine itself: exit code {}", pid,
+                            status.value)};
+    }
+    if (status.value == sigkill) {
+        return {ExitCode::SelfTest,
+                fmt::format(
+                    "the listener, process {}, was killed, or had closed its socket, while it started", pid)};
+    }
+    return {ExitCode::SelfTest, fmt::format("the listener, process {}, ended with signal {} while it started",
+                                            pid, status.value)};
+}
+
+/// An exit code of ours says more than what we saw from outside.
+bool says_why(const WaitStatus& status) {
+    return status.exited && status.value >= static_cast<int>(ExitCode::Usage);
+}
+
+void earlier(std::optional<Time>& least, const std::optional<Time>& time) {
+    if (time && (!least || *time < *least)) {
+        least = time;
+    }
+}
+
+} // namespace
+
+StateMachine::StateMachine(const std::vector<Service>& services) {
+    for (const Service& service : services) {
+        services_.push_back({.service = service});
+    }
+}
+
+Actions StateMachine::handle(const Event& event, Time now) {
+    now_ = now;
+    std::visit([this](const auto& one) { on(one); }, event);
+    return std::exchange(out_, {});
+}
+
+Actions StateMachine::advance(Time now) {
+    now_ = now;
+    const auto due = [now](const std::optional<Time>& time) { return time && *time <= now; };
+    for (Generation& generation : generations_) { // none comes or goes here
+        if (due(generation.reach_deadline)) {
+            give_up_reach(generation);
+        }
+        if (due(generation.deadline)) {
+            generation.deadline.reset();
+            over_time(generation);
+        }
+    }
+    for (std::size_t i = 0; i < services_.size(); ++i) {
+        if (due(services_[i].start_at)) {
+            services_[i].start_at.reset();
+            start(i);
+        }
+    }
+    if (due(exit_at_)) {
+        exit_at_.reset();
+        out_.emplace_back(*result_);
+    }
+    exit_if_alone();
+    return std::exchange(out_, {});
+}
+
+std::optional<Time> StateMachine::next_deadline() const {
+    std::optional<Time> next = exit_at_;
+    for (const Generation& generation : generations_) {
+        earlier(next, generation.deadline);
+        earlier(next, generation.reach_deadline);
+    }
+    for (const State& service : services_) {
+        earlier(next, service.start_at);
+    }
+    return next;
+}
+
+StateMachine::Generation* StateMachine::find(Id id) {
+    const auto found = std::find_if(generations_.begin(), generations_.end(),
+                                    [id](const auto& one) { return one.id == id; });
+    return found == generations_.end() ? nullptr : &*found;
+}
+
+StateMachine::Generation* StateMachine::find(std::size_t service, Role role) {
+    const auto found = std::find_if(generations_.begin(), generations_.end(), [&](const auto& one) {
+        return one.service == service && one.role == role && one.phase != Phase::lost;
+    });
+    return found == generations_.end() ? nullptr : &*found;
+}
+
+void StateMachine::on(const event::Begin& /*begin*/) {
+    for (std::size_t i = 0; i < services_.size(); ++i) {
+        start(i);
+    }
+}
+
+void StateMachine::start(std::size_t service) {
+    State& state = services_[service];
+    const bool reach = !state.ever_ready;
+    Generation generation{.id = ++ids_, .service = service, .deadline = now_ + answer_limit};
+    generation.unreached.assign(reach ? state.service.sockets : 0, true);
+    out_.emplace_back(action::Start{generation.id, service, ++state.generations, reach});
+    generations_.push_back(std::move(generation));
+}
+
+void StateMachine::on(const event::Started& started) {
+    if (Generation* const generation = find(started.id); generation != nullptr) {
+        generation->pid = started.pid;
+    }
+}
+
+void StateMachine::on(const event::NotStarted& failed) {
+    if (const Generation* const generation = find(failed.id); generation != nullptr) {
+        const std::size_t service = generation->service;
+        forget(failed.id);
+        start_failed(service, failed.failure);
+    }
+}
+
+/// A listener says two words, each in its time.
+void StateMachine::on(const event::Said& said) {
+    Generation* const generation = find(said.id);
+    if (generation == nullptr) {
+        return;
+    }
+    if (said.word == Word::hello && generation->phase == Phase::forked) {
+        generation->phase = Phase::launched;
+        generation->deadline = now_ + answer_limit;
+        out_.emplace_back(action::Launch{said.id});
+    } else if (said.word == Word::armed && generation->phase == Phase::launched) {
+        generation->phase = Phase::testing;
+        generation->deadline = now_ + self_test_limit;
+        generation->reach_deadline =
+            generation->unreached.empty() ? std::nullopt : std::optional{now_ + reach_limit};
+        out_.emplace_back(action::SelfTest{said.id});
+    } else {
+        fail(*generation,
+             {ExitCode::SelfTest,
+              fmt::format("the listener, process {}, sent what it should not: it is of another build, "
+                          "or was taken over",
+                          generation->pid)});
+    }
+}
+
+void StateMachine::on(const event::NoLaunch& failed) {
+    if (Generation* const generation = find(failed.id); generation != nullptr) {
+        fail(*generation, failed.failure);
+    }
+}
+
+/// The end of the socket is usually that of the listener. One that has closed it and lives on is killed; one
+/// that ends already can't be any more (prepare_signal(), kernel/signal.c), and its exit code stays.
+void StateMachine::on(const event::Closed& closed) {
+    if (Generation* const generation = find(closed.id); generation != nullptr) {
+        kill(*generation);
+    }
+}
+
+void StateMachine::on(const event::Ended& ended) {
+    const Generation* const found = find(ended.id);
+    if (found == nullptr) {
+        return;
+    }
+    const Generation generation = *found;
+    forget(ended.id);
+    if (stopping_ || result_ || generation.phase == Phase::lost || generation.role == Role::retired) {
+        exit_if_alone();
+        return;
+    }
+    if (generation.role == Role::starting) {
+        const bool known = generation.why && !says_why(ended.status);
+        start_failed(generation.service, known ? *generation.why : judge(generation.pid, ended.status));
+        return;
+    }
+    out_.emplace_back(action::SayDied{generation.service, generation.pid, ended.status});
+    if (now_ - generation.ready_at >= steady_after) {
+        services_[generation.service].failures = 0;
+    }
+    // Memory may have run out, and is still being freed. Nobody but us would be left to be ended.
+    const bool killed = !ended.status.exited && ended.status.value == sigkill;
+    back_off(generation.service, killed ? first_back_off : Time{0});
+}
+
+void StateMachine::on(const event::SelfTested& tested) {
+    Generation* const generation = find(tested.id);
+    if (generation == nullptr || generation->phase != Phase::testing || generation->self_tested) {
+        return;
+    }
+    if (!tested.failure.empty()) {
+        fail(*generation, {ExitCode::SelfTest, fmt::format("self-test: {}", tested.failure)});
+        return;
+    }
+    generation->self_tested = true;
+    generation->deadline.reset(); // of the public sockets: reach_deadline
+    become_ready_if_tested(*generation);
+}
+
+void StateMachine::on(const event::Reached& reached) {
+    Generation* const generation = find(reached.id);
+    if (generation == nullptr || generation->phase != Phase::testing ||
+        reached.socket >= generation->unreached.size() || !generation->unreached[reached.socket]) {
+        return;
+    }
+    generation->unreached[reached.socket] = false;
+    if (reached.reach == Reach::wrong) {
+        fail(*generation, {ExitCode::SelfTest, fmt::format("self-test: {}", reached.text)});
+        return;
+    }
+    if (reached.reach != Reach::served) {
+        out_.emplace_back(action::SayReach{generation->id, generation->service, reached.socket, reached.reach,
+                                           reached.text});
+    }
+    become_ready_if_tested(*generation);
+}
+
+void StateMachine::give_up_reach(Generation& generation) {
+    generation.reach_deadline.reset();
+    for (std::size_t i = 0; i < generation.unreached.size(); ++i) {
+        if (generation.unreached[i]) {
+            generation.unreached[i] = false;
+            out_.emplace_back(action::SayReach{generation.id, generation.service, i, Reach::busy, {}});
+        }
+    }
+    become_ready_if_tested(generation);
+}
+
+void StateMachine::become_ready_if_tested(Generation& generation) {
+    const auto& unreached = generation.unreached;
+    if (generation.phase != Phase::testing || !generation.self_tested ||
+        std::find(unreached.begin(), unreached.end(), true) != unreached.end()) {
+        return;
+    }
+    if (Generation* const old = find(generation.service, Role::serving); old != nullptr) {
+        old->role = Role::retired;
+        drain(*old);
+    }
+    generation.role = Role::serving;
+    generation.phase = Phase::serving;
+    generation.deadline.reset();
+    generation.reach_deadline.reset();
+    generation.ready_at = now_;
+    services_[generation.service].ever_ready = true;
+    out_.emplace_back(action::SayReady{generation.id});
+    if (!said_started_ && std::all_of(services_.begin(), services_.end(),
+                                      [](const State& service) { return service.ever_ready; })) {
+        said_started_ = true;
+        out_.emplace_back(action::SayStarted{});
+    }
+}
+
+/// A listener that starts is killed: it has promised nothing to anybody. One that serves drains.
+void StateMachine::on(const event::Stop& stop) {
+    if (result_) {
+        return;
+    }
+    if (stopping_) {
+        for (Generation& generation : generations_) {
+            if (!ending_ && generation.phase == Phase::draining) {
+                end(generation);
+            }
+        }
+        ending_ = true;
+        return;
+    }
+    stopping_ = true;
+    out_.emplace_back(action::SayStopping{stop.signal});
+    out_.emplace_back(action::CloseSockets{});
+    for (State& service : services_) {
+        service.start_at.reset();
+    }
+    for (Generation& generation : generations_) {
+        if (generation.role == Role::starting) {
+            kill(generation);
+        } else if (generation.phase == Phase::serving) {
+            drain(generation);
+        }
+    }
+    exit_if_alone();
+}
+
+void StateMachine::on(const event::Replace& replace) {
+    if (replace.service < services_.size() && !stopping_ && !result_ &&
+        find(replace.service, Role::starting) == nullptr) {
+        services_[replace.service].start_at.reset();
+        start(replace.service);
+    }
+}
+
+/// The time for its phase is over.
+void StateMachine::over_time(Generation& generation) {
+    switch (generation.phase) {
+    case Phase::forked:
+    case Phase::launched:
+        fail(generation, {ExitCode::SelfTest, no_answer(generation.pid)});
+        break;
+    case Phase::testing:
+        fail(generation, {ExitCode::SelfTest,
+                          fmt::format("self-test: no answer within {} s", self_test_limit.count() / 1000)});
+        break;
+    case Phase::draining:
+        end(generation);
+        break;
+    case Phase::ending:
+        kill(generation);
+        break;
+    case Phase::killed: { // in an uninterruptible sleep: nobody waits for it
+        generation.phase = Phase::lost;
+        const Generation lost = generation;
+        if (!stopping_ && !result_ && lost.role != Role::retired) {
+            start_failed(
+                lost.service,
+                {ExitCode::SelfTest,
+                 fmt::format("the listener, process {}, is still there {} s after SIGKILL{}{}", lost.pid,
+                             grace.count() / 1000, lost.why ? ": " : "", lost.why ? lost.why->message : "")});
+        }
+        break;
+    }
+    case Phase::serving:
+    case Phase::lost:
+        break;
+    }
+}
+
+void StateMachine::fail(Generation& generation, Failure why) {
+    if (generation.phase == Phase::killed || generation.phase == Phase::lost) {
+        return;
+    }
+    if (generation.role != Role::starting) { // a listener that served: its end is another record
+        out_.emplace_back(action::SayFailed{generation.service, why.message});
+    }
+    generation.why = std::move(why);
+    kill(generation);
+}
+
+void StateMachine::kill(Generation& generation) {
+    if (generation.phase == Phase::killed || generation.phase == Phase::lost) {
+        return;
+    }
+    generation.phase = Phase::killed;
+    generation.deadline = now_ + grace;
+    generation.reach_deadline.reset();
+    out_.emplace_back(action::Kill{generation.id});
+}
+
+void StateMachine::drain(Generation& generation) {
+    if (generation.phase == Phase::serving) {
+        generation.phase = Phase::draining;
+        generation.deadline = now_ + services_[generation.service].service.drain_timeout;
+        out_.emplace_back(action::Drain{generation.id});
+    }
+}
+
+void StateMachine::end(Generation& generation) {
+    generation.phase = Phase::ending;
+    generation.deadline = now_ + grace;
+    out_.emplace_back(action::End{generation.id});
+}
+
+void StateMachine::forget(Id id) {
+    std::erase_if(generations_, [id](const Generation& one) { return one.id == id; });
+    out_.emplace_back(action::Forget{id});
+}
+
+void StateMachine::start_failed(std::size_t service, const Failure& failure) {
+    if (stopping_ || result_) {
+        exit_if_alone();
+    } else if (!services_[service].ever_ready) {
+        shut_down(failure);
+    } else {
+        out_.emplace_back(action::SayFailed{service, failure.message});
+        if (find(service, Role::serving) == nullptr) { // else the old one goes on
+            back_off(service, Time{0});
+        }
+    }
+}
+
+/// The first replacement starts after `least`, the next ones ever later.
+void StateMachine::back_off(std::size_t service, Time least) {
+    State& state = services_[service];
+    ++state.failures;
+    if (state.failures > failures_limit && !any_hope()) {
+        shut_down({ExitCode::SelfTest, "the listener ended again and again; see the records listener_died"});
+        return;
+    }
+    if (find(service, Role::starting) != nullptr) { // of a replacement that was asked for
+        return;
+    }
+    constexpr unsigned doublings = 16; // longer than longest_back_off
+    const Time wait =
+        state.failures == 1
+            ? least
+            : std::min(first_back_off * (1U << std::min(state.failures - 2, doublings)), longest_back_off);
+    state.start_at = now_ + wait;
+    if (state.failures > failures_limit) {
+        out_.emplace_back(action::SayDown{service, state.failures, wait});
+    }
+}
+
+/// Whether a service serves, or has not failed so often that it never will.
+bool StateMachine::any_hope() const {
+    return std::any_of(services_.begin(), services_.end(),
+                       [](const State& service) { return service.failures <= failures_limit; }) ||
+           std::any_of(generations_.begin(), generations_.end(),
+                       [](const Generation& one) { return one.phase == Phase::serving; });
+}
+
+/// The daemon ends, whatever its services do.
+void StateMachine::shut_down(Failure failure) {
+    result_ = action::Exit{failure.code, std::move(failure.message)};
+    exit_at_ = now_ + grace;
+    out_.emplace_back(action::CloseSockets{});
+    for (State& service : services_) {
+        service.start_at.reset();
+    }
+    for (Generation& generation : generations_) {
+        kill(generation);
+    }
+    exit_if_alone();
+}
+
+void StateMachine::exit_if_alone() {
+    const bool alone = std::all_of(generations_.begin(), generations_.end(),
+                                   [](const Generation& one) { return one.phase == Phase::lost; });
+    if (!alone || (!stopping_ && !result_) || (result_ && !exit_at_)) {
+        return;
+    }
+    if (!result_) {
+        result_ = action::Exit{ExitCode::Ok, {}};
+    }
+    exit_at_.reset();
+    out_.emplace_back(*result_);
+}
+
+} // namespace cloister::supervisor

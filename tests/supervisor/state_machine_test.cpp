@@ -1,0 +1,602 @@
+// SPDX-License-Identifier: MIT
+#include "supervisor/state_machine.h"
+
+#include <fmt/core.h>
+#include <gmock/gmock.h>
+
+namespace cloister::supervisor {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::IsEmpty;
+using Said = std::vector<std::string>; ///< actions, in words
+
+std::string status_text(const WaitStatus& status) {
+    return fmt::format("{} {}", status.exited ? "exit" : "signal", status.value);
+}
+
+struct InWords {
+    std::string operator()(const action::Start& a) const {
+        return fmt::format("start {}: service {}, number {}{}", a.id, a.service, a.number,
+                           a.reach ? ", reach" : "");
+    }
+    std::string operator()(const action::Launch& a) const { return fmt::format("launch {}", a.id); }
+    std::string operator()(const action::SelfTest& a) const { return fmt::format("self-test {}", a.id); }
+    std::string operator()(const action::Drain& a) const { return fmt::format("drain {}", a.id); }
+    std::string operator()(const action::End& a) const { return fmt::format("end {}", a.id); }
+    std::string operator()(const action::Kill& a) const { return fmt::format("kill {}", a.id); }
+    std::string operator()(const action::Forget& a) const { return fmt::format("forget {}", a.id); }
+    std::string operator()(const action::CloseSockets& /*a*/) const { return "close sockets"; }
+    std::string operator()(const action::Exit& a) const {
+        return fmt::format("exit {} '{}'", static_cast<int>(a.code), a.message);
+    }
+    std::string operator()(const action::SayReady& a) const { return fmt::format("ready {}", a.id); }
+    std::string operator()(const action::SayStarted& /*a*/) const { return "started"; }
+    std::string operator()(const action::SayDied& a) const {
+        return fmt::format("died: service {}, process {}, {}", a.service, a.pid, status_text(a.status));
+    }
+    std::string operator()(const action::SayFailed& a) const {
+        return fmt::format("failed: service {}: {}", a.service, a.message);
+    }
+    std::string operator()(const action::SayDown& a) const {
+        return fmt::format("down: service {}, {} failures, again in {} ms", a.service, a.failures,
+                           a.retry.count());
+    }
+    std::string operator()(const action::SayReach& a) const {
+        return fmt::format("reach: service {}, socket {}: {} {}", a.service, a.socket,
+                           static_cast<int>(a.reach), a.text);
+    }
+    std::string operator()(const action::SayStopping& a) const {
+        return fmt::format("stopping {}", a.signal);
+    }
+};
+
+Said in_words(const Actions& actions) {
+    Said words;
+    for (const Action& one : actions) {
+        words.push_back(std::visit(InWords{}, one));
+    }
+    return words;
+}
+
+/// A state machine with a clock of its own. Process 100 + N is generation N.
+class World {
+  public:
+    explicit World(std::size_t services = 1, std::size_t sockets = 0)
+        : machine_{std::vector<StateMachine::Service>(services, {.drain_timeout = 30s, .sockets = sockets})} {
+    }
+
+    Said tell(const Event& event) { return in_words(machine_.handle(event, now)); }
+
+    /// Lets time pass, with every deadline at its time.
+    Said pass(Time time) {
+        const Time until = now + time;
+        Said all;
+        for (auto next = machine_.next_deadline(); next && *next <= until; next = machine_.next_deadline()) {
+            now = std::max(now, *next);
+            const Said words = in_words(machine_.advance(now));
+            all.insert(all.end(), words.begin(), words.end());
+        }
+        now = until;
+        return all;
+    }
+    /// How long until something is due.
+    std::optional<Time> due() const {
+        const auto next = machine_.next_deadline();
+        return next ? std::optional{*next - now} : std::nullopt;
+    }
+
+    Said begin() {
+        const Said words = tell(event::Begin{});
+        for (std::size_t i = 0; i < words.size(); ++i) {
+            started(static_cast<Id>(i + 1));
+        }
+        return words;
+    }
+    void started(Id id) { EXPECT_THAT(tell(event::Started{id, pid(id)}), IsEmpty()); }
+    Said become_ready(Id id) {
+        Said all;
+        for (const Event& one : std::vector<Event>{event::Said{id, Word::hello}, event::Said{id, Word::armed},
+                                                   event::SelfTested{id, ""}}) {
+            const Said words = tell(one);
+            all.insert(all.end(), words.begin(), words.end());
+        }
+        return all;
+    }
+    Said die(Id id, WaitStatus status = {false, 11}) { return tell(event::Ended{id, status}); }
+    static int pid(Id id) { return static_cast<int>(100 + id); }
+
+    Time now{5'000};
+
+  private:
+    StateMachine machine_;
+};
+
+const std::string again_and_again =
+    "exit 70 'the listener ended again and again; see the records listener_died'";
+
+TEST(StateMachine, StartsAListenerStepByStep) {
+    World world;
+    EXPECT_THAT(world.tell(event::Begin{}), ElementsAre("start 1: service 0, number 1, reach"));
+    EXPECT_EQ(world.due(), answer_limit);
+    world.started(1);
+    EXPECT_THAT(world.tell(event::Said{1, Word::hello}), ElementsAre("launch 1"));
+    EXPECT_THAT(world.tell(event::Said{1, Word::armed}), ElementsAre("self-test 1"));
+    EXPECT_THAT(world.tell(event::SelfTested{1, ""}), ElementsAre("ready 1", "started"));
+    EXPECT_EQ(world.due(), std::nullopt) << "a listener that serves may do so for ever";
+}
+
+TEST(StateMachine, StartsAllServicesAtOnceAndSaysWhenTheLastIsReady) {
+    World world{3};
+    EXPECT_EQ(world.begin().size(), 3U);
+    EXPECT_EQ(world.become_ready(2).back(), "ready 2");
+    EXPECT_EQ(world.become_ready(3).back(), "ready 3");
+    EXPECT_EQ(world.become_ready(1).back(), "started");
+}
+
+TEST(StateMachine, GivesEachAnswerItsTimeAndKillsWhatIsLate) {
+    for (int answers = 0; answers < 3; ++answers) {
+        World world;
+        world.begin();
+        const Event said[] = {event::Said{1, Word::hello}, event::Said{1, Word::armed}};
+        for (int i = 0; i < answers; ++i) {
+            EXPECT_THAT(world.pass(answer_limit - 1ms), IsEmpty()) << "each has its own time";
+            (void)world.tell(said[i]);
+        }
+        const Time limit = answers == 2 ? self_test_limit : answer_limit;
+        EXPECT_THAT(world.pass(limit - 1ms), IsEmpty());
+        EXPECT_THAT(world.pass(1ms), ElementsAre("kill 1"));
+        EXPECT_THAT(world.die(1, {false, 9}),
+                    ElementsAre("forget 1", "close sockets",
+                                answers == 2
+                                    ? "exit 70 'self-test: no answer within 10 s'"
+                                    : "exit 70 'the listener, process 101, has not answered for 20 s'"));
+    }
+}
+
+TEST(StateMachine, AListenerThatHangsDelaysNoOtherService) {
+    World world{2};
+    world.begin();
+    EXPECT_THAT(world.become_ready(2), ElementsAre("launch 2", "self-test 2", "ready 2"));
+}
+
+TEST(StateMachine, EndsWithTheExitCodeOfAListenerThatFailsAtTheFirstStart) {
+    const std::pair<WaitStatus, std::string> ends[] = {
+        {{true, 77}, "exit 77 'the listener, process 101, could not confine itself: exit code 77'"},
+        {{true, 71}, "exit 71 'the listener, process 101, could not confine itself: exit code 71'"},
+        {{true, 0}, "exit 70 'the listener, process 101, could not confine itself: exit code 0'"},
+        {{true, 1}, "exit 70 'the listener, process 101, could not confine itself: exit code 1'"},
+        {{false, 6}, "exit 70 'the listener, process 101, ended with signal 6 while it started'"},
+        {{false, 9},
+         "exit 70 'the listener, process 101, was killed, or had closed its socket, while it started'"},
+    };
+    for (const auto& [status, said] : ends) {
+        World world;
+        world.begin();
+        EXPECT_THAT(world.die(1, status), ElementsAre("forget 1", "close sockets", said))
+            << "its end is noticed though its socket is open";
+    }
+}
+
+TEST(StateMachine, KillsAListenerThatClosesItsSocketAndAwaitsItsEnd) {
+    World world;
+    world.begin();
+    EXPECT_THAT(world.tell(event::Closed{1}), ElementsAre("kill 1"));
+    EXPECT_THAT(world.tell(event::Closed{1}), IsEmpty());
+    EXPECT_THAT(world.die(1, {true, 77}),
+                ElementsAre("forget 1", "close sockets",
+                            "exit 77 'the listener, process 101, could not confine itself: exit code 77'"))
+        << "it was about to end, and its exit code stays";
+}
+
+TEST(StateMachine, DoesNotWaitForOneThatSurvivesSigkill) {
+    World world;
+    world.begin();
+    EXPECT_THAT(world.tell(event::Closed{1}), ElementsAre("kill 1"));
+    EXPECT_THAT(world.pass(grace - 1ms), IsEmpty());
+    EXPECT_THAT(world.pass(1ms),
+                ElementsAre("close sockets",
+                            "exit 70 'the listener, process 101, is still there 5 s after SIGKILL'"));
+    EXPECT_THAT(world.die(1), ElementsAre("forget 1"));
+}
+
+TEST(StateMachine, KillsAListenerThatSaysWhatItShouldNot) {
+    const std::vector<std::vector<Word>> words = {
+        {Word::nonsense},
+        {Word::armed},
+        {Word::hello, Word::hello},
+        {Word::hello, Word::nonsense},
+        {Word::hello, Word::armed, Word::armed},
+        {Word::hello, Word::armed, Word::hello},
+    };
+    for (const auto& these : words) {
+        World world;
+        world.begin();
+        Said last;
+        for (const Word word : these) {
+            last = world.tell(event::Said{1, word});
+        }
+        EXPECT_THAT(last, ElementsAre("kill 1"));
+        EXPECT_THAT(world.tell(event::Said{1, Word::nonsense}), IsEmpty()) << "a flood is one offence";
+        EXPECT_THAT(world.tell(event::SelfTested{1, ""}), IsEmpty()) << "it is too late for that";
+        EXPECT_THAT(
+            world.die(1, {false, 9}),
+            ElementsAre("forget 1", "close sockets",
+                        "exit 70 'the listener, process 101, sent what it should not: it is of another "
+                        "build, or was taken over'"));
+    }
+}
+
+TEST(StateMachine, KillsAListenerThatSpeaksWhileItServesAndReplacesIt) {
+    World world{2};
+    world.begin();
+    (void)world.become_ready(1);
+    (void)world.become_ready(2);
+    EXPECT_THAT(
+        world.tell(event::Said{1, Word::armed}),
+        ElementsAre("failed: service 0: the listener, process 101, sent what it should not: it is of another "
+                    "build, or was taken over",
+                    "kill 1"));
+    EXPECT_THAT(world.die(1, {false, 9}), ElementsAre("forget 1", "died: service 0, process 101, signal 9"));
+    EXPECT_THAT(world.pass(100ms), ElementsAre("start 3: service 0, number 2"));
+}
+
+TEST(StateMachine, ReplacesAListenerThatClosesItsSocketWhileItServes) {
+    World world;
+    world.begin();
+    (void)world.become_ready(1);
+    EXPECT_THAT(world.tell(event::Closed{1}), ElementsAre("kill 1"));
+    EXPECT_THAT(world.die(1, {false, 9}), ElementsAre("forget 1", "died: service 0, process 101, signal 9"));
+    EXPECT_EQ(world.due(), 100ms);
+}
+
+TEST(StateMachine, ReportsAStartThatThereWasNone) {
+    World world;
+    (void)world.tell(event::Begin{});
+    EXPECT_THAT(world.tell(event::NotStarted{1, {ExitCode::SystemCall, "fork: EAGAIN"}}),
+                ElementsAre("forget 1", "close sockets", "exit 71 'fork: EAGAIN'"));
+}
+
+TEST(StateMachine, ReportsWhyThereIsNoLaunch) {
+    World world;
+    world.begin();
+    (void)world.tell(event::Said{1, Word::hello});
+    EXPECT_THAT(world.tell(event::NoLaunch{1, {ExitCode::BadPolicy, "not equal"}}), ElementsAre("kill 1"));
+    EXPECT_THAT(world.die(1, {false, 9}), ElementsAre("forget 1", "close sockets", "exit 65 'not equal'"));
+}
+
+TEST(StateMachine, IsNeverReadyWithoutASelfTestThatPassed) {
+    World world;
+    world.begin();
+    EXPECT_THAT(world.tell(event::SelfTested{1, ""}), IsEmpty()) << "before it is armed";
+    (void)world.tell(event::Said{1, Word::hello});
+    EXPECT_THAT(world.tell(event::SelfTested{1, ""}), IsEmpty());
+    (void)world.tell(event::Said{1, Word::armed});
+    EXPECT_THAT(world.tell(event::SelfTested{1, "no echo"}), ElementsAre("kill 1"));
+    EXPECT_THAT(world.tell(event::SelfTested{1, ""}), IsEmpty());
+    EXPECT_THAT(world.die(1, {false, 9}),
+                ElementsAre("forget 1", "close sockets", "exit 70 'self-test: no echo'"));
+}
+
+TEST(StateMachine, BelievesTheExitCodeOfAListenerMoreThanWhatTheSelfTestSaw) {
+    World world;
+    world.begin();
+    (void)world.tell(event::Said{1, Word::hello});
+    (void)world.tell(event::Said{1, Word::armed});
+    (void)world.tell(event::SelfTested{1, "no echo: ECONNRESET"});
+    EXPECT_THAT(world.die(1, {true, 71}),
+                ElementsAre("forget 1", "close sockets",
+                            "exit 71 'the listener, process 101, could not confine itself: exit code 71'"));
+}
+
+TEST(StateMachine, WaitsForThePublicSocketsAtTheFirstStart) {
+    World world{1, 2};
+    world.begin();
+    EXPECT_THAT(world.become_ready(1), ElementsAre("launch 1", "self-test 1"));
+    EXPECT_THAT(world.tell(event::Reached{1, 1, Reach::served, ""}), IsEmpty());
+    EXPECT_THAT(world.tell(event::Reached{1, 1, Reach::served, ""}), IsEmpty()) << "twice the same";
+    EXPECT_THAT(world.tell(event::Reached{1, 2, Reach::served, ""}), IsEmpty()) << "there is none";
+    EXPECT_THAT(world.tell(event::Reached{1, 0, Reach::unreachable, "ENETUNREACH"}),
+                ElementsAre("reach: service 0, socket 0: 1 ENETUNREACH", "ready 1", "started"));
+}
+
+TEST(StateMachine, WaitsForThePublicSocketsForASecondAndNoLonger) {
+    World world{1, 2};
+    world.begin();
+    (void)world.become_ready(1);
+    (void)world.tell(event::Reached{1, 0, Reach::served, ""});
+    EXPECT_THAT(world.pass(reach_limit - 1ms), IsEmpty());
+    EXPECT_THAT(world.pass(1ms),
+                ElementsAre("reach: service 0, socket 1: 2 ", "ready 1", "started"));
+    EXPECT_THAT(world.tell(event::Reached{1, 1, Reach::wrong, "late"}), IsEmpty());
+}
+
+TEST(StateMachine, IsNotReadyWithThePublicSocketsAlone) {
+    World world{1, 1};
+    world.begin();
+    (void)world.tell(event::Said{1, Word::hello});
+    (void)world.tell(event::Said{1, Word::armed});
+    EXPECT_THAT(world.tell(event::Reached{1, 0, Reach::served, ""}), IsEmpty());
+    EXPECT_THAT(world.pass(reach_limit), IsEmpty());
+    EXPECT_THAT(world.tell(event::SelfTested{1, ""}), ElementsAre("ready 1", "started"));
+}
+
+TEST(StateMachine, TakesAWrongAnswerOfAPublicSocketForAFailedStart) {
+    World world{1, 1};
+    world.begin();
+    (void)world.become_ready(1);
+    EXPECT_THAT(world.tell(event::Reached{1, 0, Reach::wrong, "x answers wrongly"}), ElementsAre("kill 1"));
+    EXPECT_THAT(world.die(1, {false, 9}),
+                ElementsAre("forget 1", "close sockets", "exit 70 'self-test: x answers wrongly'"));
+}
+
+TEST(StateMachine, DoesNotTryThePublicSocketsOfAReplacement) {
+    World world{1, 1};
+    world.begin();
+    (void)world.become_ready(1);
+    (void)world.tell(event::Reached{1, 0, Reach::served, ""});
+    (void)world.die(1);
+    EXPECT_THAT(world.pass(0ms), ElementsAre("start 2: service 0, number 2"));
+    world.started(2);
+    EXPECT_THAT(world.become_ready(2), ElementsAre("launch 2", "self-test 2", "ready 2"));
+}
+
+/// When the next listener is started, after each death.
+std::vector<Time> pauses(World& world, WaitStatus status, unsigned deaths) {
+    std::vector<Time> found;
+    for (Id id = 1; id <= deaths; ++id) {
+        (void)world.become_ready(id);
+        (void)world.die(id, status);
+        found.push_back(world.due().value_or(-1ms));
+        (void)world.pass(found.back());
+        world.started(id + 1);
+    }
+    return found;
+}
+
+TEST(StateMachine, ReplacesTheFirstAtOnceAndLaterOnesEverLater) {
+    World world;
+    world.begin();
+    EXPECT_THAT(pauses(world, {false, 11}, 6), ElementsAre(0ms, 100ms, 200ms, 400ms, 800ms, 1600ms));
+    (void)world.become_ready(7);
+    EXPECT_THAT(world.die(7), ElementsAre("forget 7", "died: service 0, process 107, signal 11",
+                                          "close sockets", again_and_again));
+}
+
+TEST(StateMachine, GivesMemoryAMomentAfterAKill) {
+    World world;
+    world.begin();
+    EXPECT_THAT(pauses(world, {false, 9}, 3), ElementsAre(100ms, 100ms, 200ms));
+}
+
+TEST(StateMachine, CountsFromTheStartAgainAfterAListenerThatWasSteady) {
+    World world;
+    world.begin();
+    (void)pauses(world, {false, 11}, 6);
+    (void)world.become_ready(7);
+    (void)world.pass(steady_after);
+    (void)world.die(7);
+    EXPECT_EQ(world.due(), 0ms);
+    (void)world.pass(0ms);
+    world.started(8);
+    (void)world.become_ready(8);
+    (void)world.pass(steady_after - 1ms);
+    (void)world.die(8);
+    EXPECT_EQ(world.due(), 100ms);
+}
+
+TEST(StateMachine, CountsAFailedStartOfAReplacementToo) {
+    World world;
+    world.begin();
+    (void)world.become_ready(1);
+    (void)world.die(1);
+    Said last;
+    for (Id id = 2; id <= 7; ++id) {
+        EXPECT_EQ(world.pass(world.due().value()).size(), 1U) << "it was due";
+        last = world.tell(event::NotStarted{id, {ExitCode::SystemCall, "fork: EAGAIN"}});
+        EXPECT_THAT(last, testing::Contains("failed: service 0: fork: EAGAIN"));
+    }
+    EXPECT_EQ(last.back(), again_and_again);
+}
+
+TEST(StateMachine, AServiceThatFailsForEverIsTriedForEverWhileAnotherServes) {
+    World world{2};
+    world.begin();
+    (void)world.become_ready(1);
+    (void)world.become_ready(2);
+    (void)world.die(2);
+    Id id = 3;
+    std::vector<Time> found;
+    Said last;
+    for (; id < 20; ++id) {
+        (void)world.pass(world.due().value());
+        world.started(id);
+        last = world.die(id, {true, 77});
+        found.push_back(world.due().value());
+    }
+    EXPECT_EQ(found.front(), 100ms);
+    EXPECT_THAT(std::vector(found.begin() + 5, found.begin() + 12),
+                ElementsAre(3200ms, 6400ms, 12800ms, 25600ms, 51200ms, 60s, 60s));
+    EXPECT_EQ(found.back(), longest_back_off);
+    EXPECT_EQ(last.back(), "down: service 1, 18 failures, again in 60000 ms");
+    (void)world.pass(longest_back_off);
+    world.started(id);
+    EXPECT_EQ(world.become_ready(id).back(), fmt::format("ready {}", id)) << "and may recover";
+}
+
+TEST(StateMachine, GivesUpWhenNoServiceIsLeft) {
+    World world{2};
+    world.begin();
+    (void)world.become_ready(1);
+    (void)world.become_ready(2);
+    (void)world.die(1);
+    (void)world.die(2);
+    Id id = 3;
+    Said last;
+    for (int i = 0; i < 100 && (last.empty() || last.back() != again_and_again); ++i) {
+        for (const std::string& word : world.pass(world.due().value())) {
+            if (word.starts_with("start ")) {
+                world.started(id);
+                last = world.die(id++, {true, 70});
+            }
+        }
+    }
+    EXPECT_EQ(last.back(), again_and_again);
+    EXPECT_GE(id, 3 + 2 * failures_limit) << "each had its chances";
+}
+
+TEST(StateMachine, AServiceThatWasNeverReadyEndsTheOthersToo) {
+    World world{3};
+    world.begin();
+    (void)world.become_ready(1);
+    EXPECT_THAT(world.die(2, {true, 77}), ElementsAre("forget 2", "close sockets", "kill 1", "kill 3"));
+    EXPECT_THAT(world.tell(event::Said{3, Word::hello}), ElementsAre()) << "it is too late";
+    EXPECT_THAT(world.die(3, {false, 9}), ElementsAre("forget 3"));
+    EXPECT_THAT(world.die(1, {false, 9}),
+                ElementsAre("forget 1",
+                            "exit 77 'the listener, process 102, could not confine itself: exit code 77'"));
+}
+
+TEST(StateMachine, DoesNotWaitForTheOthersForEverWhenItGivesUp) {
+    World world{2};
+    world.begin();
+    (void)world.die(2, {true, 77});
+    EXPECT_EQ(world.due(), grace);
+    EXPECT_THAT(world.pass(grace),
+                ElementsAre("exit 77 'the listener, process 102, could not confine itself: exit code 77'"));
+    EXPECT_THAT(world.die(1), ElementsAre("forget 1")) << "no second exit";
+}
+
+TEST(StateMachine, DrainsOnStopAndExitsWhenTheLastHasGone) {
+    World world{2};
+    world.begin();
+    (void)world.become_ready(1);
+    (void)world.become_ready(2);
+    EXPECT_THAT(world.tell(event::Stop{15}),
+                ElementsAre("stopping 15", "close sockets", "drain 1", "drain 2"));
+    EXPECT_EQ(world.due(), 30s);
+    EXPECT_THAT(world.die(2, {true, 0}), ElementsAre("forget 2"));
+    EXPECT_THAT(world.die(1, {true, 0}), ElementsAre("forget 1", "exit 0 ''"));
+}
+
+TEST(StateMachine, EndsTheRestAfterTheDrainTimeoutAndKillsAfterTheGrace) {
+    World world;
+    world.begin();
+    (void)world.become_ready(1);
+    (void)world.tell(event::Stop{15});
+    EXPECT_THAT(world.pass(30s - 1ms), IsEmpty());
+    EXPECT_THAT(world.pass(1ms), ElementsAre("end 1"));
+    EXPECT_THAT(world.pass(grace - 1ms), IsEmpty());
+    EXPECT_THAT(world.pass(1ms), ElementsAre("kill 1"));
+    EXPECT_THAT(world.die(1, {false, 9}), ElementsAre("forget 1", "exit 0 ''"));
+}
+
+TEST(StateMachine, EndsAtOnceOnASecondSignalAndTakesAThirdForNoMore) {
+    World world;
+    world.begin();
+    (void)world.become_ready(1);
+    (void)world.tell(event::Stop{15});
+    EXPECT_THAT(world.tell(event::Stop{2}), ElementsAre("end 1"));
+    EXPECT_THAT(world.tell(event::Stop{2}), IsEmpty());
+    EXPECT_THAT(world.pass(grace), ElementsAre("kill 1"));
+}
+
+TEST(StateMachine, ExitsThoughOneSurvivesSigkill) {
+    World world;
+    world.begin();
+    (void)world.become_ready(1);
+    (void)world.tell(event::Stop{15});
+    (void)world.tell(event::Stop{15});
+    EXPECT_THAT(world.pass(2 * grace), ElementsAre("kill 1", "exit 0 ''"));
+}
+
+TEST(StateMachine, KillsAListenerThatStartsWhenItIsToldToStop) {
+    for (int steps = 0; steps < 3; ++steps) {
+        World world;
+        world.begin();
+        const Event said[] = {event::Said{1, Word::hello}, event::Said{1, Word::armed}};
+        for (int i = 0; i < steps; ++i) {
+            (void)world.tell(said[i]);
+        }
+        EXPECT_THAT(world.tell(event::Stop{15}), ElementsAre("stopping 15", "close sockets", "kill 1"));
+        EXPECT_THAT(world.die(1, {false, 9}), ElementsAre("forget 1", "exit 0 ''"));
+    }
+}
+
+TEST(StateMachine, StartsNothingMoreAfterAStop) {
+    World world;
+    world.begin();
+    (void)world.become_ready(1);
+    (void)world.die(1);
+    EXPECT_THAT(world.tell(event::Stop{15}), ElementsAre("stopping 15", "close sockets", "exit 0 ''"));
+    EXPECT_EQ(world.due(), std::nullopt);
+    EXPECT_THAT(world.tell(event::Replace{0}), IsEmpty());
+}
+
+TEST(StateMachine, OneThatDiesWhileItDrainsIsNotReplaced) {
+    World world;
+    world.begin();
+    (void)world.become_ready(1);
+    (void)world.tell(event::Stop{15});
+    EXPECT_THAT(world.die(1), ElementsAre("forget 1", "exit 0 ''"));
+}
+
+TEST(StateMachine, ReplacesAGenerationWithoutAGap) {
+    World world;
+    world.begin();
+    (void)world.become_ready(1);
+    EXPECT_THAT(world.tell(event::Replace{0}), ElementsAre("start 2: service 0, number 2"));
+    EXPECT_THAT(world.tell(event::Replace{0}), IsEmpty()) << "one starts already";
+    world.started(2);
+    EXPECT_THAT(world.become_ready(2), ElementsAre("launch 2", "self-test 2", "drain 1", "ready 2"));
+    (void)world.tell(event::Replace{0});
+    world.started(3);
+    EXPECT_THAT(world.become_ready(3), ElementsAre("launch 3", "self-test 3", "drain 2", "ready 3"))
+        << "several may drain";
+    EXPECT_THAT(world.die(1, {true, 0}), ElementsAre("forget 1")) << "as it should";
+    EXPECT_THAT(world.pass(30s), ElementsAre("end 2"));
+    EXPECT_THAT(world.pass(grace), ElementsAre("kill 2"));
+    EXPECT_THAT(world.die(2, {false, 9}), ElementsAre("forget 2"));
+    EXPECT_EQ(world.due(), std::nullopt);
+}
+
+TEST(StateMachine, KeepsTheOldGenerationWhenItsReplacementFails) {
+    World world;
+    world.begin();
+    (void)world.become_ready(1);
+    (void)world.tell(event::Replace{0});
+    world.started(2);
+    EXPECT_THAT(
+        world.die(2, {true, 77}),
+        ElementsAre("forget 2",
+                    "failed: service 0: the listener, process 102, could not confine itself: exit code 77"));
+    EXPECT_EQ(world.due(), std::nullopt);
+}
+
+TEST(StateMachine, AReplacementThatStartsTakesThePlaceOfOneThatDies) {
+    World world;
+    world.begin();
+    (void)world.become_ready(1);
+    (void)world.tell(event::Replace{0});
+    world.started(2);
+    (void)world.die(1);
+    EXPECT_THAT(world.pass(1s), IsEmpty()) << "no third one";
+    EXPECT_THAT(world.become_ready(2), ElementsAre("launch 2", "self-test 2", "ready 2"));
+}
+
+TEST(StateMachine, IgnoresWhatComesFromAGenerationThatIsGone) {
+    World world;
+    world.begin();
+    (void)world.become_ready(1);
+    (void)world.die(1);
+    for (const Event& late : std::vector<Event>{
+             event::Started{1, 5}, event::NotStarted{1, {ExitCode::Ok, ""}}, event::Said{1, Word::hello},
+             event::NoLaunch{1, {ExitCode::Ok, ""}}, event::Closed{1}, event::Ended{1, {true, 0}},
+             event::SelfTested{1, "x"}, event::Reached{1, 0, Reach::wrong, "x"}, event::Replace{7}}) {
+        EXPECT_THAT(world.tell(late), IsEmpty()) << late.index();
+    }
+}
+
+} // namespace
+} // namespace cloister::supervisor
