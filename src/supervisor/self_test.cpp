@@ -89,7 +89,7 @@ Exchange::Exchange(Fd fd, Conversation conversation)
     : fd_{std::move(fd)}, conversation_{std::move(conversation)}, connected_{true} {}
 
 short Exchange::events() const {
-    return !connected_ || said_ < conversation_.says.size() ? POLLOUT : POLLIN;
+    return connected_ && shut_ ? POLLIN : POLLOUT;
 }
 
 void Exchange::end(std::string failure) {
@@ -116,32 +116,30 @@ void Exchange::go_on() {
         }
         connected_ = true;
     }
-    if (!over_ && say()) {
+    if (!over_ && !shut_) {
+        say();
+    }
+    if (!over_ && shut_) {
         hear();
     }
 }
 
-/// Whether all was said.
-bool Exchange::say() {
+void Exchange::say() {
     const std::string& all = conversation_.says;
-    if (said_ == all.size() && !all.empty()) {
-        return true;
-    }
-    const ssize_t sent =
-        all.empty() ? 0
-                    : ::send(fd_.get(), all.data() + said_, all.size() - said_, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent < 0) {
-        if (errno != EAGAIN && errno != EINTR) {
-            end(fmt::format("send: {}", error_text(errno)));
+    if (said_ < all.size()) {
+        const ssize_t sent =
+            ::send(fd_.get(), all.data() + said_, all.size() - said_, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+            return end(fmt::format("send: {}", error_text(errno)));
         }
-        return false;
+        said_ += sent > 0 ? static_cast<std::size_t>(sent) : 0;
     }
-    said_ += static_cast<std::size_t>(sent);
-    if (said_ == all.size() && ::shutdown(fd_.get(), SHUT_WR) != 0 &&
-        errno != ENOTCONN) { // it may have ended
-        end(fmt::format("shutdown: {}", error_text(errno)));
+    if (said_ == all.size()) {
+        shut_ = true;
+        if (::shutdown(fd_.get(), SHUT_WR) != 0 && errno != ENOTCONN) { // it may have ended
+            end(fmt::format("shutdown: {}", error_text(errno)));
+        }
     }
-    return !over_ && said_ == all.size();
 }
 
 void Exchange::hear() {

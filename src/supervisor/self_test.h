@@ -50,11 +50,12 @@ class Exchange {
     std::string failure_;
     int error_ = 0;
     bool connected_ = false;
+    bool shut_ = false; ///< all was said
     bool over_ = false;
 
     void end(std::string failure);
     void cannot_connect(int error);
-    [[nodiscard]] bool say();
+    void say();
     void hear();
 };
 

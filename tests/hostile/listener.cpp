@@ -8,6 +8,9 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <fcntl.h>
+#include <filesystem>
+#include <string>
 #include <string_view>
 #include <sys/prctl.h>
 #include <sys/un.h>
@@ -112,6 +115,27 @@ void send_two_descriptors(const Message& message) {
         }
     } else if (deed == "passes-two-descriptors") {
         send_two_descriptors(hello);
+    } else if (deed == "leaves-a-child-behind") {
+        if (fork() == 0) {
+            char byte = 0;
+            (void)!read(control::control_fd, &byte, 1); // until cloisterd closes its end
+            _exit(0);
+        }
+        _exit(77);
+    } else if (deed == "says-hello-and-is-silent") {
+        send_bytes(hello, sizeof hello);
+    } else if (deed == "says-hello-twice") {
+        send_bytes(hello, sizeof hello);
+        send_bytes(hello, sizeof hello);
+    } else if (deed == "is-armed-and-silent" || deed == "is-armed-twice") {
+        send_bytes(hello, sizeof hello);
+        Message launch{};
+        Fd memory;
+        (void)control::receive_message(control::control_fd, launch, &memory);
+        send_bytes(tagged(Message::Tag::Armed), sizeof hello);
+        if (deed == "is-armed-twice") {
+            send_bytes(tagged(Message::Tag::Armed), sizeof hello);
+        }
     } else if (deed == "stops") {
         (void)raise(SIGSTOP);
     } else if (deed != "is-silent") {
@@ -120,14 +144,31 @@ void send_two_descriptors(const Message& message) {
     live_on();
 }
 
+/// The first generation of a supervisor is the real listener; that there was one is told by a file, which the
+/// test removes.
+void behave_once(char** argv) {
+    const std::string file = "/tmp/cloister-later-" + std::to_string(getppid());
+    const int made = open(file.c_str(), O_CREAT | O_EXCL | O_CLOEXEC | O_WRONLY, 0600);
+    if (made >= 0) {
+        const auto build = std::filesystem::read_symlink("/proc/self/exe") / "../../../..";
+        execve((build.lexically_normal() / "bin/cloister-listener").c_str(), argv, environ);
+        say("no real listener\n");
+    }
+}
+
 } // namespace
 } // namespace cloister::hostile
 
-int main() {
+int main(int /*argc*/, char** argv) {
     prctl(PR_SET_NAME, "cloister-listen"); // as the tests know a listener
     sockaddr_un address{};
     socklen_t length = sizeof address - 1;
     (void)getsockname(cloister::control::first_socket_fd, reinterpret_cast<sockaddr*>(&address), &length);
-    const std::string_view path = address.sun_path;
-    cloister::hostile::misbehave(path.substr(path.rfind('/') + 1));
+    std::string_view name = address.sun_path;
+    name.remove_prefix(std::min(name.rfind('/') + 1, name.size()));
+    if (constexpr std::string_view later = "later-"; name.starts_with(later)) {
+        cloister::hostile::behave_once(argv);
+        name.remove_prefix(later.size());
+    }
+    cloister::hostile::misbehave(name);
 }

@@ -49,6 +49,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Misdeed{"ends", 70, "could not confine itself: exit code 0"},
                     Misdeed{"ends-with-1", 70, "could not confine itself: exit code 1"},
                     Misdeed{"ends-with-77", 77, "could not confine itself: exit code 77"},
+                    Misdeed{"leaves-a-child-behind", 77, "could not confine itself: exit code 77"},
+                    Misdeed{"says-hello-twice", 70, out_of_order},
+                    Misdeed{"is-armed-twice", 70, out_of_order},
                     Misdeed{"crashes", 70, "ended with signal 6 while it started"},
                     Misdeed{"sends-too-much", 70, out_of_order},
                     Misdeed{"sends-too-little", 70, out_of_order},
@@ -74,10 +77,25 @@ TEST_P(StopDuringAStart, IsObeyedAtOnce) {
     EXPECT_FALSE(is_alive(listener));
 }
 
-INSTANTIATE_TEST_SUITE_P(Misdeed, StopDuringAStart, testing::Values("is-silent", "stops"),
+INSTANTIATE_TEST_SUITE_P(Misdeed, StopDuringAStart,
+                         testing::Values("is-silent", "stops", "says-hello-and-is-silent",
+                                         "is-armed-and-silent"),
                          [](const auto& instance) {
                              return std::regex_replace(instance.param, std::regex{"-"}, "");
                          });
+
+TEST(SlowStart, ThatNeverEndsIsGivenUpWhenItsTimeIsOver) {
+    const TemporaryDirectory directory;
+    const Misdeed slow[] = {{"is-armed-and-silent", 70, "self-test: no answer within 10 s"},
+                            {"is-silent", 70, "the listener, process [0-9]+, has not answered for 20 s"}};
+    Daemon first{setup_of(directory, slow[0].name)}; // at the same time
+    Daemon second{setup_of(directory, slow[1].name)};
+    for (Daemon* const daemon : {&first, &second}) {
+        const Misdeed& misdeed = slow[daemon == &second];
+        EXPECT_EQ(daemon->ends_within(40s), misdeed.exit_code) << daemon->log();
+        EXPECT_TRUE(std::regex_search(daemon->log(), std::regex{misdeed.said})) << daemon->log();
+    }
+}
 
 } // namespace
 } // namespace cloister::live

@@ -159,5 +159,14 @@ TEST_F(Bounds, WhatCannotBeReadDoesNotBind) {
     EXPECT_TRUE(found().empty());
 }
 
+TEST(Shares, AreWhatIsWantedWhereThatFitsAndInProportionElse) {
+    EXPECT_EQ(shares({1000}, 1000), (std::vector<unsigned>{1000}));
+    EXPECT_EQ(shares({1000}, 7), (std::vector<unsigned>{7}));
+    EXPECT_EQ(shares({100, 300}, 400), (std::vector<unsigned>{100, 300}));
+    EXPECT_EQ(shares({100, 300}, 40), (std::vector<unsigned>{10, 30}));
+    EXPECT_EQ(shares({1, 999}, 10), (std::vector<unsigned>{1, 9})) << "none is without";
+    EXPECT_EQ(shares({1U << 20, 1U << 20}, 1U << 20), (std::vector<unsigned>{1U << 19, 1U << 19}));
+}
+
 } // namespace
 } // namespace cloister::supervisor

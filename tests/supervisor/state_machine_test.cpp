@@ -307,8 +307,7 @@ TEST(StateMachine, WaitsForThePublicSocketsForASecondAndNoLonger) {
     (void)world.become_ready(1);
     (void)world.tell(event::Reached{1, 0, Reach::served, ""});
     EXPECT_THAT(world.pass(reach_limit - 1ms), IsEmpty());
-    EXPECT_THAT(world.pass(1ms),
-                ElementsAre("reach: service 0, socket 1: 2 ", "ready 1", "started"));
+    EXPECT_THAT(world.pass(1ms), ElementsAre("reach: service 0, socket 1: 2 ", "ready 1", "started"));
     EXPECT_THAT(world.tell(event::Reached{1, 1, Reach::wrong, "late"}), IsEmpty());
 }
 
