@@ -11,7 +11,7 @@
 /// What the subcommands share: how they end, and what they take from the command line.
 namespace cloister::tool {
 
-/// Thrown to end a subcommand; what to say has been said.
+/// Thrown to end a subcommand, after its message was printed.
 struct Exit {
     int code;
 };
@@ -44,7 +44,7 @@ using Policies = std::vector<const policy::Policy*>;
 
 /// The ABI that was asked for, or this machine's, or the first: one that all of them list.
 [[nodiscard]] policy::Arch arch_for(const Policies& policies, const Question& question);
-/// Every parameter gets a value: the one given, or one of its own that is said aloud.
+/// Every parameter gets a value: the one given, or a stand-in that is reported on standard error.
 [[nodiscard]] policy::Bindings bindings_for(const Policies& policies, const Question& question);
 
 } // namespace cloister::tool

@@ -21,7 +21,7 @@ std::string word_name(std::uint32_t offset) {
                     : fmt::format("argument {}, {} half", (word - 4) / 2 + 1, word % 2 == 0 ? "low" : "high");
 }
 
-// What is certain on every way to an instruction.
+// What is known at an instruction, on every path to it.
 struct State {
     bool reached = false;
     int word = unknown;            ///< which the accumulator holds

@@ -92,8 +92,8 @@ void say_if_refused(const Question& question) {
     json answers = json::array();
     if (check_quietly(question, answers) != 0) {
         fmt::print(stderr,
-                   "note: {} is refused, as said above; the answer is about its text as it stands, which "
-                   "nothing enforces\n",
+                   "note: {} is refused, see above; the answer is about its text as it stands, which "
+                   "cloisterd does not enforce\n",
                    question.file);
     }
 }

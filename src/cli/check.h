@@ -4,8 +4,8 @@
 #include "cli/policy_commands.h"
 #include "policy/policy.h"
 
-/// The check of `policy check`, which every other answer about a policy needs: a policy that is refused means
-/// nothing, and is enforced by nobody.
+/// The check of `policy check`, which precedes every other answer about a policy: cloisterd does not enforce
+/// a policy that is refused.
 namespace cloister::tool {
 
 /// Says what is wrong and throws Exit unless the file or directory passes; warnings are said, too.
@@ -13,8 +13,8 @@ void require_check(const Question& question);
 /// Says what is wrong, and that it is refused.
 void say_if_refused(const Question& question);
 
-/// With --unchecked: warns where the program is not what the text says. libseccomp has its own opinion on
-/// rules that contradict each other.
+/// With --unchecked: warns where the program is not equivalent to the text. libseccomp resolves rules that
+/// contradict each other in its own way.
 void say_if_different(const Question& question, const tl::expected<void, policy::Error>& proved);
 
 /// What `load` gives, for a policy that passes the check; with --unchecked for any that can be loaded.

@@ -108,7 +108,7 @@ int combined_prove(const Question& question, const std::string& bytes_file) {
         }
         fmt::print("{}\n", answer.dump(2));
     } else if (proved) {
-        fmt::print("equal: {} instructions on {} say what the policies in {} say\n", program.size(),
+        fmt::print("equal: {} instructions on {} are equivalent to the policies in {}\n", program.size(),
                    to_string(arch), question.file);
         for (const auto* policy : all_of(combined)) {
             fmt::print("  {:<30} {}\n", fmt::format("{} {}", policy->name, place_of(*policy)),

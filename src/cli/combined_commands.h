@@ -14,7 +14,7 @@ namespace cloister::tool {
 [[nodiscard]] int combined_prove(const Question& question, const std::string& bytes_file);
 [[nodiscard]] int combined_bpf(const Question& question, Form form);
 [[nodiscard]] int combined_show(const Question& question);
-/// The policy that speaks of calls from the place that --at names.
+/// The policy that applies to calls from the call site that --at names.
 [[nodiscard]] policy::Policy combined_policy_at(const Question& question);
 
 } // namespace cloister::tool

@@ -9,14 +9,14 @@
 #include <string>
 #include <vector>
 
-/// What the subcommands read, and how they say that it went wrong.
+/// Files that the subcommands read, and their errors.
 namespace cloister::tool {
 
 [[nodiscard]] ExitCode exit_code(const policy::Error& error);
 /// Prints the error and gives its exit code.
 [[nodiscard]] ExitCode report(const policy::Error& error);
 
-/// A policy and those that it stands on, nearest first.
+/// A policy and the one that it is under, if any.
 struct Loaded {
     policy::Policy policy;
     std::optional<policy::Policy> under;

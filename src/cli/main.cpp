@@ -56,8 +56,8 @@ int run(int argc, char** argv) {
     add_json(check, json);
     check.callback([&] { code = tool::policy_check(files, json); });
 
-    auto& prove =
-        *policy.add_subcommand("prove", "prove that bytes say what the text says; exit 1 and a call if not");
+    auto& prove = *policy.add_subcommand("prove", "prove that the compiled filter is equivalent to the "
+                                                  "policy; if not, exit 1 and a call that shows it");
     add_file(prove, question);
     prove.add_option("BYTES", extra, "a raw array of sock_filter; without it, what we compile ourselves");
     add_target(prove, question, true);
@@ -103,7 +103,7 @@ int run(int argc, char** argv) {
         const int result = app.exit(error);
         return result == 0 ? 0 : static_cast<int>(ExitCode::Usage);
     }
-    // A full disk or a closed pipe is no answer.
+    // A full disk or a closed pipe: the answer was not given.
     if (std::fflush(stdout) != 0) {
         fmt::print(stderr, "cloister: cannot write the answer\n");
         return static_cast<int>(ExitCode::SystemCall);

@@ -39,9 +39,10 @@ int policy_prove(const Question& question, const std::string& bytes_file) {
             }
             fmt::print("{}\n", answer.dump(2));
         } else if (proved) {
-            fmt::print("equal: {} instructions on {} say what {} says\nSHA-256 of the text:  {}\nSHA-256 of "
-                       "the bytes: {}\n",
-                       program.size(), to_string(arch), question.file, policy.sha256, hash);
+            fmt::print(
+                "equal: {} instructions on {} are equivalent to {}\nSHA-256 of the text:  {}\nSHA-256 of "
+                "the bytes: {}\n",
+                program.size(), to_string(arch), question.file, policy.sha256, hash);
         }
         if (!proved) {
             fmt::print(stderr, "{}\n", proved.error().text());
@@ -79,8 +80,8 @@ int policy_show(const Question& question) {
 
 namespace {
 
-// Which line decided, and which ones contradict it; for a call that no rule lets through, what each rule for
-// it asks that it does not meet.
+// The line that decided, and those that contradict it; for a call to which no rule applies, a condition of
+// each rule for it that does not hold.
 std::string because(const policy::Policy& policy, policy::Arch arch, const policy::Bindings& bindings,
                     const seccomp_data& call) {
     std::string text;
@@ -90,7 +91,7 @@ std::string because(const policy::Policy& policy, policy::Arch arch, const polic
             if (rule.prototype == decisive->prototype && rule.action != decisive->action &&
                 !policy::failing_condition(policy, rule, arch, bindings, call)) {
                 text += fmt::format("line {} says {} for this call: the rules contradict each other, and the "
-                                    "strictest is told here\n",
+                                    "strictest one is shown here\n",
                                     rule.where.line, rule.action.text());
             }
         }
@@ -104,7 +105,7 @@ std::string because(const policy::Policy& policy, policy::Arch arch, const polic
         }
         if (const auto failing = policy::failing_condition(policy, rule, arch, bindings, call)) {
             const auto& parameter = rule.prototype->parameters[*failing];
-            text += fmt::format("line {} asks for '{}', and {} is 0x{:x}\n", rule.where.line,
+            text += fmt::format("line {} requires '{}', but {} is 0x{:x}\n", rule.where.line,
                                 as_written(parameter, rule.conditions[*failing]), parameter.name,
                                 call.args[rule.prototype->index(*failing, arch)]);
         }
@@ -112,7 +113,7 @@ std::string because(const policy::Policy& policy, policy::Arch arch, const polic
     return text.empty() ? "no rule names this call: else\n" : text;
 }
 
-// The file's, or of a directory's that which speaks of the place.
+// The policy of the file, or of a directory the one that applies at that call site.
 policy::Policy policy_asked(const Question& question) {
     if (is_directory(question.file)) {
         return combined_policy_at(question);

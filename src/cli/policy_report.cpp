@@ -35,7 +35,7 @@ std::string operand_in_words(const policy::Policy& policy, const policy::Operand
                : fmt::format("{} ({})", operand.text, value);
 }
 
-// What no filter sees or can refuse, so that nobody takes this list for more than it is.
+// What no filter sees or can refuse: the limits of what the list above means.
 constexpr std::string_view limits_x86_64 =
     "What no filter can stop: uretprobe (335) and uprobe (336), which the kernel exempts on x86_64; time "
     "read through\n"
@@ -79,13 +79,14 @@ std::string in_words(const policy::Policy& policy, policy::Arch arch) {
     auto text = fmt::format("{}, version {}, on {}\nSHA-256 of the text: {}\n", policy.name, policy.version,
                             to_string(arch), policy.sha256);
     if (!policy.under.empty()) {
-        text += fmt::format("It stands on the policy {}: a call must pass both.\n", policy.under);
+        text += fmt::format("It is under the policy {}: a call must pass both.\n", policy.under);
     }
-    text += policy.at
-                ? fmt::format("It speaks of calls from one instruction only, the one before ${} ({}).\n",
-                              policy.at_name(), policy.params.at(*policy.at).reason)
-                : "It speaks of calls from everywhere; combined with others, from everywhere but their "
-                  "places.\n";
+    text +=
+        policy.at
+            ? fmt::format("It holds for calls from one instruction only, the one in front of ${} ({}).\n",
+                          policy.at_name(), policy.params.at(*policy.at).reason)
+            : "It holds for calls from every instruction; combined with others, from every instruction but "
+              "their call sites.\n";
     text += fmt::format(
         "Calls that are not listed, or not as listed, and every call of another ABI (i386, x32): {}. "
         "Such a call {}.\n",

@@ -4,7 +4,9 @@
 #include "base/log_format.h"
 #include "config/address.h"
 
+#include <array>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -14,8 +16,53 @@
 /// What cloisterd is to do, wherever it was said.
 namespace cloister::config {
 
+constexpr size_t max_services = 64;
 constexpr size_t max_listening_sockets = 64;       ///< of a service: control::max_listening_sockets
+constexpr size_t max_sockets_in_all = 256;         ///< of all services
 constexpr unsigned max_max_connections = 1U << 20; ///< control::connection_limit
+
+/// Whatever can be configured; config/spec.h describes each.
+enum class Key : std::uint8_t {
+    name,
+    handler,
+    listen,
+    content,
+    content_after,
+    max_connections,
+    idle_timeout,
+    lifetime,
+    cpu_limit,
+    socket_buffer,
+    drain_timeout,
+    user,
+    policy_dir,
+    log_format,
+    config,
+    check,
+    show_config,
+    version,
+};
+constexpr size_t key_count = static_cast<size_t>(Key::version) + 1;
+
+/// Where a value was said.
+struct Origin {
+    enum class Source : std::uint8_t { standard, file, environment, option };
+    Source source = Source::standard;
+    unsigned line = 0; ///< of the file, from 1
+    bool operator==(const Origin&) const = default;
+};
+
+/// One for each Key.
+class Origins {
+  public:
+    Origin& operator[](Key key) { return of_.at(static_cast<size_t>(key)); }
+    const Origin& operator[](Key key) const { return of_.at(static_cast<size_t>(key)); }
+    [[nodiscard]] bool given(Key key) const { return (*this)[key].source != Origin::Source::standard; }
+    bool operator==(const Origins&) const = default;
+
+  private:
+    std::array<Origin, key_count> of_{};
+};
 
 /// Whom cloisterd becomes. Never root, neither user nor group.
 struct User {
@@ -27,9 +74,11 @@ struct User {
 /// Sockets, a handler and limits. Each service has a listener process of its own.
 struct Service {
     std::string name = "echo";
-    std::string handler = "echo"; ///< what a cell does with its connection
-    std::vector<Address> listen;
-    bool listen_given = false; ///< not the default address
+    std::string handler = "echo";  ///< what a cell does with its connection
+    std::filesystem::path content; ///< absolute; empty: none
+    bool content_after_request = false;
+    std::vector<Address> listen; ///< empty: only sockets that are passed under its name
+    bool listen_given = false;   ///< not the default address
     unsigned max_connections = 1000;
     std::chrono::milliseconds idle_timeout = std::chrono::seconds{60};
     std::chrono::milliseconds lifetime = std::chrono::minutes{10};
@@ -37,6 +86,7 @@ struct Service {
     std::chrono::seconds cpu_limit{10};
     std::optional<unsigned> socket_buffer = 256U * 1024; ///< bytes, as setsockopt(2) takes them; none: 'auto'
     bool socket_buffer_given = false;
+    Origins origins{};
 };
 
 struct Config {
@@ -46,6 +96,8 @@ struct Config {
     LogFormat log_format = LogFormat::json;
     bool check = false;                ///< check options and policies, and exit
     std::vector<std::string> warnings; ///< sentences for the log
+    std::filesystem::path file{};      ///< that was read; empty: none
+    Origins origins{};                 ///< of what is not a service's
 };
 
 } // namespace cloister::config

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "config/values.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <fmt/format.h>
@@ -39,13 +40,84 @@ std::optional<User> look_up(Look&& look) {
     return User{entry.pw_uid, entry.pw_gid, entry.pw_name};
 }
 
-std::string spelled(std::chrono::milliseconds time) {
-    return time.count() % 3'600'000 == 0 ? fmt::format("{}h", time.count() / 3'600'000)
-           : time.count() % 1000 == 0    ? fmt::format("{}s", time.count() / 1000)
-                                         : fmt::format("{}ms", time.count());
+/// Its digits, and what is behind them.
+std::pair<std::string_view, std::string_view> split_unit(std::string_view text) {
+    const auto unit_at = std::min(text.find_first_not_of("0123456789"), text.size());
+    return {text.substr(0, unit_at), text.substr(unit_at)};
+}
+
+/// A number that fits no 64 bits, and so no range.
+constexpr std::uint64_t too_large = ~std::uint64_t{0};
+
+std::uint64_t times(std::optional<std::uint64_t> count, std::uint64_t factor) {
+    return count && *count <= too_large / factor ? *count * factor : too_large;
+}
+
+tl::expected<std::uint64_t, std::string> parse_time(const Spec& spec, std::string_view text) {
+    const auto [digits, unit] = split_unit(text);
+    const std::uint64_t factor = unit == "ms"  ? 1
+                                 : unit == "s" ? 1000
+                                 : unit == "m" ? 60'000
+                                 : unit == "h" ? 3'600'000
+                                               : 0;
+    if (digits.empty() || factor == 0) {
+        return tl::unexpected{
+            fmt::format("a time is a whole number and a unit: 500ms, 10s, 2m, 1h; give {} to 24h",
+                        spec.kind == Kind::seconds ? "1s" : "1ms")};
+    }
+    return times(whole_number<std::uint64_t>(digits), factor);
+}
+
+tl::expected<std::uint64_t, std::string> parse_size(std::string_view text) {
+    if (text == "auto") {
+        return 0;
+    }
+    const auto [digits, unit] = split_unit(text);
+    const std::uint64_t factor = unit == "K" ? 1024 : unit == "M" ? 1024 * 1024 : 0;
+    if (digits.empty() || factor == 0) {
+        return tl::unexpected{
+            std::string{"a size is a whole number and a unit: 64K, 1M; give 4K to 64M, or auto"}};
+    }
+    const auto bytes = times(whole_number<std::uint64_t>(digits), factor);
+    return bytes == 0 ? 1 : bytes; // 0 is auto, and 1 as far out of range
+}
+
+std::uint64_t parse_count(std::string_view text) {
+    const bool digits = !text.empty() && text.find_first_not_of("0123456789") == text.npos;
+    return digits ? whole_number<std::uint64_t>(text).value_or(too_large) : 0;
 }
 
 } // namespace
+
+tl::expected<Value, std::string> parse_value(const Spec& spec, const std::string& text) {
+    Value value;
+    tl::expected<std::uint64_t, std::string> number{0};
+    switch (spec.kind) {
+    case Kind::count:
+        number = parse_count(text);
+        break;
+    case Kind::time:
+    case Kind::seconds:
+        number = parse_time(spec, text);
+        break;
+    case Kind::size:
+        number = parse_size(text);
+        break;
+    case Kind::choice:
+        number = static_cast<std::uint64_t>(std::ranges::find(spec.choices, text) - std::begin(spec.choices));
+        break;
+    default:
+        value.text = text;
+    }
+    if (!number) {
+        return tl::unexpected{number.error()};
+    }
+    value.number = *number;
+    if (auto why = why_not(spec, value)) {
+        return tl::unexpected{std::move(*why)};
+    }
+    return value;
+}
 
 Verdict read_address(const std::string& text, std::vector<Address>& into) {
     if (into.size() == max_listening_sockets) {
@@ -59,7 +131,8 @@ Verdict read_address(const std::string& text, std::vector<Address>& into) {
     return {};
 }
 
-Verdict read_user(const std::string& text, std::optional<User>& into, std::vector<std::string>& warnings) {
+Verdict read_user(const std::string& text, std::string_view said, std::optional<User>& into,
+                  std::vector<std::string>& warnings) {
     const auto colon = text.find(':');
     const auto name = text.substr(0, colon);
     std::optional<User> user;
@@ -93,18 +166,15 @@ Verdict read_user(const std::string& text, std::optional<User>& into, std::vecto
     }
     if (user->name == "nobody" || user->uid == 65534) {
         warnings.push_back(
-            fmt::format("--user {}: other services run as nobody too, and processes of one user can "
+            fmt::format("{} {}: other services run as nobody too, and processes of one user can "
                         "signal each other; give cloisterd a user of its own",
-                        text));
+                        said, text));
     }
     into = std::move(user);
     return {};
 }
 
 Verdict read_path(const std::string& text, std::filesystem::path& into) {
-    if (text.empty()) {
-        return usage("the path is empty; give a directory");
-    }
     // Absolute now, for the process may look again when its working directory has changed.
     std::error_code error;
     auto path = std::filesystem::absolute(text, error);
@@ -115,87 +185,6 @@ Verdict read_path(const std::string& text, std::filesystem::path& into) {
     }
     into = std::move(path);
     return {};
-}
-
-Verdict read_max_connections(const std::string& text, unsigned& into) {
-    const auto count = whole_number<uint64_t>(text);
-    const bool too_large = count ? *count > max_max_connections
-                                 : text.size() > 3 && text.find_first_not_of("0123456789") == text.npos;
-    if (too_large) {
-        return usage(
-            fmt::format("more connections than any machine carries; give 1 to {}", max_max_connections));
-    }
-    if (!count || *count == 0) {
-        return usage(fmt::format("not a number of connections; give 1 to {}", max_max_connections));
-    }
-    into = static_cast<unsigned>(*count);
-    return {};
-}
-
-Verdict read_log_format(const std::string& text, LogFormat& into) {
-    if (text != "json" && text != "logfmt") {
-        return usage("there is no such format; give json or logfmt");
-    }
-    into = text == "json" ? LogFormat::json : LogFormat::logfmt;
-    return {};
-}
-
-Verdict read_buffer_size(const std::string& text, std::optional<unsigned>& into) {
-    constexpr unsigned kib = 1024;
-    constexpr unsigned least = 4 * kib;
-    constexpr unsigned most = 64 * kib * kib;
-    if (text == "auto") {
-        into.reset();
-        return {};
-    }
-    const auto unit_at = std::min(text.find_first_not_of("0123456789"), text.size());
-    const auto unit = text.substr(unit_at);
-    const unsigned factor = unit == "K" ? kib : unit == "M" ? kib * kib : 0;
-    if (unit_at == 0 || factor == 0) {
-        return usage("a size is a whole number and a unit: 64K, 1M; give 4K to 64M, or auto");
-    }
-    const auto count = whole_number<std::uint64_t>(text.substr(0, unit_at));
-    if (!count || *count > most / factor || *count * factor < least) {
-        return usage("out of range; give 4K to 64M, or auto");
-    }
-    into = static_cast<unsigned>(*count) * factor;
-    return {};
-}
-
-Verdict read_duration(const std::string& text, std::chrono::milliseconds longest,
-                      std::chrono::milliseconds& into) {
-    const auto unit_at = std::min(text.find_first_not_of("0123456789"), text.size());
-    const auto unit = text.substr(unit_at);
-    const uint64_t factor = unit == "ms"  ? 1
-                            : unit == "s" ? 1000
-                            : unit == "m" ? 60'000
-                            : unit == "h" ? 3'600'000
-                                          : 0;
-    if (unit_at == 0 || factor == 0) {
-        return usage(fmt::format("a time is a whole number and a unit: 500ms, 10s, 2m, 1h; give 1ms to {}",
-                                 spelled(longest)));
-    }
-    const auto count = whole_number<uint64_t>(text.substr(0, unit_at));
-    const auto most = static_cast<uint64_t>(longest.count());
-    if (!count || *count == 0 || *count > most / factor) {
-        return usage(fmt::format("out of range; give 1ms to {}", spelled(longest)));
-    }
-    into = std::chrono::milliseconds{*count * factor};
-    return {};
-}
-
-Verdict read_duration(const std::string& text, std::chrono::milliseconds longest,
-                      std::chrono::seconds& into) {
-    std::chrono::milliseconds exact{};
-    auto refusal = read_duration(text, longest, exact);
-    if (!refusal && exact.count() % 1000 != 0) {
-        refusal = usage(
-            fmt::format("the kernel counts this limit in whole seconds; give 1s to {}", spelled(longest)));
-    }
-    if (!refusal) {
-        into = std::chrono::duration_cast<std::chrono::seconds>(exact);
-    }
-    return refusal;
 }
 
 } // namespace cloister::config

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "config/options.h"
+#include "base/exit_code.h"
+#include "config/spec.h"
 
 #include <string>
+#include <tl/expected.hpp>
 
 namespace cloister::config {
 
-/// Why a value can't be used and what to give instead; the caller names option and value.
+/// A text as options, environment and file have it: 500ms, 10s, 2m, 1h; 64K, 1M, auto; the error says what is
+/// wrong with it and what to give instead. Pure: addresses, users and paths are looked up below.
+[[nodiscard]] tl::expected<Value, std::string> parse_value(const Spec& spec, const std::string& text);
+
+/// Why a value can't be used and what to give instead; the caller names where it stands, and the value.
 struct Refusal {
     ExitCode code;
     std::string why;
@@ -16,19 +22,9 @@ struct Refusal {
 using Verdict = std::optional<Refusal>;
 
 [[nodiscard]] Verdict read_address(const std::string& text, std::vector<Address>& into); ///< appends
-[[nodiscard]] Verdict read_user(const std::string& text, std::optional<User>& into,
+/// `said`: "--user", as warnings name it.
+[[nodiscard]] Verdict read_user(const std::string& text, std::string_view said, std::optional<User>& into,
                                 std::vector<std::string>& warnings);
 [[nodiscard]] Verdict read_path(const std::string& text, std::filesystem::path& into);
-[[nodiscard]] Verdict read_max_connections(const std::string& text, unsigned& into);
-[[nodiscard]] Verdict read_log_format(const std::string& text, LogFormat& into);
-
-/// 64K, 1M: 4K to 64M, in bytes; auto: nothing.
-[[nodiscard]] Verdict read_buffer_size(const std::string& text, std::optional<unsigned>& into);
-
-/// 500ms, 10s, 2m, 1h: at least one of what `into` counts in, at most `longest`.
-[[nodiscard]] Verdict read_duration(const std::string& text, std::chrono::milliseconds longest,
-                                    std::chrono::milliseconds& into);
-[[nodiscard]] Verdict read_duration(const std::string& text, std::chrono::milliseconds longest,
-                                    std::chrono::seconds& into);
 
 } // namespace cloister::config

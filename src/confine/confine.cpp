@@ -27,7 +27,7 @@ void permitted(bool yes, const char* step) {
     }
 }
 
-/// What must be so afterwards, by what the kernel itself says.
+/// A state that the kernel must report after a step.
 void read_back(bool yes, const char* step) {
     if (!yes) {
         die(ExitCode::SelfTest, "asked to %s, the kernel did not do it: %s", step, error_text(errno));
@@ -40,7 +40,7 @@ struct CapabilitySets {               // capset(2)
 
 CapabilitySets capabilities() {
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    CapabilitySets sets{{~0U, ~0U, ~0U}, {~0U, ~0U, ~0U}}; // an answer that never came is not 'none'
+    CapabilitySets sets{{~0U, ~0U, ~0U}, {~0U, ~0U, ~0U}}; // no answer must not read as "none"
     permitted(syscall(SYS_capget, &header, &sets) == 0, "read our capabilities: capget");
     return sets;
 }

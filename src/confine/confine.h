@@ -6,8 +6,8 @@
 #include <span>
 #include <sys/types.h>
 
-/// The steps that take a process's power away. Each is irreversible, is read back from the kernel, and dies
-/// with what was asked, what is, and the cure when they differ. Where the order matters, it says so.
+/// The steps by which a process gives up power. None can be undone. Each is read back from the kernel; if the
+/// kernel did not do it, the process dies with what was asked, what is, and the cure.
 namespace cloister::confine {
 
 /// Empties the capability bounding set. False if it is not empty, for want of CAP_SETPCAP: no_new_privs makes
@@ -41,7 +41,7 @@ void limit_resources(unsigned descriptors);
 /// Installs `program` for this process and all its descendants (seccomp(2)). After forbid_new_privileges().
 void install_filter(std::span<const sock_filter> program);
 
-/// What /proc/self/status must say. False of the last three: no demand.
+/// What /proc/self/status must contain. The last three: false is no demand.
 struct Expected {
     uid_t uid;
     gid_t gid;

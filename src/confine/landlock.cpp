@@ -33,7 +33,7 @@ Ruleset everything(long abi) {
             abi >= abi_with_net ? both : 0, abi >= abi_with_scopes ? both : 0};
 }
 
-/// Landlock has no read-back: try what it must deny.
+/// Landlock cannot be read back: try what it must deny.
 void expect_denied(long abi) {
     if (open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC) >= 0 || errno != EACCES) {
         die(ExitCode::SelfTest, "asked Landlock to deny opening /, the kernel does not");

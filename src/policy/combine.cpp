@@ -8,13 +8,14 @@
 namespace cloister::policy {
 namespace {
 
-/// What can make memory, or make it executable, or say what runs there.
+/// Calls that can map memory, make it executable, or set the address at which the process goes on.
 constexpr std::string_view makers_of_memory[] = {"mmap",   "mremap", "mprotect",     "madvise",     "brk",
                                                  "execve", "clone3", "rt_sigaction", "rt_sigreturn"};
 
-/// A process loses a policy for good when it loses the place: so no policy may allow to bring a place back.
-/// Whatever else, clone must be pinned to flags without CLONE_VM: what a child gives up, it alone shall lose.
-tl::expected<void, Error> expect_that_places_stay_lost(const Policy& policy) {
+/// A process that has lost a call site must not get it back: no policy may allow a call that could map it
+/// again. A rule for clone must pin the flags, without CLONE_VM: with shared memory, what a child unmaps is
+/// unmapped in its parent, too.
+tl::expected<void, Error> expect_that_call_sites_stay_lost(const Policy& policy) {
     constexpr std::uint64_t clone_vm = 0x100; // <linux/sched.h>
     for (const Rule& rule : policy.rules) {
         const auto name = rule.prototype->name;
@@ -84,7 +85,7 @@ tl::expected<Combined, Error> combine(std::vector<Policy> policies) {
                             elsewhere->name));
         }
         elsewhere = policy.at ? elsewhere : &policy;
-        if (auto lost = expect_that_places_stay_lost(policy); !lost) {
+        if (auto lost = expect_that_call_sites_stay_lost(policy); !lost) {
             return tl::unexpected{std::move(lost.error())};
         }
     }
@@ -194,14 +195,14 @@ tl::expected<Assembly, Error> assemble(const Combined& combined, Arch arch, cons
     std::vector<std::size_t> jumps;
     for (const auto& policy : combined.places) {
         const auto address = bindings.find(policy.at_name())->second;
-        // The low word first: it is the one by which places differ, so a call from elsewhere takes two steps.
+        // The low word first: call sites differ in it, so a call from elsewhere takes two steps for each.
         code.insert(code.end(), {load(low), if_equal(static_cast<std::uint32_t>(address), 0, 3), load(high),
                                  if_equal(static_cast<std::uint32_t>(address >> 32U), 0, 1)});
         jumps.push_back(code.size());
         code.push_back(BPF_STMT(BPF_JMP | BPF_JA, 0)); // conditional jumps reach 255 instructions only
     }
     made.parts.push_back({nullptr, 0, code.size()});
-    // The one for elsewhere comes first: it is where a call ends up that is from none of the places.
+    // The one for elsewhere comes first: a call from no call site falls through to it.
     std::rotate(programs.begin(), programs.end() - 1, programs.end());
     for (std::size_t i = 0; i < programs.size(); ++i) {
         made.parts.push_back(

@@ -5,19 +5,19 @@
 #include "policy/evaluate.h"
 #include "policy/prove.h"
 
-/// Policies that share one program, which several processes run under. Which of them speaks of a call is
-/// decided by the instruction pointer that seccomp sees: the address after the system-call instruction. A
-/// call is thus worth what the place is worth from which it is made, and a process loses a policy for good
-/// when it loses the memory (mapped, executable) of that place.
+/// Policies that share one filter program, which several processes run under. The instruction pointer that
+/// seccomp sees, the address behind the system call instruction, decides which of them applies to a call. A
+/// process that has lost the executable memory of a call site has lost that policy. A `place` below is a call
+/// site, as the address behind it.
 namespace cloister::policy {
 
 struct Combined {
-    std::vector<Policy> places; ///< each speaks of calls from where its `at` says; sorted by name
-    Policy elsewhere;           ///< has no `at`: it speaks of calls from everywhere else
+    std::vector<Policy> places; ///< each applies to calls from its `at`; sorted by name
+    Policy elsewhere;           ///< has no `at`: it applies to all other calls
 };
 
 /// Refuses: none or two without `at`, a name or a place that is there twice, different else actions, and a
-/// rule that could bring back a place, such as one that allows mmap.
+/// rule that allows a call which could map a lost call site again, such as mmap.
 [[nodiscard]] tl::expected<Combined, Error> combine(std::vector<Policy> policies);
 
 /// Bindings hold the parameters of all: each policy takes those that it has. Refused, here and by what
@@ -30,15 +30,15 @@ struct Combined {
 [[nodiscard]] tl::expected<Program, Error> compile(const Combined& combined, Arch arch,
                                                    const Bindings& bindings);
 
-/// These bytes return, from each place, what the text of its policy says, and from every other address what
-/// the remaining one says. The error is of the policy that speaks of the call it shows.
+/// The program returns, for calls from each place, the action of its policy, and for calls from every other
+/// address that of the remaining one. The error is one of the policy that applies to the call it shows.
 [[nodiscard]] tl::expected<void, Error> prove(const Combined& combined, Arch arch, const Bindings& bindings,
                                               std::span<const sock_filter> program);
 
-/// The policy that speaks of calls from there. A place that is not bound is nowhere.
+/// The policy that applies to calls from there. A place that is not bound matches no address.
 [[nodiscard]] const Policy& policy_at(const Combined& combined, const Bindings& bindings,
                                       std::uint64_t instruction_pointer);
-/// What its text says of that call.
+/// Its action for that call, by the text.
 [[nodiscard]] Verdict evaluate(const Combined& combined, Arch arch, const Bindings& bindings,
                                const seccomp_data& call);
 /// "close(fd=0) on x86_64 at $listener_return (0x1000)", "... elsewhere (0x0)"
@@ -47,7 +47,7 @@ struct Combined {
 
 /// A compiled program, and which of its instructions come from which policy.
 struct Part {
-    const Policy* policy; ///< of the Combined; null: the prologue, which finds out where the call comes from
+    const Policy* policy; ///< of the Combined; null: the prologue, which compares ABI and instruction pointer
     std::size_t first;
     std::size_t size;
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The one file that knows libseccomp.
+// The only file that uses libseccomp.
 #include "policy/compile.h"
 #include "base/memory_file.h"
 
@@ -53,10 +53,10 @@ scmp_arg_cmp comparison(unsigned argument, Op op, std::uint64_t value) {
 tl::expected<void, Error> add(scmp_filter_ctx context, const Policy& policy, const Rule& rule, Arch arch,
                               const Bindings& bindings) {
     if (rule.action == policy.otherwise) {
-        return {}; // says what holds anyway; libseccomp refuses such a rule
+        return {}; // the action of else: libseccomp refuses such a rule
     }
-    // The native number, whatever the context's ABI: libseccomp translates, and would take a foreign number
-    // for another call without a word.
+    // The native number, whatever the context's ABI: libseccomp translates it, and would take a foreign
+    // number for another call without an error.
     const std::string name{rule.prototype->name};
     const int number = seccomp_syscall_resolve_name(name.c_str());
     if (number < 0) {

@@ -7,9 +7,9 @@ namespace cloister::policy {
 namespace {
 
 constexpr std::size_t max_nodes = 4'000'000;
-// Some functions take minutes before they have so many nodes, for the memory of results is small. This many
-// steps take some seconds; the shipped policies take 14 000. Steps, not seconds: whether a policy can
-// be proved must not depend on the machine.
+// Some functions take minutes to reach the limit of nodes, because the cache of results is small. This many
+// steps take some seconds; the shipped policies take 14 000. Steps, not seconds: whether a policy can be
+// proved must not depend on the machine.
 constexpr std::size_t max_steps = 10'000'000;
 constexpr std::size_t result_slots = 1U << 15U;
 
@@ -140,7 +140,7 @@ std::optional<std::vector<Diagram::Bit>> Diagram::find_difference(Node a, Node b
     std::vector<Bit> path;
     while (nodes_[a].level != leaf_level || nodes_[b].level != leaf_level) {
         const auto level = std::min(nodes_[a].level, nodes_[b].level);
-        // Canonical: different nodes differ on some input, so one of the two ways leads on.
+        // Diagrams are canonical: different nodes differ on some input, below at least one of the branches.
         const bool set = at(a, level, false) == at(b, level, false);
         path.push_back({level, set});
         a = at(a, level, set);

@@ -8,10 +8,9 @@
 #include <utility>
 #include <vector>
 
-/// Binary decision diagrams (Bryant 1986) whose leaves are 32-bit numbers. A diagram is a function of the
-/// input bits in the one form that it has in this order of bits, so two functions are equal exactly when
-/// their nodes are the same number. That is the whole proof method: nothing is sampled, and every value of
-/// every bit is covered.
+/// Binary decision diagrams (Bryant 1986) whose leaves are 32-bit numbers. A diagram represents
+/// a function of the input bits in its canonical form for this order of bits: two functions are equal exactly
+/// if their nodes have the same number. Every value of every bit is covered; nothing is sampled.
 namespace cloister::policy {
 
 class Diagram {
@@ -45,7 +44,7 @@ class Diagram {
     [[nodiscard]] std::optional<std::vector<Bit>> find(Node condition) const;
     /// An input on which two functions differ, or nothing, when they are equal.
     [[nodiscard]] std::optional<std::vector<Bit>> find_difference(Node a, Node b) const;
-    /// The limit of steps is for one question; this is where the next begins.
+    /// Begins a new count of steps, whose limit is for one question.
     void next_question() { steps_ = 0; }
 
   private:

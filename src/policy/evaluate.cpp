@@ -73,7 +73,7 @@ std::optional<std::size_t> failing_condition(const Policy& policy, const Rule& r
         if (operand.param) {
             const auto bound = bindings.find(policy.params.at(*operand.param).name);
             if (bound == bindings.end()) {
-                return i; // fail closed: nothing equals an address that is not known
+                return i; // fail closed: no value equals an address that is not bound
             }
             value = bound->second;
         }

@@ -11,8 +11,7 @@
 /// Two interpreters for single calls, which share no code: one of bytes, one of text.
 namespace cloister::policy {
 
-/// What the program returns for that call, or nothing for an instruction that the kernel would run but we do
-/// not read.
+/// What the program returns for that call, or nothing for an instruction that is not supported here.
 [[nodiscard]] std::optional<std::uint32_t> run(std::span<const sock_filter> program,
                                                const seccomp_data& call);
 
@@ -21,8 +20,8 @@ struct Verdict {
     const Rule* rule = nullptr; ///< the rule that decided; null: else
 };
 
-/// What the text says of that call in the filter for that ABI. Of rules that contradict each other (check()
-/// refuses them) the strictest counts, and of these the first.
+/// The action of the text for that call, in the filter for that ABI. Of rules that contradict each other
+/// (check() refuses them) the strictest counts, and of these the first.
 [[nodiscard]] Verdict evaluate(const Policy& policy, Arch arch, const Bindings& bindings,
                                const seccomp_data& call);
 

@@ -3,7 +3,7 @@
 
 #include "policy/policy.h"
 
-/// The parser's lower half: the words of one line, and operands. For parse.cpp and its like only.
+/// The words of one line, and operands. Internal to the parser.
 namespace cloister::policy {
 
 struct Word {
@@ -11,8 +11,7 @@ struct Word {
     Where where;
 };
 
-/// The words of one statement, taken one by one. Whoever parses throws Error; parse() and parse_pattern()
-/// catch it.
+/// The words of one statement, taken one by one. Errors are thrown; parse() and parse_pattern() catch them.
 class Line {
   public:
     Line(const Policy& policy, std::string_view text, unsigned number);
@@ -21,7 +20,7 @@ class Line {
     [[nodiscard]] const Word& peek() const { return words_[next_]; }
     /// The next word; an error "expected WHAT" where there is none.
     const Word& take(std::string_view what);
-    /// line = words [ ":" reason ]
+    ///   reason    = text to the end of the line, not empty
     [[nodiscard]] std::string_view reason() const { return reason_; }
     void require_reason() const;
     /// Nothing may follow.
@@ -39,11 +38,14 @@ class Line {
     Where end_;
 };
 
-/// operand = "$" name | term { "|" term } | term "+" number      term = number | CONSTANT
+///   operand   = "$" name | term { "|" term } | term "+" number
+///   term      = number | CONSTANT
 [[nodiscard]] Operand parse_operand(const Policy& policy, const Line& line, Word word);
-/// number = "0" | decimal without leading zeros | "0x" lower-case hex digits; at most 64 bits
+///   number    = "0" | decimal digits without a leading zero | "0x" lower-case hex digits
+/// At most 64 bits.
 [[nodiscard]] std::uint64_t parse_number(const Line& line, Word word);
-/// pattern = [ abi ":" ] syscall { argument "=" operand }
+///   pattern   = [ abi ":" ] syscall { name "=" operand }
+///   abi       = "x86_64" | "aarch64" | "x32" | "i386"
 [[nodiscard]] Pattern parse_pattern(const Policy& policy, Line& line);
 /// ". Did you mean NAME?", or nothing
 [[nodiscard]] std::string did_you_mean(std::string_view name,

@@ -39,10 +39,10 @@ Meaning::Meaning(const Policy& policy, const std::vector<std::string>& params, c
     }
 }
 
-// The order decides the size. First the ABI, the instruction pointer and the number, which part the calls:
-// were the pointer last, a combined program's diagram would carry all of its policies down to the end. Then
-// the arguments and the open parameters bit by bit in step, so that "this argument is that parameter" stays
-// small.
+// The order of the bits decides the size of diagrams. First the ABI, the instruction pointer and the number,
+// which separate the calls: with the pointer last, the diagram of a combined program would hold all policies
+// down to the last level. Then the arguments and the open parameters, their bits interleaved, so that
+// "argument equals parameter" stays small.
 Diagram::Level Meaning::level(unsigned word, unsigned bit) const {
     constexpr auto stride = static_cast<unsigned>(6 + max_params);
     constexpr unsigned first_argument = 32 + 64 + 32;

@@ -33,7 +33,7 @@ class Meaning {
     [[nodiscard]] Node of_rule(const Policy& policy, const Rule& rule, Arch arch);
     /// True for calls from that address.
     [[nodiscard]] Node of_place(std::uint64_t instruction_pointer);
-    /// The calls that a pattern speaks of, on that ABI; false where the ABI has no such call.
+    /// The calls of a pattern, on that ABI; false where the ABI has no such call.
     [[nodiscard]] Node of_pattern(const Policy& policy, const Pattern& pattern, Arch arch);
     /// The value that the program returns. Throws std::invalid_argument: an instruction outside the fragment.
     [[nodiscard]] Node of_program(std::span<const sock_filter> program);

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-/// What the names in a policy stand for. Plain tables, each with its source; nothing here knows libseccomp.
+/// What the names in a policy stand for. Plain tables, each with its source; libseccomp is not used.
 namespace cloister::policy {
 
 /// The ABIs that a policy may list ...

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Language version 1. One statement per line; '#' comment lines and blank lines anywhere; printable ASCII.
-//   file = header { declaration | rule | test }
+// The grammar stands above the functions that parse it. tests/docs/grammar compares it with docs/POLICY.md.
+//   file      = header { param | const | rule | test }
 #include "policy/line.h"
 #include "policy/sha256.h"
 
@@ -15,6 +16,8 @@ constexpr std::size_t under_key = 2; // these two may be left out
 constexpr std::size_t at_key = 3;
 constexpr std::size_t arch_key = 4;
 
+//   name      = a lower-case letter { lower-case letter | digit | "-" | "_" }
+//   CONSTANT  = an upper-case letter { upper-case letter | digit | "_" }
 bool is_name(std::string_view text, bool upper) {
     const auto letter = [upper](char c) { return upper ? c >= 'A' && c <= 'Z' : c >= 'a' && c <= 'z'; };
     return !text.empty() && letter(text.front()) && std::all_of(text.begin(), text.end(), [&](char c) {
@@ -37,7 +40,7 @@ class Parser {
             const auto end = std::min(rest.find('\n'), rest.size());
             check_bytes(rest.substr(0, end), ++number);
             const Line line{policy_, rest.substr(0, end), number};
-            // A comment is told by its first word, before anything looks for a reason in it.
+            // The first word makes a line a comment; a ':' in it is then no reason.
             const auto first = rest.substr(0, end).find_first_not_of(' ');
             if (first < end && rest[first] != '#') {
                 statement(line);
@@ -76,7 +79,7 @@ class Parser {
         return header_keys.at(header_ == under_key || header_ == at_key ? arch_key : header_);
     }
 
-    // header = policy syntax [ under ] [ at ] arch else, in this order
+    //   header    = policy syntax [ under ] [ at ] arch else
     void statement(Line line) {
         const auto word = line.take("a statement");
         const auto* const key = std::find(header_keys.begin(), header_keys.end(), word.text);
@@ -144,6 +147,7 @@ class Parser {
         line.finish();
     }
 
+    //   under     = "under" name
     std::string policy_name(Line& line) const {
         const auto word = line.take("the name of a policy");
         if (!is_name(word.text, false)) {
@@ -153,7 +157,7 @@ class Parser {
         return std::string{word.text};
     }
 
-    // policy = "policy" name version
+    //   policy    = "policy" name number
     void title(Line& line) {
         policy_.name = policy_name(line);
         const auto word = line.take("a version");
@@ -164,7 +168,7 @@ class Parser {
         policy_.version = static_cast<unsigned>(version);
     }
 
-    // syntax = "syntax" "1"
+    //   syntax    = "syntax" "1"
     static void syntax(Line& line) {
         const auto word = line.take("the version of the language, 1");
         if (word.text != "1") {
@@ -172,7 +176,8 @@ class Parser {
         }
     }
 
-    // at = "at" "$"name          (a parameter, which is defined further down)
+    //   at        = "at" "$" name
+    // The parameter may be defined further down.
     void at(Line& line) {
         at_ = line.take("a parameter, such as $listener_return");
         if (at_.text.front() != '$' || !is_name(at_.text.substr(1), false)) {
@@ -186,7 +191,8 @@ class Parser {
         }
     }
 
-    // arch = "arch" ABI { ABI }
+    //   arch      = "arch" processor { processor }
+    //   processor = "x86_64" | "aarch64"
     void archs(Line& line) {
         do {
             const auto word = line.take("x86_64 or aarch64");
@@ -202,7 +208,7 @@ class Parser {
         } while (!line.done());
     }
 
-    // else = "else" ( "kill-process" | "errno" ERRNO )
+    //   else      = "else" ( "kill-process" | "errno" ERRNO )
     void otherwise(Line& line) {
         const auto word = line.take("kill-process");
         if (word.text == "allow") {
@@ -211,7 +217,7 @@ class Parser {
         policy_.otherwise = action(line, word);
     }
 
-    // action = "allow" | "errno" ERRNO | "kill-process"
+    //   ERRNO     = the name of an error in errno(3), such as EPERM
     static Action action(Line& line, Word word) {
         if (word.text == "allow") {
             return {Action::Kind::allow};
@@ -233,7 +239,7 @@ class Parser {
         return {Action::Kind::errno_code, *code};
     }
 
-    // param = "param" "$"name ( "addr" | "size" ) ":" reason
+    //   param     = "param" "$" name ( "addr" | "size" ) ":" reason
     void param(Line& line) {
         const auto word = line.take("a parameter, such as $buffer");
         if (word.text.front() != '$' || !is_name(word.text.substr(1), false)) {
@@ -259,7 +265,7 @@ class Parser {
         policy_.params.push_back({name, std::string{line.reason()}, word.where});
     }
 
-    // const = "const" NAME operand ":" reason
+    //   const     = "const" CONSTANT operand ":" reason
     void constant(Line& line) {
         const auto word = line.take("a constant, such as SIZE");
         if (!is_name(word.text, true)) {
@@ -286,7 +292,9 @@ class Parser {
             {std::string{word.text}, std::move(operand), std::string{line.reason()}, word.where});
     }
 
-    // rule = action syscall { argument } ":" reason          (kill-process may leave the reason out)
+    //   rule      = ( "allow" | "errno" ERRNO ) syscall { argument } ":" reason
+    //             | "kill-process" syscall { argument } [ ":" reason ]
+    //   syscall   = the kernel's name of a system call
     void rule(Line& line, Word first) {
         Rule rule;
         rule.where = first.where;
@@ -321,7 +329,8 @@ class Parser {
         policy_.rules.push_back(std::move(rule));
     }
 
-    // argument = name ( "any" | op operand )          op = "==" | "<=" | ">=" | "in"
+    //   argument  = name ( "any" | op operand )
+    //   op        = "==" | "<=" | ">=" | "in"
     Condition condition(Line& line, const Prototype& prototype, const Parameter& parameter) const {
         const auto missing = fmt::format("the argument '{}' of {} ('{} any' if it may be anything)",
                                          parameter.name, prototype.name, parameter.name);
@@ -336,9 +345,8 @@ class Parser {
             return condition;
         }
         if (op.text == "!=") {
-            line.fail(op.where,
-                      "'!=' does not exist: to forbid one value of a register is to forget the others. "
-                      "Say what may pass: ==, <=, >= or in");
+            line.fail(op.where, "'!=' does not exist: it would let pass every other value of the register. "
+                                "Say what may pass: ==, <=, >= or in");
         }
         if (op.text != "==" && op.text != "<=" && op.text != ">=" && op.text != "in") {
             line.fail(op.where,
@@ -362,7 +370,7 @@ class Parser {
         return condition;
     }
 
-    // Rules for one call stand together, so that whoever reads one has read them all.
+    // Rules for one call stand next to each other, so that a reader of one sees all.
     void check_place(const Line& line, const Rule& rule, Word name) const {
         if (policy_.rules.size() == max_rules) {
             line.fail(rule.where, fmt::format("more than {} rules", max_rules));
@@ -387,7 +395,8 @@ class Parser {
         }
     }
 
-    // test = "test" ( "allow" | "kill" | "errno" ERRNO ) pattern          ('kill': the else action)
+    //   test      = "test" ( "allow" | "kill" | "errno" ERRNO ) pattern
+    // 'kill' is the else action.
     void test(Line& line, Where where) {
         Test test;
         test.where = where;
@@ -423,7 +432,7 @@ tl::expected<Policy, Error> parse(std::string_view text, std::string_view file_n
 }
 
 tl::expected<Pattern, Error> parse_pattern(const Policy& policy, std::string_view text) {
-    Policy frame = policy; // the names of that policy, but errors point into the question
+    Policy frame = policy; // it has the names of that policy, but errors point into the pattern
     frame.file = "call";
     frame.text = text;
     try {

@@ -19,7 +19,7 @@ std::string_view line_of(std::string_view text, unsigned number) {
     return text.substr(0, text.find('\n'));
 }
 
-// What a terminal can show: the line may hold the very bytes that are complained of.
+// Printable bytes only: the line may contain the bytes that the error is about.
 std::string printable(std::string_view line) {
     std::string shown{line.substr(0, max_line_length)};
     std::replace_if(

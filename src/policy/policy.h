@@ -13,8 +13,7 @@
 #include <tl/expected.hpp>
 #include <vector>
 
-/// A policy file, read: the whole of what it says and nothing that it does not. Pure but for read() and
-/// load().
+/// A policy file as parsed. Everything but read() and load() is pure.
 namespace cloister::policy {
 
 struct Error {
@@ -66,8 +65,7 @@ struct Rule {
     Where where;
 };
 
-/// A call in part: what a test line claims about, what `ask` asks about. Arguments left out stand for all
-/// values.
+/// A set of calls, of a test line or of `ask`. Arguments left out stand for all values.
 struct Pattern {
     std::optional<Abi> abi; ///< unset: every listed ABI that has the call
     std::string name;
@@ -100,9 +98,8 @@ struct Policy {
     std::string name;
     unsigned version = 0;
     std::string under; ///< empty: stands alone
-    /// The parameter (index) that says of which calls it speaks: those from the one instruction after which
-    /// the program goes on at that address. Unset: calls from everywhere or, combined with others, everywhere
-    /// else.
+    /// The parameter (index) that is the address behind its call site. Unset: it applies to calls from every
+    /// instruction or, combined with others, from every instruction that is no call site.
     std::optional<std::size_t> at;
     std::vector<Arch> archs;
     Action otherwise; ///< the else action
@@ -122,7 +119,7 @@ struct Policy {
     [[nodiscard]] Error error_at(Where where, std::string message) const;
 };
 
-/// What a policy says truly but perhaps unwittingly: '>=' on an argument of which the kernel reads 32 bits.
+/// What is valid but perhaps not intended: '>=' on an argument of which the kernel reads 32 bits.
 [[nodiscard]] std::vector<Error> warnings(const Policy& policy);
 
 /// Addresses by parameter name, without the $.

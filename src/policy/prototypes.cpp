@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Prototypes of the calls that policies use. Source: include/linux/syscalls.h and the SYSCALL_DEFINEs of
-// Linux 6.1, argument names without their u, k, user_ and _addr dressing. `long` and `size` are 64 bits wide,
+// Linux 6.1, argument names without u, k, user_ and _addr. `long` and `size` are 64 bits wide,
 // `int` and `uint` 32.
 #include "policy/names.h"
 

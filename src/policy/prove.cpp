@@ -110,8 +110,8 @@ class Check {
         }
     }
 
-    // Stacked filters give the stricter action; of two errno codes the newer filter's. So the policy means
-    // what it says exactly when it is nowhere more permissive than the one below.
+    // Of stacked filters the kernel takes the strictest action; of two errno codes the newer filter's. So the
+    // policy takes effect as written exactly if it is nowhere more permissive than the one below.
     void subset() {
         const auto parent = meaning_.of_text(*under_, arch_);
         for (const auto action : diagram().values(text_)) {
@@ -219,10 +219,10 @@ Error difference_at(const Policy& policy, Arch arch, const Bindings& bindings, c
                     std::span<const sock_filter> program, std::string_view described) {
     const auto said = evaluate(policy, arch, bindings, call);
     const auto returned = run(program, call);
-    return policy.error_at(said.rule != nullptr ? said.rule->where : Where{},
-                           fmt::format("program and policy differ: for {} the program says {}, the policy {}",
-                                       described, returned ? describe_return(*returned) : "nothing",
-                                       said.action.text()));
+    return policy.error_at(
+        said.rule != nullptr ? said.rule->where : Where{},
+        fmt::format("program and policy differ: for {} the program returns {}, the policy says {}", described,
+                    returned ? describe_return(*returned) : "nothing", said.action.text()));
 }
 
 tl::expected<void, Error> prove(const Policy& policy, Arch arch, const Bindings& bindings,

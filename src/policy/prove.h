@@ -7,8 +7,8 @@
 #include <linux/filter.h>
 #include <span>
 
-/// Proofs: complete, over every number, ABI and value. An error's message shows a call that tells the two
-/// sides apart.
+/// Proofs, complete over every number, ABI and value. An error's message shows a call on which the two sides
+/// differ.
 namespace cloister::policy {
 
 struct Combined; // combine.h
@@ -17,9 +17,9 @@ struct Combined; // combine.h
 /// all addresses that the parameters may be bound to. `under` is null only when the policy names none.
 [[nodiscard]] tl::expected<void, Error> check(const Policy& policy, const Policy* under);
 
-/// These bytes return what the text says, wherever a call comes from (`at` is for combined policies). Knows
-/// nothing of libseccomp. Bytes outside the fragment that libseccomp uses (word loads, JEQ, JGT, JGE, JSET,
-/// AND, JA, RET, all with constants) cannot be proved and are refused.
+/// The program is equivalent to the text, for every instruction pointer (`at` is for combined policies). Does
+/// not use libseccomp. Instructions other than those that libseccomp emits (word loads, JEQ, JGT, JGE, JSET,
+/// AND, JA, RET, all with constants) are refused.
 [[nodiscard]] tl::expected<void, Error> prove(const Policy& policy, Arch arch, const Bindings& bindings,
                                               std::span<const sock_filter> program);
 
@@ -38,7 +38,7 @@ class Prover {
     Meaning::Node text_;
 };
 
-/// What is wrong when they differ on that call, as an error of the policy that speaks of it.
+/// Text and program differ on that call: an error of the policy that applies to it.
 [[nodiscard]] Error difference_at(const Policy& policy, Arch arch, const Bindings& bindings,
                                   const seccomp_data& call, std::span<const sock_filter> program,
                                   std::string_view described);

@@ -89,7 +89,9 @@ Failure cannot_open(const fs::path& program, int error) {
 } // namespace
 
 config::Surroundings installed_surroundings() {
-    return {.default_policy_dir = own_path().map(policy_dir_of), .version_text = version_text};
+    return {.default_policy_dir = own_path().map(policy_dir_of),
+            .version_text = version_text,
+            .default_file = is_installed() ? "/etc/cloister/cloister.toml" : ""};
 }
 
 bool is_installed() {

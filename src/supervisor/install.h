@@ -6,11 +6,11 @@
 
 namespace cloister::supervisor {
 
-/// What is read and executed, from where cloisterd itself is: no path is compiled in, none is relative.
-/// In a build tree (CMakeCache.txt above bin/): the listener beside cloisterd, the policies of the sources.
-/// Installed (PREFIX/bin or PREFIX/sbin): PREFIX/libexec/cloister/cloister-listener,
-/// PREFIX/share/cloister/policy. Without /proc, by which a process knows where its program is, there is
-/// neither.
+/// What is read and executed, from where cloisterd itself is: no path is compiled in but that of the
+/// configuration file, /etc/cloister/cloister.toml, and none is relative. In a build tree (CMakeCache.txt
+/// above bin/): the listener beside cloisterd, the policies of the sources, no such file. Installed
+/// (PREFIX/bin or PREFIX/sbin): PREFIX/libexec/cloister/cloister-listener, PREFIX/share/cloister/policy.
+/// Without /proc, by which a process knows where its program is, there is neither.
 [[nodiscard]] config::Surroundings installed_surroundings();
 
 /// False in a build tree.

@@ -5,6 +5,7 @@
 #include "config/options.h"
 #include "confine/confine.h"
 #include "supervisor/install.h"
+#include "supervisor/not_yet_served.h"
 #include "supervisor/oom_score.h"
 #include "supervisor/sockets.h"
 
@@ -22,11 +23,15 @@ int main(int argc, char** argv) {
         expect_untraceable_start(dumpable_at_start);
     }
 
-    auto config = config::parse_options(argc, argv, supervisor::installed_surroundings());
+    auto config = config::read_configuration(argc, argv, supervisor::installed_surroundings());
     if (!config) {
         (void)std::fputs(config.error().out.c_str(), stdout);
         (void)std::fputs(config.error().err.c_str(), stderr);
         return static_cast<int>(config.error().code);
+    }
+    if (const char* why = supervisor::not_yet_served(*config)) {
+        (void)std::fprintf(stderr, "cloisterd: %s\n", why);
+        return static_cast<int>(ExitCode::Config);
     }
     if (activation && !activation->warning.empty()) {
         config->warnings.push_back(activation->warning);

@@ -5,6 +5,7 @@
 #include "base/soft_limit.h"
 #include "base/tracing.h"
 #include "confine/confine.h"
+#include "supervisor/assign_sockets.h"
 #include "supervisor/log.h"
 #include "supervisor/loop.h"
 #include "supervisor/programs.h"
@@ -54,17 +55,16 @@ bool give_up_privileges(const config::Config& config) {
     return groups_empty;
 }
 
-/// The sockets of each service. What was passed is the only service's.
+/// The sockets of each service, passed or bound.
 tl::expected<std::vector<std::vector<ListeningSocket>>, Failure>
 open_all_sockets(const config::Config& config, Activation passed) {
-    if (config.services.size() > 1 && !passed.sockets.empty()) {
-        return tl::unexpected(Failure{ExitCode::Config,
-                                      "sockets were passed (LISTEN_FDS), and there are several "
-                                      "services: which of them they are for is not known"});
+    auto assigned = assign_sockets(std::move(passed), config.services);
+    if (!assigned) {
+        return tl::unexpected(assigned.error());
     }
     std::vector<std::vector<ListeningSocket>> all;
-    for (const config::Service& service : config.services) {
-        auto sockets = open_sockets(service, config.user, std::exchange(passed, {}));
+    for (std::size_t i = 0; i < config.services.size(); ++i) {
+        auto sockets = open_sockets(config.services[i], config.user, std::move((*assigned)[i]));
         if (!sockets) {
             std::for_each(all.begin(), all.end(), remove_unix_paths);
             return tl::unexpected(sockets.error());

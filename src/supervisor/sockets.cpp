@@ -139,10 +139,10 @@ tl::expected<Activation, Failure> take_activation() {
         return for_another(fmt::format("process {}", *addressee));
     }
     const auto count = whole_number(*fds);
-    if (!count || *count == 0 || *count > int64_t{config::max_listening_sockets}) {
+    if (!count || *count == 0 || *count > int64_t{config::max_sockets_in_all}) {
         return tl::unexpected{activation_failure(
             fmt::format("LISTEN_FDS='{}' is not a number of sockets; 1 to {} can be served", *fds,
-                        config::max_listening_sockets))};
+                        config::max_sockets_in_all))};
     }
     auto labels = names ? split(*names) : std::vector<std::string>(static_cast<size_t>(*count), "unknown");
     if (labels.size() != static_cast<size_t>(*count)) {

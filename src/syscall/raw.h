@@ -8,8 +8,8 @@
 #endif
 
 /// System calls of the listener (after lock-down) and of cells: no libc, no errno, no cancellation point, no
-/// vDSO. A call site is the one instruction from which a policy's calls may be made: the seccomp program of
-/// both processes looks at the address that a system call returns to.
+/// vDSO. A call site is the one instruction from which a policy's calls may be made: the combined filter
+/// compares the address that a system call returns to.
 ///   listener_call  policy/listener.policy    the listener; a cell does not have that page
 ///   setup_call     policy/setup.policy       a newborn cell, which then unmaps that page
 ///   cell_call      policy/connection.policy  any other instruction: all that is left to a cell
@@ -21,7 +21,7 @@ enum class CallSite { Listener, Clone, Setup, Cell };
 
 #ifdef CLOISTER_SCRIPTED_KERNEL
 
-/// The scripted twin of the kernel, for tests and fuzzing; they define it.
+/// A scripted kernel, which tests and fuzzers define.
 long answer(CallSite site, long number, long a1, long a2, long a3, long a4, long a5, long a6);
 
 #define CLOISTER_CALL_SITE(name, site, instruction)                                                          \

@@ -33,7 +33,7 @@ class CommandLine : public ::testing::Test {
                 const auto found = environment.find(name);
                 return found == environment.end() ? nullptr : found->second.c_str();
             }};
-        return parse_options(static_cast<int>(arguments.size()), argv.data(), surroundings);
+        return read_configuration(static_cast<int>(arguments.size()), argv.data(), surroundings);
     }
     Config good(const std::vector<std::string>& arguments) {
         auto options = parse(arguments);

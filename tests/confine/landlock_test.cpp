@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Landlock without a rule: what it denies, and, so that this means something, that nothing else does. Each
-// deed is done by a child, which ends with its errno.
+// attempt is done by a child, which ends with its errno.
 #include "base/fd.h"
 #include "confine/confine.h"
 #include "live/processes.h"
@@ -21,7 +21,7 @@
 namespace cloister::confine {
 namespace {
 
-/// What is there for a deed to be done to.
+/// What is there for a attempt to be done to.
 struct Surroundings {
     live::TemporaryDirectory directory;
     std::string file = directory.file("file");
@@ -49,15 +49,15 @@ struct Surroundings {
     }
 };
 
-struct Deed {
+struct Attempt {
     const char* name;
     long abi; ///< from which on Landlock denies it (landlock(7))
     int denied;
     bool (*do_it)(Surroundings&);
 };
 
-void PrintTo(const Deed& deed, std::ostream* out) {
-    *out << deed.name;
+void PrintTo(const Attempt& attempt, std::ostream* out) {
+    *out << attempt.name;
 }
 
 bool binds(int family, sockaddr* address, socklen_t length) {
@@ -68,7 +68,7 @@ bool connects(int family, sockaddr* address, socklen_t length) {
     return connect(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), address, length) == 0;
 }
 
-constexpr Deed deeds[] = {
+constexpr Attempt attempts[] = {
     {"ReadingADirectory", 1, EACCES,
      [](Surroundings& is) { return open(is.directory.path().c_str(), O_RDONLY | O_DIRECTORY) >= 0; }},
     {"Reading", 1, EACCES, [](Surroundings& is) { return open(is.file.c_str(), O_RDONLY) >= 0; }},
@@ -108,7 +108,7 @@ constexpr Deed deeds[] = {
      [](Surroundings& is) { return connects(AF_UNIX, is.generic(is.name), is.name_length); }},
 };
 
-class Landlock : public testing::TestWithParam<Deed> {
+class Landlock : public testing::TestWithParam<Attempt> {
   protected:
     Surroundings surroundings_;
 
@@ -131,11 +131,11 @@ TEST_P(Landlock, Denies) {
     EXPECT_EXIT(do_it_denied(), testing::ExitedWithCode(GetParam().denied), "");
 }
 
-TEST_P(Landlock, ControlWithoutItNothingDenies) {
+TEST_P(Landlock, ControlWithoutItNothingIsDenied) {
     EXPECT_EXIT(do_it(), testing::ExitedWithCode(0), "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Deed, Landlock, testing::ValuesIn(deeds),
+INSTANTIATE_TEST_SUITE_P(Each, Landlock, testing::ValuesIn(attempts),
                          [](const auto& instance) { return instance.param.name; });
 
 } // namespace

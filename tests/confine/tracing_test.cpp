@@ -20,36 +20,36 @@ constexpr uid_t root = 0;
 constexpr uid_t user = 61007;
 constexpr uid_t another = 61008;
 
-TEST(Start, ThatNobodyButRootCouldTraceIsNoWeakness) {
+TEST(Start, ThatOnlyRootCouldTraceIsAccepted) {
     EXPECT_THAT(weakness_of({0, user, root, false, 0}), IsNull());
     EXPECT_THAT(weakness_of({2, user, root, false, 0}), IsNull()) << "fs.suid_dumpable=2";
     EXPECT_THAT(weakness_of({1, root, root, true, 0}), IsNull()) << "only root may trace root";
     EXPECT_THAT(weakness_of({1, root, user, true, 0}), IsNull());
 }
 
-TEST(Start, OfAProgramThatTheUserMayRewriteIsNoFurtherWeakness) {
+TEST(Start, OfAProgramThatTheUserMayRewriteIsAccepted) {
     EXPECT_THAT(weakness_of({1, user, user, true, 0}), IsNull());
 }
 
-TEST(Start, OfAProgramThatTheUserMayReadIsAWeaknessOfItsMode) {
+TEST(Start, OfAReadableProgramIsRefusedForItsMode) {
     EXPECT_THAT(weakness_of({1, user, root, true, 0}), HasSubstr("make root its owner and 0711 its mode"));
     EXPECT_THAT(weakness_of({1, user, another, true, 0}), HasSubstr("make root its owner and 0711 its mode"));
 }
 
-TEST(Start, OfAProgramThatTheUserMayNotReadIsAWeaknessOfTheSysctl) {
+TEST(Start, OfAnUnreadableProgramIsRefusedForTheSysctl) {
     for (const int suid_dumpable : {1, -1}) {
         EXPECT_THAT(weakness_of({1, user, root, false, suid_dumpable}),
                     HasSubstr("fs.suid_dumpable must be 0 or 2"));
     }
 }
 
-TEST(Start, OfAProgramThatNeitherAllowsIsAWeaknessOfWhatExecutedIt) {
+TEST(Start, IsOtherwiseRefusedForWhatExecutedIt) {
     for (const int suid_dumpable : {0, 2}) {
         EXPECT_THAT(weakness_of({1, user, root, false, suid_dumpable}), HasSubstr("CAP_DAC_OVERRIDE"));
     }
 }
 
-TEST(Start, OfWhichTheKernelSaysNothingIsAWeakness) {
+TEST(Start, OfWhichTheKernelTellsNothingIsRefused) {
     EXPECT_THAT(weakness_of({-1, user, root, false, 0}), testing::NotNull());
 }
 
@@ -61,7 +61,7 @@ TEST(Start, OfWhichTheKernelSaysNothingIsAWeakness) {
     _exit(0);
 }
 
-TEST(Start, ThatIsWeakIs77) {
+TEST(Start, ThatCouldBeTracedIs77) {
     if (geteuid() != root) {
         GTEST_SKIP() << "this program is the user's own";
     }
@@ -71,7 +71,7 @@ TEST(Start, ThatIsWeakIs77) {
     EXPECT_EXIT(start_as(root, 1), testing::ExitedWithCode(0), "");
 }
 
-TEST(ChangeOfUser, IsTriedAndLeavesNoTrace) {
+TEST(ChangeOfUser, IsTriedAndUndone) {
     if (geteuid() != root) {
         GTEST_SKIP() << "only root can change its user";
     }

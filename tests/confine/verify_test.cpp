@@ -42,11 +42,11 @@ Fd status_of(const std::string& text) {
 
 constexpr auto self_test = static_cast<int>(ExitCode::SelfTest);
 
-TEST(Verify, PassesWhatIsAsItMustBe) {
+TEST(Verify, PassesTheExpectedStatus) {
     verify(all_of_it, status_of(as_it_must_be).get());
 }
 
-TEST(Verify, DemandsNothingThatTheKernelCouldNotGive) {
+TEST(Verify, DoesNotDemandWhatWasNotExpected) {
     const Fd bounded = status_of(with("CapBnd:\t0000000000000000", "CapBnd:\t000001ffffffffff"));
     verify({61007, 61008, false, true, true}, bounded.get());
     const Fd grouped = status_of(with("Groups:\t ", "Groups:\t4 24 "));
@@ -63,7 +63,7 @@ struct Difference {
 };
 class VerifyDies : public testing::TestWithParam<Difference> {};
 
-TEST_P(VerifyDies, OfOneLineThatIsOtherwiseAndSaysWhich) {
+TEST_P(VerifyDies, OfEachWrongLineAndNamesIt) {
     const auto& difference = GetParam();
     const Fd status = status_of(with(difference.line, difference.instead));
     EXPECT_EXIT(verify(all_of_it, status.get()), testing::ExitedWithCode(self_test), difference.said);

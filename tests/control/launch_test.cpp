@@ -89,7 +89,7 @@ TEST_F(Launch, CannotBeChangedByAnybodyAfterwards) {
     EXPECT_TRUE(denied(mprotect(&launch, sizeof launch, PROT_READ | PROT_WRITE), EACCES));
 }
 
-TEST_F(Launch, ThatIsGoodIsTakenSoThatTheseRefusalsMeanSomething) {
+TEST_F(Launch, ControlAGoodOneIsAccepted) {
     EXPECT_EXIT(open_as_listener(), testing::ExitedWithCode(0), "");
 }
 
@@ -208,7 +208,7 @@ TEST_F(Messages, ArriveWithTheDescriptorThatComesAlong) {
     EXPECT_EQ(fcntl(fd.get(), F_GETFD), FD_CLOEXEC);
 }
 
-TEST_F(Messages, WithADescriptorThatNobodyAskedForAreRefusedAndItIsClosed) {
+TEST_F(Messages, WithAnUnexpectedDescriptorAreRefusedAndItIsClosed) {
     ASSERT_TRUE(send_message(supervisor_.get(), message_, STDERR_FILENO));
     expect_refusal(nullptr);
 }
@@ -223,7 +223,7 @@ TEST_F(Messages, WithMoreDescriptorsThanOneAreRefusedAndAllAreClosed) {
     }
 }
 
-TEST_F(Messages, OfAnotherLengthAreRefusedAndWhatTheyBringIsClosed) {
+TEST_F(Messages, OfAnotherLengthAreRefusedAndTheirDescriptorsAreClosed) {
     Fd fd;
     for (const std::size_t size :
          {std::size_t{1}, sizeof message_ - 1, sizeof message_ + 1, std::size_t{4096}}) {
@@ -236,7 +236,7 @@ TEST_F(Messages, OfAnotherLengthAreRefusedAndWhatTheyBringIsClosed) {
     expect_refusal(&fd);
 }
 
-TEST_F(Messages, WithOtherThingsThanDescriptorsAreRefused) {
+TEST_F(Messages, WithOtherAncillaryDataAreRefused) {
     const int yes = 1;
     ASSERT_EQ(setsockopt(listener_.get(), SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes), 0);
     Fd fd;
@@ -246,7 +246,7 @@ TEST_F(Messages, WithOtherThingsThanDescriptorsAreRefused) {
     expect_refusal(&fd);
 }
 
-TEST_F(Messages, EndWithTheOtherSide) {
+TEST_F(Messages, EndWhenTheOtherSideCloses) {
     supervisor_.reset();
     Message got{};
     EXPECT_FALSE(receive_message(listener_.get(), got));

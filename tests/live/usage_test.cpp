@@ -291,7 +291,7 @@ TEST_F(Policy, WhoseProgramSaysMoreThanItsTextIs65WithTheCallAndNeverBecomesRead
         EXPECT_TRUE(std::regex_search(
             outcome.err,
             std::regex{fmt::format("program and policy differ: for munmap\\(addr=.* on {} elsewhere "
-                                   ".* the program says allow, the policy kill-process",
+                                   ".* the program returns allow, the policy says kill-process",
                                    to_string(policy::native_arch))}))
             << outcome.err;
         EXPECT_EQ(outcome.err.find("\"ready\""), std::string::npos) << outcome.err;

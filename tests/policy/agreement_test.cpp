@@ -65,7 +65,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Shipped{"clone", Arch::x86_64}, Shipped{"clone", Arch::aarch64}),
     [](const auto& test) { return fmt::format("{}_{}", test.param.name, to_string(test.param.arch)); });
 
-TEST_P(Agree, OnEveryRuleAtItsEdge) {
+TEST_P(Agree, OnEveryRuleAtItsBoundaries) {
     for (const auto& rule : policy.rules) {
         const auto call = call_of(rule);
         ASSERT_TRUE(agree(call)) << describe(call);

@@ -31,7 +31,7 @@ TEST(Check, HoldsForWhatIsShipped) {
     }
 }
 
-TEST(Check, ATestSpeaksForAllValuesOfWhatItLeavesOut) {
+TEST(Check, ATestCoversAllValuesOfOmittedArguments) {
     EXPECT_EQ(
         check_of(parsed("allow shutdown fd == 0  how <= 2 : x\ntest allow shutdown fd=0\n")),
         "7:1: this test does not hold: the policy says kill-process for shutdown(fd=0, how=3) on x86_64");
@@ -84,7 +84,7 @@ TEST(Check, ForeignAbisGetTheElseAction) {
         << "an ABI that is not listed is foreign too";
 }
 
-TEST(Check, ATestOfACallThatOneAbiLacksSpeaksForTheOther) {
+TEST(Check, ATestOfACallThatOneAbiLacksCoversTheOther) {
     EXPECT_EQ(check_of(parsed("allow getpid : x\ntest kill open\ntest kill fork\n")), "holds");
 }
 

@@ -28,7 +28,7 @@ class AgreeCombined : public testing::TestWithParam<Arch> {
 INSTANTIATE_TEST_SUITE_P(Each, AgreeCombined, testing::Values(Arch::x86_64, Arch::aarch64),
                          [](const auto& test) { return std::string{to_string(test.param)}; });
 
-TEST_P(AgreeCombined, OnEveryRuleFromEveryPlaceAndAroundIt) {
+TEST_P(AgreeCombined, OnEveryRuleFromEveryCallSiteAndAroundIt) {
     for (const auto& edge : edges) {
         ASSERT_TRUE(agree(edge)) << shown(edge);
         ASSERT_EQ(evaluate(combined, arch, addresses, edge).action.kind, Action::Kind::allow) << shown(edge);
@@ -48,7 +48,7 @@ TEST_P(AgreeCombined, OnEveryRuleFromEveryPlaceAndAroundIt) {
     }
 }
 
-TEST_P(AgreeCombined, OnEveryNumberOfEveryAbiFromEveryPlaceAndAroundIt) {
+TEST_P(AgreeCombined, OnEveryNumberOfEveryAbiFromEveryCallSiteAndAroundIt) {
     for (const auto abi : {audit_arch(Abi::x86_64), audit_arch(Abi::aarch64), audit_arch(Abi::i386), 0U}) {
         for (std::uint32_t number = 0; number < 512; ++number) {
             for (const auto bits : {0U, x32_bit, 0x80000000U}) {

@@ -27,7 +27,7 @@ std::string without_source(const std::string& text) {
     return text.substr(0, text.find('\n'));
 }
 
-TEST(Combine, TakesOnePolicyForEachPlaceAndOneForElsewhere) {
+TEST(Combine, TakesOnePolicyForEachCallSiteAndOneForElsewhere) {
     const auto combined = shipped_together();
     ASSERT_EQ(combined.places.size(), 3U);
     EXPECT_EQ(combined.places[0].name, "clone");
@@ -54,7 +54,7 @@ TEST(Combine, RefusesWhatWouldBeAmbiguous) {
         "have the same");
 }
 
-TEST(Combine, RefusesWhatCouldBringBackAPlaceThatIsLost) {
+TEST(Combine, RefusesCallsThatCouldRestoreALostCallSite) {
     for (const std::string call : {"mmap", "mremap", "mprotect", "madvise", "brk", "execve", "clone3",
                                    "rt_sigaction", "rt_sigreturn"}) {
         std::string line = "allow " + call;
@@ -171,7 +171,7 @@ TEST(Combine, RefusesMoreThanTheKernelTakes) {
 }
 
 // Conditional jumps reach 255 instructions; a policy may be longer.
-TEST(Combine, ReachesPoliciesThatAreFarAway) {
+TEST(Combine, JumpsFartherThan255Instructions) {
     std::string lines;
     for (unsigned i = 0; i < 200; ++i) {
         lines += fmt::format("allow munmap addr == 0x{:x}  len == {} : x\n", i * 0x1000000001UL, i);
@@ -225,7 +225,7 @@ TEST_P(CombinedProgram, IsNotEqualForAnotherAddress) {
     }
 }
 
-TEST_P(CombinedProgram, WithTwoPlacesSwappedIsRefusedWithAWitness) {
+TEST_P(CombinedProgram, WithTwoCallSitesSwappedIsRefusedWithAWitness) {
     for (const auto* a : {"listener_return", "clone_return", "setup_return"}) {
         for (const auto* b : {"clone_return", "setup_return"}) {
             if (std::string_view{a} == b) {
@@ -243,7 +243,7 @@ TEST_P(CombinedProgram, WithTwoPlacesSwappedIsRefusedWithAWitness) {
     }
 }
 
-TEST_P(CombinedProgram, ThatAsksForOneWordOnlyIsRefusedWithAWitness) {
+TEST_P(CombinedProgram, ThatComparesOneWordOnlyIsRefusedWithAWitness) {
     for (std::size_t place = 0; place < 3; ++place) {
         for (const auto load : {block(place), block(place) + 2}) {
             auto wrong = program;
@@ -253,7 +253,7 @@ TEST_P(CombinedProgram, ThatAsksForOneWordOnlyIsRefusedWithAWitness) {
     }
 }
 
-TEST_P(CombinedProgram, ThatForgetsAPlaceIsRefusedWithAWitness) {
+TEST_P(CombinedProgram, WithoutOneCallSiteIsRefusedWithAWitness) {
     for (std::size_t place = 0; place < 3; ++place) {
         auto wrong = program;
         wrong[block(place) + 1].jt = 3;
@@ -292,14 +292,14 @@ TEST(CombinedWitness, NamesThePolicyTheCallAndWhereItComesFrom) {
     };
     EXPECT_EQ(swapped(3, 4),
               "listener.policy:8:1: error: program and policy differ: for close(fd=7) on x86_64 at $here "
-              "(0x1234500001000) the program says kill-process, the policy allow\n"
+              "(0x1234500001000) the program returns kill-process, the policy says allow\n"
               "allow close fd == 7 : y\n^");
     EXPECT_EQ(swapped(39, 40),
               "cell.policy:5:1: error: program and policy differ: for getpid() on x86_64 elsewhere (0x0) the "
-              "program says kill-process, the policy allow\nallow getpid : x\n^");
+              "program returns kill-process, the policy says allow\nallow getpid : x\n^");
 }
 
-TEST(CombinedWitness, PlacesWithEqualLowWordsAreToldApart) {
+TEST(CombinedWitness, CallSitesWithEqualLowWordsAreDistinguished) {
     const auto combined = combine({piece("a", ""), piece("b", "here", "allow getuid : x\n"),
                                    piece("c", "there", "allow getpid : x\n")})
                               .value();
@@ -314,13 +314,13 @@ TEST(CombinedWitness, PlacesWithEqualLowWordsAreToldApart) {
     }
 }
 
-TEST(CombinedProof, RefusesWhatItDoesNotUnderstand) {
+TEST(CombinedProof, RefusesInstructionsOutsideTheFragment) {
     const auto proved = prove(shipped_together(), native_arch, addresses, Program{});
     ASSERT_FALSE(proved);
     EXPECT_EQ(placed(proved.error()), "0:0: cannot be proved: a program of 0 instructions");
 }
 
-TEST(CombinedText, SpeaksByPlace) {
+TEST(CombinedText, IsEvaluatedByCallSite) {
     const auto combined = shipped_together();
     const auto says = [&](std::string_view call, std::uint64_t from) {
         seccomp_data data{};

@@ -24,7 +24,7 @@ TEST(Compile, GivesEachActionToItsCallsAndToNoOthers) {
     EXPECT_TRUE(prove(policy, Arch::x86_64, {}, program));
 }
 
-TEST(Compile, LeavesOutARuleThatSaysWhatHoldsAnyway) {
+TEST(Compile, OmitsARuleWithTheActionOfElse) {
     const auto with = compile(parsed("allow getpid : x\nkill-process getuid\n"), native_arch, addresses);
     const auto without = compile(parsed("allow getpid : x\n"), native_arch, addresses);
     ASSERT_TRUE(with) << with.error().text();

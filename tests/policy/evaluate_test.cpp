@@ -53,7 +53,7 @@ TEST(Run, ReadsEachWordOfTheCallAndNothingBeyond) {
     EXPECT_TRUE(nothing_at(2));
 }
 
-TEST(Run, GuessesNothing) {
+TEST(Run, RefusesWhatItCannotInterpret) {
     EXPECT_FALSE(run({}, {}));
     EXPECT_FALSE(run(Program{load(0)}, {})) << "it runs off its end";
     EXPECT_FALSE(run(Program{BPF_STMT(BPF_JMP | BPF_JA, 5), give(1)}, {})) << "it jumps beyond its end";
@@ -62,7 +62,7 @@ TEST(Run, GuessesNothing) {
     EXPECT_FALSE(run(Program{BPF_STMT(BPF_RET | BPF_A, 0)}, {}));
 }
 
-TEST(Evaluate, AnAddressThatIsNotKnownIsThatOfNoCall) {
+TEST(Evaluate, NoCallMatchesAnUnboundAddress) {
     const auto policy = parsed("allow munmap addr == $buffer  len any : x\n");
     seccomp_data call{};
     call.nr = static_cast<int>(*number_of(Abi::x86_64, "munmap"));

@@ -31,7 +31,7 @@ TEST(FormatOf, AFormattedPolicyIsItself) {
     EXPECT_EQ(format(parsed(once, "")), once);
 }
 
-TEST(FormatOf, KeepsThePlaceAmongTheHeadersColumns) {
+TEST(FormatOf, KeepsAtAmongTheColumnsOfTheHeader) {
     const std::string lines = "policy     p 1\nsyntax     1\nat         $here\narch       x86_64\n"
                               "else       kill-process\nparam      $here addr : x\n";
     EXPECT_EQ(format(parsed(lines, "")), lines);

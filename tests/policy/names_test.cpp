@@ -65,7 +65,7 @@ TEST(Prototypes, OfCloneSwapsItsLastTwoArgumentsOnAarch64) {
     EXPECT_EQ(clone->index(3, Arch::x86_64), 3U);
 }
 
-TEST(Constants, HaveNoTwins) {
+TEST(Constants, HaveUniqueNames) {
     auto names = all_constants();
     std::sort(names.begin(), names.end());
     EXPECT_EQ(std::adjacent_find(names.begin(), names.end()), names.end());

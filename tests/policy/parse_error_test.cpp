@@ -17,7 +17,7 @@ std::string after_head(std::string_view line) {
 
 class Refused : public testing::TestWithParam<Case> {};
 
-TEST_P(Refused, AtItsPlaceWithItsReason) {
+TEST_P(Refused, WithLineColumnAndMessage) {
     const auto policy = parse(GetParam().text, "p");
     ASSERT_FALSE(policy) << "it was accepted";
     const auto& error = policy.error();
@@ -214,8 +214,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"TwoOperatorsOnOneArgument", after_head("allow close fd >= 3  fd <= 9 : x"),
              "6:22: unexpected 'fd': close has 1 argument"},
         Case{"Inequality", after_head("allow close fd != 0 : x"),
-             "6:16: '!=' does not exist: to forbid one value of a register is to forget the others. Say what "
-             "may "
+             "6:16: '!=' does not exist: it would let pass every other value of the register. Say what may "
              "pass: ==, <=, >= or in"},
         Case{"UnknownOperator", after_head("allow close fd < 3 : x"),
              "6:16: unknown operator '<': ==, <=, >=, in and any are known"},

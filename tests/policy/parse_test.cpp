@@ -26,7 +26,7 @@ TEST(Parse, ReadsEveryStatementOfTheShippedCellPolicy) {
     EXPECT_EQ(policy.sha256.size(), 64U);
 }
 
-TEST(Parse, ReadsThePlaceThatAPolicySpeaksOfThoughItsParameterFollows) {
+TEST(Parse, ReadsAtThoughItsParameterFollows) {
     const auto policy = parsed("policy p 1\nsyntax 1\nunder q\nat $here\narch x86_64\nelse kill-process\n"
                                "param $buffer addr : x\nparam $here addr : x\n",
                                "");
@@ -50,7 +50,7 @@ struct Value {
     std::uint64_t value;
 };
 class OperandIs : public testing::TestWithParam<Value> {};
-TEST_P(OperandIs, WhatItSays) {
+TEST_P(OperandIs, ReadAsThisValue) {
     const auto policy = parsed(fmt::format("const TWO 2 : x\nconst A {} : x\n", GetParam().text));
     EXPECT_EQ(policy.consts.back().operand.value, GetParam().value);
 }
@@ -114,7 +114,7 @@ TEST(Parse, ReadsAPatternAndPointsIntoItWhenItIsWrong) {
               "call:1:13: error: sendto has no argument 'size'\nsendto fd=0 size=1\n            ^");
 }
 
-TEST(Warnings, NameTheComparisonThatTheKernelDoesNotSeeWhole) {
+TEST(Warnings, NameGreaterOrEqualOnA32BitArgument) {
     const auto policy = parsed("allow close fd >= 4 : x\nallow munmap addr >= 4  len any : x\n");
     const auto found = warnings(policy);
     ASSERT_EQ(found.size(), 1U);

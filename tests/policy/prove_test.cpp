@@ -73,11 +73,11 @@ TEST(Prove, ShowsTheCallThatTellsTheTwoApart) {
     const auto wider = compile(parsed("allow close fd <= 7 : x\n"), Arch::x86_64, addresses).value();
     EXPECT_EQ(prove_of(policy, wider),
               "0:0: program and policy differ: for close(fd=0) on x86_64 the program "
-              "says allow, the policy kill-process");
+              "returns allow, the policy says kill-process");
     const auto narrower = compile(parsed("allow getpid : x\n"), Arch::x86_64, addresses).value();
     EXPECT_EQ(prove_of(policy, narrower),
               "6:1: program and policy differ: for close(fd=7) on x86_64 the program "
-              "says kill-process, the policy allow");
+              "returns kill-process, the policy says allow");
 }
 
 // A hand-written filter that compares 32 bits of a 64-bit register: the mistake of CVE-2019-10063 and its
@@ -94,7 +94,7 @@ TEST(Prove, CatchesATruncatedComparison) {
     };
     EXPECT_EQ(prove_of(policy, truncated),
               "0:0: program and policy differ: for close(fd=0x100000007) on x86_64 the "
-              "program says allow, the policy kill-process");
+              "program returns allow, the policy says kill-process");
     Program right = truncated;
     right.insert(right.begin() + 4,
                  {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 20), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 2)});
@@ -104,8 +104,8 @@ TEST(Prove, CatchesATruncatedComparison) {
     right[1] = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, abi, 0, 0); // any ABI
     EXPECT_EQ(
         prove_of(policy, right),
-        "0:0: program and policy differ: for call 3(argument 1=7) on ABI 0x0 the program says allow, the "
-        "policy kill-process");
+        "0:0: program and policy differ: for call 3(argument 1=7) on ABI 0x0 the program returns allow, "
+        "the policy says kill-process");
 }
 
 TEST(Prove, CatchesALeakThroughTheInstructionPointer) {
@@ -115,7 +115,7 @@ TEST(Prove, CatchesALeakThroughTheInstructionPointer) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW), BPF_STMT(BPF_RET | BPF_K, 0x80000000)};
     EXPECT_EQ(prove_of(policy, back_door),
               "0:0: program and policy differ: for call 0() on ABI 0x0 from 0xdead00000000 the "
-              "program says allow, the policy kill-process");
+              "program returns allow, the policy says kill-process");
 }
 
 TEST(Prove, FollowsMasks) {
@@ -125,7 +125,7 @@ TEST(Prove, FollowsMasks) {
     const auto other = parsed("allow mprotect start any  len any  prot in PROT_READ|PROT_EXEC : x\n");
     EXPECT_EQ(prove_of(other, program),
               "0:0: program and policy differ: for mprotect(start=0, len=0, prot=2) on x86_64 the "
-              "program says allow, the policy kill-process");
+              "program returns allow, the policy says kill-process");
 }
 
 TEST(Prove, FollowsATestOfBits) {
@@ -148,7 +148,7 @@ TEST(Prove, FollowsATestOfBits) {
     EXPECT_EQ(prove_of(policy, by_bits(~0x5U)), "equal");
     EXPECT_EQ(prove_of(policy, by_bits(~0x7U)),
               "0:0: program and policy differ: for close(fd=2) on x86_64 the "
-              "program says allow, the policy kill-process");
+              "program returns allow, the policy says kill-process");
 }
 
 TEST(Prove, NeedsAnAbiThatThePolicyLists) {
@@ -244,7 +244,7 @@ struct Unprovable {
     const char* error;
 };
 class CannotProve : public testing::TestWithParam<Unprovable> {};
-TEST_P(CannotProve, WhatItDoesNotUnderstand) {
+TEST_P(CannotProve, InstructionsOutsideTheFragment) {
     EXPECT_EQ(prove_of(parsed(""), GetParam().program),
               std::string{"0:0: cannot be proved: "} + GetParam().error);
 }

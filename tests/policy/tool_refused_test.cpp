@@ -26,8 +26,8 @@ const Refused refused_policies[] = {
      ":6:1: error: this rule says errno EBADF where line 5 says errno EPERM: close(fd=4) on x86_64\n"},
 };
 const std::string header = "policy p 1\nsyntax 1\narch x86_64\nelse kill-process\n";
-const std::string nothing_enforces =
-    " is refused, as said above; the answer is about its text as it stands, which nothing enforces\n";
+const std::string note_that_it_is_refused =
+    " is refused, see above; the answer is about its text as it stands, which cloisterd does not enforce\n";
 
 TEST_F(PolicyTool, AnswersNothingAboutAPolicyThatCheckRefuses) {
     for (const auto& [name, lines, error] : refused_policies) {
@@ -57,7 +57,7 @@ TEST_F(PolicyTool, UncheckedAnswersAndSaysThatThePolicyIsRefused) {
         for (const std::string command : {"bpf --unchecked", "show --unchecked"}) {
             EXPECT_EQ(policy(command + " " + file), 0) << name << ' ' << command;
             EXPECT_TRUE(err.starts_with(file + error)) << err;
-            EXPECT_TRUE(says("note: " + file + nothing_enforces)) << err;
+            EXPECT_TRUE(says("note: " + file + note_that_it_is_refused)) << err;
             EXPECT_NE(out, "") << command;
         }
         EXPECT_EQ(policy("ask --unchecked " + file + " getuid"), 1) << name;
@@ -78,10 +78,10 @@ TEST_F(PolicyTool, AskNamesTheRuleWhoseActionItReportsAndThoseThatContradictIt) 
     };
     EXPECT_EQ(asked(1, "ioctl fd=0 cmd=1"), 1);
     EXPECT_EQ(out, "kill-process\nline 5: never\nline 6 says allow for this call: the rules contradict each "
-                   "other, and the strictest is told here\n");
+                   "other, and the strictest one is shown here\n");
     EXPECT_EQ(asked(2, "ioctl fd=0 cmd=1"), 1);
     EXPECT_EQ(out, "kill-process\nline 6: never\nline 5 says allow for this call: the rules contradict each "
-                   "other, and the strictest is told here\n");
+                   "other, and the strictest one is shown here\n");
     for (const int i : {1, 2}) {
         EXPECT_EQ(asked(i, "ioctl fd=0 cmd=2"), 0);
         EXPECT_EQ(out, i == 1 ? "allow\nline 6: yes\n" : "allow\nline 5: yes\n");
@@ -91,14 +91,14 @@ TEST_F(PolicyTool, AskNamesTheRuleWhoseActionItReportsAndThoseThatContradictIt) 
     }
     EXPECT_EQ(asked(3, "close fd=4"), 1);
     EXPECT_EQ(out, "errno EPERM\nline 5: x\nline 6 says errno EBADF for this call: the rules contradict each "
-                   "other, and the strictest is told here\n");
+                   "other, and the strictest one is shown here\n");
 }
 
 TEST_F(PolicyTool, BpfSaysWhereAnUncheckedProgramIsNotTheText) {
     const auto& [name, lines, error] = refused_policies[1];
     EXPECT_EQ(policy("bpf --unchecked " + write(name, header + lines)), 0) << err;
     EXPECT_TRUE(says(":5:1: warning: program and policy differ: for ioctl(fd=0, cmd=1, arg=0) on x86_64 the "
-                     "program says allow, the policy kill-process\n"))
+                     "program returns allow, the policy says kill-process\n"))
         << err;
 }
 
@@ -141,10 +141,10 @@ TEST_F(PolicyTool, AnswersNothingAboutADirectoryOfWhichOneFileIsRefusedOrThatIsN
     expect_all(65, "clone.policy:");
     EXPECT_TRUE(says("this test does not hold: the policy says kill-process for getpid()")) << err;
     EXPECT_EQ(policy("ask " + scratch + " --unchecked --at elsewhere 'close fd=0'"), 0);
-    EXPECT_TRUE(says("note: " + scratch + nothing_enforces)) << err;
+    EXPECT_TRUE(says("note: " + scratch + note_that_it_is_refused)) << err;
     EXPECT_EQ(policy("show --unchecked " + scratch), 0);
     EXPECT_EQ(policy("bpf --unchecked " + scratch + bind_all), 0);
-    EXPECT_TRUE(says("note: " + scratch + nothing_enforces)) << err;
+    EXPECT_TRUE(says("note: " + scratch + note_that_it_is_refused)) << err;
     write("clone.policy", clone_site);
     const auto other = write("other.policy", "policy other 1\nsyntax 1\narch x86_64\nelse kill-process\n");
     expect_all(65, "other.policy: error: it has no 'at', and neither has 'connection'");

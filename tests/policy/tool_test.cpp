@@ -150,7 +150,7 @@ TEST_F(PolicyTool, ListsTheCombinedProgramWithTheLineBesideEachInstruction) {
 TEST_F(PolicyTool, ProvesTheCombinedProgramAndFindsTheByteThatIsWrong) {
     for (const auto* arch : {" --arch x86_64", " --arch aarch64"}) {
         EXPECT_EQ(policy("prove " + together + arch), 0) << err;
-        EXPECT_TRUE(says(" say what the policies in ")) << out;
+        EXPECT_TRUE(says(" are equivalent to the policies in ")) << out;
     }
     EXPECT_TRUE(says("note: $setup_page is not bound; 0x7f")) << err;
     ASSERT_EQ(policy("bpf --raw " + together + bind_all), 0) << err;
@@ -161,7 +161,8 @@ TEST_F(PolicyTool, ProvesTheCombinedProgramAndFindsTheByteThatIsWrong) {
     EXPECT_EQ(nlohmann::json::parse(out).at("equal"), true);
     bytes.at(8 * 9 + 3) = 0; // whatever the low word, it counts as the listener call site's
     EXPECT_EQ(policy("prove " + together + " " + write("bad", bytes) + bind_all), 1);
-    EXPECT_TRUE(says(" elsewhere (0x5500000000) the program says allow, the policy kill-process")) << err;
+    EXPECT_TRUE(says(" elsewhere (0x5500000000) the program returns allow, the policy says kill-process"))
+        << err;
     EXPECT_EQ(policy("prove " + together + " " + good + bind), 64);
     EXPECT_TRUE(says("$clone_return is not bound: give --bind clone_return=ADDRESS")) << err;
     EXPECT_EQ(policy("prove " + together + " --bind listener_return=1 --bind clone_return=1"), 65);
@@ -173,12 +174,12 @@ TEST_F(PolicyTool, ProvesTheCombinedProgramAndFindsTheByteThatIsWrong) {
 TEST_F(PolicyTool, ShowsWhereAPolicyHolds) {
     EXPECT_EQ(policy("show " + listener), 0);
     EXPECT_TRUE(
-        says("It speaks of calls from one instruction only, the one before $listener_return (the address "
-             "after that instruction).\n"))
+        says("It holds for calls from one instruction only, the one in front of $listener_return (the "
+             "address after that instruction).\n"))
         << out;
     EXPECT_EQ(policy("show " + connection), 0);
-    EXPECT_TRUE(says(
-        "It speaks of calls from everywhere; combined with others, from everywhere but their places.\n"));
+    EXPECT_TRUE(says("It holds for calls from every instruction; combined with others, from every "
+                     "instruction but their call sites.\n"));
     EXPECT_EQ(policy("show " + together), 0);
     EXPECT_TRUE(says("setup, version 3, on " + native + "\n")) << out;
     EXPECT_TRUE(says("connection, version 3, on " + native + "\n")) << out;
@@ -186,7 +187,7 @@ TEST_F(PolicyTool, ShowsWhereAPolicyHolds) {
     EXPECT_EQ(nlohmann::json::parse(out).at(1).at("at"), "listener_return");
 }
 
-TEST_F(PolicyTool, AnswersWhatBecomesOfACallFromAPlace) {
+TEST_F(PolicyTool, AnswersWhichActionACallGetsFromACallSite) {
     EXPECT_EQ(policy("ask " + together + " --at listener_return 'accept4 fd=4 flags=0'"), 0) << err;
     EXPECT_EQ(policy("ask " + together + " --at '$listener_return' clone"), 1) << err;
     EXPECT_EQ(out, "kill-process\nno rule names this call: else\n");
@@ -216,11 +217,11 @@ TEST_F(PolicyTool, ShowsAPolicyInPlainWords) {
     EXPECT_EQ(nlohmann::json::parse(out).at("name"), "listener");
 }
 
-TEST_F(PolicyTool, AnswersWhatBecomesOfACall) {
+TEST_F(PolicyTool, AnswersWhichActionACallGets) {
     EXPECT_EQ(policy("ask " + connection + bind + " 'close fd=0'"), 0);
     EXPECT_EQ(out, "allow\nline 13: release the socket\n");
     EXPECT_EQ(policy("ask " + connection + bind + " 'close fd=1'"), 1);
-    EXPECT_EQ(out, "kill-process\nline 13 asks for 'fd == 0', and fd is 0x1\n");
+    EXPECT_EQ(out, "kill-process\nline 13 requires 'fd == 0', but fd is 0x1\n");
     EXPECT_EQ(policy("ask " + connection + bind + " openat"), 1);
     EXPECT_EQ(out, "kill-process\nno rule names this call: else\n");
     for (const auto* foreign : {" x32:recvfrom", " i386:socketcall"}) {

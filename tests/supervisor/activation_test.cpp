@@ -116,9 +116,9 @@ TEST(Activation, IgnoresWhatIsMeantForAnotherProcess) {
 
 TEST(Activation, RefusesVariablesThatMakeNoSense) {
     const auto fds = [](const std::string& value) {
-        return fmt::format("78 LISTEN_FDS='{}' is not a number of sockets; 1 to 64 can be served", value);
+        return fmt::format("78 LISTEN_FDS='{}' is not a number of sockets; 1 to 256 can be served", value);
     };
-    for (const auto* value : {"0", "-1", "999", "65", "", "two", "1x", " 1", "99999999999999999999"}) {
+    for (const auto* value : {"0", "-1", "999", "257", "", "two", "1x", " 1", "99999999999999999999"}) {
         EXPECT_EQ(activated({{}}, {{"LISTEN_FDS", value}}), fds(value));
     }
     for (const auto* value : {"0", "-5", "", "mine", "12 "}) {

@@ -4,12 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 
-/// What aarch64 has of its own, for src/syscall/raw.h and src/cell. System calls: syscall(2), "Architecture
+/// What is specific to aarch64, for src/syscall/raw.h and src/cell. System calls: syscall(2), "Architecture
 /// calling conventions".
 namespace cloister::arch {
 
-inline constexpr unsigned system_call_size = 4; ///< of the instruction; behind it lies what the filter sees
-/// A kernel has pages of 4, 16 or 64 KiB (arch/arm64/Kconfig): what has the largest to itself has any.
+inline constexpr unsigned system_call_size = 4; ///< of the instruction; the filter sees the address behind it
+/// A kernel has pages of 4, 16 or 64 KiB (arch/arm64/Kconfig): a page of the largest size is enough for any.
 inline constexpr std::size_t max_page_size = 65536;
 
 #define CLOISTER_CALL_HERE "svc #0"

@@ -5,11 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 
-/// What x86_64 has of its own, for src/syscall/raw.h and src/cell. System calls: syscall(2), "Architecture
+/// What is specific to x86_64, for src/syscall/raw.h and src/cell. System calls: syscall(2), "Architecture
 /// calling conventions".
 namespace cloister::arch {
 
-inline constexpr unsigned system_call_size = 2; ///< of the instruction; behind it lies what the filter sees
+inline constexpr unsigned system_call_size = 2; ///< of the instruction; the filter sees the address behind it
 inline constexpr std::size_t max_page_size = 4096; ///< whatever the kernel: it has no other
 
 #define CLOISTER_CALL_HERE "syscall"
