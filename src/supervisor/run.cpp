@@ -108,14 +108,13 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
 
     auto policies = load_policies(*opened);
     *opened = {};
-    const auto proved =
-        policies ? compile_and_prove(*policies, sample_places()) : tl::unexpected(policies.error());
-    if (!proved) {
+    if (!policies) {
         std::for_each(sockets->begin(), sockets->end(), remove_unix_paths);
-        return fail(proved.error());
+        return fail(policies.error());
     }
-    if (config.check) {
-        return ExitCode::Ok;
+    if (config.check) { // else they are proved for each listener, for where its memory lies
+        const auto proved = compile_and_prove(*policies, sample_places());
+        return proved ? ExitCode::Ok : fail(proved.error());
     }
     const bool priority =
         is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM")); // NOLINT(concurrency-mt-unsafe)

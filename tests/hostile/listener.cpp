@@ -144,8 +144,10 @@ void send_two_descriptors(const Message& message) {
     live_on();
 }
 
-/// The first generation is the real listener; which of them is told by a file.
-void behave_once(const std::string& file, char** argv) {
+/// The first generation of a supervisor is the real listener; that there was one is told by a file, which the
+/// test removes.
+void behave_once(char** argv) {
+    const std::string file = "/tmp/cloister-later-" + std::to_string(getppid());
     const int made = open(file.c_str(), O_CREAT | O_EXCL | O_CLOEXEC | O_WRONLY, 0600);
     if (made >= 0) {
         const auto build = std::filesystem::read_symlink("/proc/self/exe") / "../../../..";
@@ -162,9 +164,11 @@ int main(int /*argc*/, char** argv) {
     sockaddr_un address{};
     socklen_t length = sizeof address - 1;
     (void)getsockname(cloister::control::first_socket_fd, reinterpret_cast<sockaddr*>(&address), &length);
-    const std::string_view path = address.sun_path;
-    if (path.find("/later/") != std::string_view::npos) {
-        cloister::hostile::behave_once(std::string{path} + ".started", argv);
+    std::string_view name = address.sun_path;
+    name.remove_prefix(std::min(name.rfind('/') + 1, name.size()));
+    if (constexpr std::string_view later = "later-"; name.starts_with(later)) {
+        cloister::hostile::behave_once(argv);
+        name.remove_prefix(later.size());
     }
-    cloister::hostile::misbehave(path.substr(path.rfind('/') + 1));
+    cloister::hostile::misbehave(name);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // cloisterd, but that each --listen is a service of its own: s0, s1, … One whose path has a directory
-// `hostile` or `later` gets the listener of tests/hostile/listener.cpp.
+// `hostile` gets the listener of tests/hostile/listener.cpp.
 #include "config/options.h"
 #include "supervisor/run.h"
 
@@ -16,7 +16,7 @@ using namespace cloister;
 
 tl::expected<Fd, supervisor::Failure> open_listener(const config::Service& service) {
     const std::string& address = service.listen.front().text;
-    if (address.find("/hostile/") == std::string::npos && address.find("/later/") == std::string::npos) {
+    if (address.find("/hostile/") == std::string::npos) {
         return supervisor::open_listener_binary();
     }
     const auto beside = std::filesystem::read_symlink("/proc/self/exe").parent_path();

@@ -123,18 +123,20 @@ INSTANTIATE_TEST_SUITE_P(Misdeed, HangingStart,
                              return std::regex_replace(instance.param, std::regex{"-"}, "");
                          });
 
+struct Removed {
+    std::string file;
+    ~Removed() { fs::remove(file); }
+};
+
 class BadReplacement : public testing::TestWithParam<std::pair<const char*, const char*>> {};
 
 TEST_P(BadReplacement, ConcernsItsOwnServiceOnlyAndTheLogSaysWhy) {
     const auto& [misdeed, said] = GetParam();
     const TemporaryDirectory directory;
-    const std::string later = directory.file("later");
-    fs::create_directory(later);
-    fs::permissions(later, fs::perms{0755});
-    if (am_root()) {
-        ASSERT_EQ(::chown(later.c_str(), daemon_id, daemon_id), 0);
-    }
-    const Several several{{"127.0.0.1:0", "unix:" + later + "/" + misdeed}};
+    fs::create_directory(directory.file("hostile"));
+    fs::permissions(directory.file("hostile"), fs::perms{0755});
+    const Several several{{"127.0.0.1:0", "unix:" + directory.file("hostile/later-") + misdeed}};
+    const Removed marker{fmt::format("/tmp/cloister-later-{}", several.daemon.pid())};
     (void)several.daemon.await_record("started");
     const pid_t listener = several.ready(0).at("listener_pid");
     const Client client{several.address(0)};
