@@ -22,8 +22,7 @@ struct Setup {
     const OomScore& oom_score;
     unsigned max_connections; ///< what the options ask for, or fewer where the system allows no more
     int binary_fd;            ///< cloister-listener, opened before we gave up our permissions
-    int log_fd;
-    bool log_may_block;
+    int log_fd;               ///< a pipe of the log relay
     bool log_priorities;
     bool groups_empty;
     int stop_fd; ///< readable when we shall stop: then a start is given up

@@ -4,12 +4,13 @@
 #include "base/die.h"
 #include "base/signals.h"
 #include "base/soft_limit.h"
-#include "base/tracing.h"
 #include "confine/confine.h"
 #include "supervisor/generation.h"
 #include "supervisor/install.h"
 #include "supervisor/limits.h"
 #include "supervisor/log.h"
+#include "supervisor/log_relay.h"
+#include "supervisor/privileges.h"
 #include "supervisor/programs.h"
 #include "supervisor/sockets.h"
 
@@ -36,6 +37,7 @@ using namespace std::chrono_literals;
 constexpr auto steady_after = 10s;     // a listener that lived this long is no sign of trouble when it ends
 constexpr unsigned deaths_limit = 6;   // in a row, of listeners that were not steady
 constexpr auto first_back_off = 100ms; // doubles with each
+constexpr auto longest_goodbye = 1s;   // of the log relay
 constexpr auto grace = 5s;             // for a listener to end its cells
 
 ExitCode fail(const Failure& failure) {
@@ -109,39 +111,22 @@ void report_capped_buffers(const config::Service& service, const std::vector<Lis
     report("net.core.rmem_max", &ListeningSocket::receive_buffer);
 }
 
-/// Gives up every privilege, for good. True if there are no supplementary groups.
-bool give_up_privileges(const config::Config& config) {
-    (void)confine::empty_bounding_set(); // the listener reads back whether it is
-    const bool root = geteuid() == 0;
-    config::User user{geteuid(), getegid(), {}};
-    if (config.user && (root || !config.check)) { // an ordinary user may check what another one will be given
-        user = *config.user;
-    } else if (root) { // --check needs no --user
-        user = {65534, 65534, "nobody"};
-    }
-    if (user.uid != geteuid()) {
-        expect_untraceable_as(user.uid);
-    }
-    const bool groups_empty = confine::become(user.uid, user.gid);
-    confine::drop_all_capabilities();
-    confine::forbid_new_privileges();
-    confine::forbid_dumping();
-    return groups_empty;
-}
-
 class Supervisor {
   public:
     /// All privileges have been given up.
     Supervisor(const config::Config& config, const Policies& policies, std::vector<ListeningSocket> sockets,
-               Fd binary, const OomScore& oom_score, Log log, bool log_priorities, bool groups_empty)
+               Fd binary, const OomScore& oom_score, Log& log, LogRelay& relay, bool log_priorities,
+               bool groups_empty)
         : config_{config}, service_{config.services.front()}, policies_{policies},
-          sockets_{std::move(sockets)}, log_{std::move(log)}, binary_{std::move(binary)},
+          sockets_{std::move(sockets)}, log_{log}, relay_{relay}, binary_{std::move(binary)},
           stop_signals_{open_signals({SIGTERM, SIGINT})}, other_signals_{open_signals(
                                                               {SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2})},
-          setup_{service_,       config_.log_format, policies_,
-                 sockets_,       oom_score,          find_limits(service_, sockets_, log_),
-                 binary_.get(),  log_.fd(),          log_may_block(),
-                 log_priorities, groups_empty,       stop_signals_.get()} {
+          setup_{service_,           config_.log_format,
+                 policies_,          sockets_,
+                 oom_score,          find_limits(service_, sockets_, log_),
+                 binary_.get(),      relay_.fd_for_service(0),
+                 log_priorities,     groups_empty,
+                 stop_signals_.get()} {
         report_capped_buffers(service_, sockets_, log_);
     }
 
@@ -151,12 +136,13 @@ class Supervisor {
         }
         if (auto started = start_generation(); !started) {
             remove_unix_paths(sockets_);
-            return started.error().code == ExitCode::Ok ? ExitCode::Ok : fail(started.error());
+            return started.error().code == ExitCode::Ok ? ExitCode::Ok : fatal(started.error());
         }
         while (!result_) {
             wait();
             take_signals();
             reap();
+            relay_.tend(Clock::now());
             if (restart_at_ && Clock::now() >= *restart_at_) {
                 restart_at_.reset();
                 restart();
@@ -177,7 +163,8 @@ class Supervisor {
     const config::Service& service_;
     const Policies& policies_;
     std::vector<ListeningSocket> sockets_;
-    Log log_;
+    Log& log_;
+    LogRelay& relay_;
     Fd binary_;
     Fd stop_signals_;
     Fd other_signals_;
@@ -192,7 +179,10 @@ class Supervisor {
     bool ending_ = false;
     std::optional<ExitCode> result_;
 
-    [[nodiscard]] bool log_may_block() const { return (fcntl(log_.fd(), F_GETFL) & O_NONBLOCK) == 0; }
+    ExitCode fatal(const Failure& failure) {
+        log_fatal_error(log_.writer(), failure.code, failure.message);
+        return failure.code;
+    }
 
     tl::expected<void, Failure> start_generation() {
         auto started = Generation::start(setup_);
@@ -242,9 +232,11 @@ class Supervisor {
     }
 
     void wait() {
-        std::array<pollfd, 2> polled{{{stop_signals_.get(), POLLIN, 0}, {other_signals_.get(), POLLIN, 0}}};
+        const int full_log = log_.writer().pending() ? log_.writer().fd() : -1;
+        std::array<pollfd, 3> polled{
+            {{stop_signals_.get(), POLLIN, 0}, {other_signals_.get(), POLLIN, 0}, {full_log, POLLOUT, 0}}};
         int timeout_ms = -1;
-        for (const auto& due : {restart_at_, end_at_}) {
+        for (const auto& due : {restart_at_, end_at_, relay_.due()}) {
             if (due) {
                 const auto left = std::chrono::ceil<std::chrono::milliseconds>(*due - Clock::now()).count();
                 const int left_ms = static_cast<int>(std::max<long>(left, 0));
@@ -252,6 +244,7 @@ class Supervisor {
             }
         }
         (void)poll(polled.data(), polled.size(), timeout_ms);
+        log_.writer().flush(realtime_ns());
     }
 
     void take_signals() {
@@ -302,6 +295,9 @@ class Supervisor {
         int status = 0;
         for (pid_t pid = 0;
              (pid = waitpid(-1, &status, WNOHANG)) > 0;) { // as process 1, also children that are not ours
+            if (const auto record = relay_.ended(pid, status)) {
+                log_.write(*record);
+            }
             if (generation_ && pid == generation_->pid()) {
                 generation_.reset();
                 ended(pid, status);
@@ -333,7 +329,7 @@ class Supervisor {
     /// The first replacement starts after `least`, the next ones ever later.
     void back_off_or_give_up(std::chrono::milliseconds least = 0ms) {
         if (++deaths_ > deaths_limit) {
-            result_ = fail(
+            result_ = fatal(
                 {ExitCode::SelfTest, "the listener ended again and again; see the records listener_died"});
             return;
         }
@@ -373,8 +369,7 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
     if (!sockets) {
         return fail(sockets.error());
     }
-    Fd log_fd = open_log_without_blocking();
-    const bool groups_empty = give_up_privileges(config);
+    const Privileges privileges = give_up_privileges(config);
 
     auto policies = load_policies(*opened);
     *opened = {};
@@ -384,20 +379,32 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
         remove_unix_paths(*sockets);
         return fail(proved.error());
     }
+    auto program = relay_program(*policies);
+    if (!program) {
+        remove_unix_paths(*sockets);
+        return fail(program.error());
+    }
     if (config.check) {
         return ExitCode::Ok;
     }
     const bool priority =
         is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM")); // NOLINT(concurrency-mt-unsafe)
-    Supervisor supervisor{config,
-                          *policies,
-                          std::move(*sockets),
-                          std::move(*binary),
-                          oom_score,
-                          Log{config.log_format, std::move(log_fd), priority},
-                          priority,
-                          groups_empty};
-    return supervisor.run();
+    LogRelay relay{std::move(*program),
+                   {geteuid(), getegid(), privileges.bounding_empty, privileges.groups_empty, false},
+                   config.log_format,
+                   priority};
+    if (const auto started = relay.start(1); !started) {
+        remove_unix_paths(*sockets);
+        return fail(started.error());
+    }
+    static Log log{config.log_format, relay.supervisor_fd(), priority};
+    log_fatal_errors_to(log.writer());
+    Supervisor supervisor{config, *policies, std::move(*sockets),    std::move(*binary), oom_score, log,
+                          relay,  priority,  privileges.groups_empty};
+    const ExitCode code = supervisor.run();
+    log.writer().flush_for_the_last_time();
+    relay.finish(log.writer().pending() ? 0ms : longest_goodbye);
+    return code;
 }
 
 } // namespace cloister::supervisor

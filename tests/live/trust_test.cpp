@@ -33,9 +33,9 @@ void set_mode(const fs::path& path, mode_t mode) {
 /// A copy of the policies, with the modes that a checkout with umask 022 gives.
 void copy_policies(const fs::path& to) {
     fs::create_directories(to);
-    for (const auto& entry : fs::directory_iterator{CLOISTER_POLICY_SOURCE}) {
-        fs::copy_file(entry, to / entry.path().filename());
-        set_mode(to / entry.path().filename(), 0644);
+    fs::copy(CLOISTER_POLICY_SOURCE, to, fs::copy_options::recursive);
+    for (const auto& entry : fs::recursive_directory_iterator{to}) {
+        set_mode(entry.path(), entry.is_directory() ? 0755 : 0644);
     }
 }
 
