@@ -23,7 +23,7 @@ namespace cloister::control {
 // The listener's descriptors; policy/listener.policy has the same numbers.
 inline constexpr int connection_fd = 0; ///< free, for accept4 to return it
 inline constexpr int signal_fd = 1;
-inline constexpr int log_fd = 2; ///< a pipe with O_NONBLOCK
+inline constexpr int log_fd = 2;     ///< a pipe with O_NONBLOCK
 inline constexpr int control_fd = 3; ///< SOCK_SEQPACKET to the supervisor; its end is the listener's end
 inline constexpr int first_socket_fd = 4;
 inline constexpr unsigned max_listening_sockets = 64;

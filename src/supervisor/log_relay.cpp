@@ -98,7 +98,8 @@ bool LogRelay::run(int ready_fd, bool after_another) {
         for (const Pipe& pipe : pipes_) {
             read_ends.push_back(pipe.read_end.get());
         }
-        become_relay({read_ends, program_, expected_, format_, priorities_, after_another, supervisor, ready_fd});
+        become_relay(
+            {read_ends, program_, expected_, format_, priorities_, after_another, supervisor, ready_fd});
     }
     started_at_ = Clock::now();
     return pid_ > 0;

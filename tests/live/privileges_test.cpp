@@ -56,8 +56,9 @@ TEST_F(Privileges, OfRootInAUserNamespaceAreGivenUp) {
 
 TEST_F(Privileges, OfAnOrdinaryUserWithAmbientCapabilitiesAreGivenUp) {
     const auto id = std::to_string(daemon_id);
-    const Daemon daemon{{.through = {"/usr/bin/setpriv", "--reuid=" + id, "--regid=" + id, "--clear-groups",
-                                     "--inh-caps=+setuid,+setgid,+setpcap", "--ambient-caps=+setuid,+setgid,+setpcap"}}};
+    const Daemon daemon{
+        {.through = {"/usr/bin/setpriv", "--reuid=" + id, "--regid=" + id, "--clear-groups",
+                     "--inh-caps=+setuid,+setgid,+setpcap", "--ambient-caps=+setuid,+setgid,+setpcap"}}};
     expect_service(daemon, true);
 }
 
