@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: MIT
 #include "base/die.h"
 
+#include "base/log.h"
 #include "syscall/calls.h"
 
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
 #include <errno.h>
+#include <utility>
 
 namespace cloister {
 namespace {
+
+Log* fatal_log = nullptr;
 
 [[noreturn, gnu::format(printf, 3, 0)]] void say_and_exit(ExitCode code, const char* kind, const char* format,
                                                           va_list arguments) {
     char line[2048];
     constexpr int room = sizeof line - 1; // for the newline
-    int length = std::snprintf(line, room, "%s: %s", program_invocation_short_name, kind);
+    const char* const program = fatal_log == nullptr ? program_invocation_short_name : "";
+    int length = std::snprintf(line, room, "%s%s%s", program, *program == '\0' ? "" : ": ", kind);
     if (length >= 0 && length < room) {
         const auto left = static_cast<std::size_t>(room - length);
         // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): the caller has started it
@@ -23,14 +28,65 @@ namespace {
         length = more < 0 ? length : length + more;
     }
     length = length >= room ? room - 1 : length;
-    if (length > 0) {
+    if (Log* const log = std::exchange(fatal_log, nullptr); log != nullptr) {
+        log_fatal_error(*log, code, {line, static_cast<std::size_t>(length < 0 ? 0 : length)});
+    } else if (length > 0) {
         line[length] = '\n';
         (void)sys::write(2, line, length + 1);
     }
     sys::exit_group(static_cast<int>(code));
 }
 
+bool is_of_a_name(char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
 } // namespace
+
+void log_fatal_errors_to(Log& log) {
+    fatal_log = &log;
+}
+
+FatalText split_fatal(std::string_view message) {
+    FatalText parts{message, {}, {}};
+    std::string_view rest = message;
+    for (std::size_t at = 0; (at = message.find(": E", at)) != std::string_view::npos; ++at) {
+        const std::string_view name = message.substr(at + 2);
+        std::size_t length = 0;
+        while (length < name.size() && is_of_a_name(name[length])) {
+            ++length;
+        }
+        if (name.substr(length).starts_with(" (")) { // as error_text() writes it
+            parts.step = message.substr(0, at);
+            parts.error = name.substr(0, length);
+            rest = name.substr(length);
+            break;
+        }
+    }
+    if (const auto end = rest.find("; "); end != std::string_view::npos) {
+        parts.cure = rest.substr(end + 2);
+        if (parts.error.empty()) {
+            parts.step = rest.substr(0, end);
+        }
+    }
+    return parts;
+}
+
+void log_fatal_error(Log& log, ExitCode code, std::string_view message) {
+    const FatalText parts = split_fatal(message);
+    const std::int64_t now = realtime_ns();
+    Record record = log.record(Level::error, "fatal", now);
+    record.text("process", log.process()).number("exit", static_cast<int>(code)).text("message", message);
+    record.text("step", parts.step);
+    if (!parts.error.empty()) {
+        record.text("errno", parts.error);
+    }
+    if (!parts.cure.empty()) {
+        record.text("cure", parts.cure);
+    }
+    log.add(record, now);
+    log.flush_for_the_last_time();
+}
 
 void die(ExitCode code, const char* format, ...) {
     va_list arguments;

@@ -12,6 +12,16 @@ namespace {
 constexpr std::string_view truncated_json = ",\"truncated\":true";
 constexpr std::string_view truncated_logfmt = " truncated=true";
 constexpr std::size_t reserved_for_end = truncated_json.size() + 2; // and `}` and newline
+constexpr std::string_view ellipsis = "\u2026";
+
+std::size_t escaped_size(std::string_view value) {
+    std::size_t size = 0;
+    while (!value.empty()) {
+        Escape escape;
+        size += take_escaped(value, escape).size();
+    }
+    return size;
+}
 
 std::string_view name_of(Level level) {
     switch (level) {
@@ -19,6 +29,8 @@ std::string_view name_of(Level level) {
         return "error";
     case Level::warning:
         return "warning";
+    case Level::notice:
+        return "notice";
     case Level::info:
         return "info";
     case Level::debug:
@@ -29,8 +41,8 @@ std::string_view name_of(Level level) {
 
 } // namespace
 
-Record::Record(bool json, bool priority, Level level, std::string_view event, std::int64_t time_ns)
-    : json_{json} {
+Record::Record(LogFormat format, bool priority, Level level, EventName event, std::int64_t time_ns)
+    : json_{format == LogFormat::json}, limit_{capacity - reserved_for_end} {
     if (priority) {
         put('<');
         put_digits(static_cast<std::uint64_t>(level), 1);
@@ -39,39 +51,22 @@ Record::Record(bool json, bool priority, Level level, std::string_view event, st
     if (json_) {
         put('{');
     }
+    start_ = size_;
     time("ts", time_ns);
     text("level", name_of(level));
-    text("event", event);
+    text("event", event.text());
 }
 
 Record& Record::text(std::string_view key, std::string_view value) {
-    return field(key, [&] {
-        const bool quoted = json_ || !is_bare(value);
-        if (quoted) {
-            put('"');
-        }
-        put_escaped(value);
-        if (quoted) {
-            put('"');
-        }
-    });
-}
-
-Record& Record::number(std::string_view key, std::int64_t value) {
-    return field(key, [&] {
-        if (value < 0) {
-            put('-');
-        }
-        put_digits(value < 0 ? 0 - static_cast<std::uint64_t>(value) : static_cast<std::uint64_t>(value), 1);
-    });
+    return field(key, {}, [&] { put_text(value); });
 }
 
 Record& Record::none(std::string_view key) {
-    return json_ ? field(key, [&] { put("null"); }) : *this;
+    return json_ ? field(key, {}, [&] { put("null"); }) : *this;
 }
 
 Record& Record::time(std::string_view key, std::int64_t time_ns) {
-    return field(key, [&] {
+    return field(key, {}, [&] {
         if (json_) {
             put('"');
         }
@@ -94,37 +89,26 @@ std::string_view Record::line() {
     return {buffer_, size_};
 }
 
-/// A field is there whole or not at all.
-template <typename Put>
-Record& Record::field(std::string_view key, Put put_value) {
-    const std::size_t before = size_;
-    put_key(key);
-    put_value();
-    if (full_) {
-        size_ = before;
-        full_ = false;
-        truncated_ = true;
-    }
-    return *this;
-}
-
-void Record::put_key(std::string_view key) {
-    const bool first = size_ == 0 || buffer_[size_ - 1] == '{' || buffer_[size_ - 1] == '>';
-    if (!first) {
+void Record::put_key(std::string_view key, std::string_view name) {
+    if (size_ != start_) {
         put(json_ ? ',' : ' ');
     }
     if (json_) {
         put('"');
         put(key);
         put("\":");
-    } else {
-        put(key);
-        put('=');
+        return;
     }
+    put(key);
+    if (!name.empty()) {
+        put('.');
+        put(name);
+    }
+    put('=');
 }
 
 void Record::put(char c) {
-    if (size_ + reserved_for_end < capacity) {
+    if (size_ < limit_) {
         buffer_[size_++] = c;
     } else {
         full_ = true;
@@ -137,10 +121,33 @@ void Record::put(std::string_view text) {
     }
 }
 
-void Record::put_escaped(std::string_view value) {
+/// Escaped, and cut where it would take more than half of the room, never within a character.
+void Record::put_cut(std::string_view value) {
+    const std::size_t end = size_ + (limit_ - size_) / 2;
+    const bool whole = escaped_size(value) <= end - size_;
     while (!value.empty()) {
         Escape escape;
-        put(take_escaped(value, escape));
+        const std::string_view character = take_escaped(value, escape);
+        if (!whole && size_ + character.size() + ellipsis.size() > end) {
+            truncated_ = true;
+            put(ellipsis);
+            return;
+        }
+        put(character);
+    }
+}
+
+void Record::put_quoted(std::string_view value) {
+    put('"');
+    put_cut(value);
+    put('"');
+}
+
+void Record::put_text(std::string_view value) {
+    if (json_ || !is_bare(value)) {
+        put_quoted(value);
+    } else {
+        put_cut(value);
     }
 }
 

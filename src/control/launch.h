@@ -23,7 +23,7 @@ namespace cloister::control {
 // The listener's descriptors; policy/listener.policy has the same numbers.
 inline constexpr int connection_fd = 0; ///< free, for accept4 to return it
 inline constexpr int signal_fd = 1;
-inline constexpr int log_fd = 2;
+inline constexpr int log_fd = 2;       ///< a pipe with O_NONBLOCK
 inline constexpr int control_fd = 3;   ///< SOCK_SEQPACKET to the supervisor; its end is the listener's end
 inline constexpr int self_test_fd = 4; ///< listens, and has the self-test's connection and never another
 inline constexpr int first_socket_fd = 5;
@@ -69,7 +69,6 @@ struct Launch {
     std::uint32_t socket_buffer;   ///< likewise, bytes as setsockopt(2) takes them; 0: the kernel's own way
     LogFormat log_format;
     bool log_priorities;                                ///< `<n>` before each record (sd-daemon(3))
-    bool log_may_block;                                 ///< the log is not O_NONBLOCK: ask poll first
     bool groups_empty;                                  ///< there must be no supplementary groups
     std::uint32_t uid, gid;                             ///< what all of the listener's ids must be
     std::uint32_t filter_length;                        ///< in instructions

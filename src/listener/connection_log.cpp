@@ -40,37 +40,38 @@ PeerText::PeerText(const Peer& peer) {
     }
 }
 
-void Server::count_failed_setup(const ExitReason& reason) {
-    failed_setups_ = reason.failed_setup ? failed_setups_ + 1 : 0;
+void Server::count_failed_setup(ExitReason reason) {
+    failed_setups_ = is_failed_setup(reason) ? failed_setups_ + 1 : 0;
     if (failed_setups_ >= failed_setups_limit) {
         die(ExitCode::SelfTest, "%lu cells in a row could not be confined, the last one at %.*s",
-            failed_setups_, static_cast<int>(reason.reason.size()), reason.reason.data());
+            failed_setups_, static_cast<int>(text_of(reason).name.size()), text_of(reason).name.data());
     }
 }
 
 void Server::log_connection(const Cell& cell, int status, const rusage& usage) {
     const ExitReason reason = exit_reason_of(status, cell.ended_by_us);
+    const ExitReasonText& ended_by = text_of(reason);
     const PeerText peer{cell.peer};
     count_failed_setup(reason);
     if (is_supervisor(cell)) {
         if (cell.socket < launch_.socket_count) {
             tried_ |= std::uint64_t{1} << cell.socket; // another client may come from that port one day
         }
-        if (reason.level == Level::info) {
+        if (ended_by.level == Level::info) {
             return;
         }
     }
-    if (reason.reason == "violation") {
+    if (reason == ExitReason::Violation) {
         Record violation = record(Level::error, "violation");
         violation.number("conn", static_cast<std::int64_t>(cell.connection)).number("pid", cell.pid);
         violation.text("socket", launch_.sockets[cell.socket].name()).text("peer", peer.text);
         log(violation);
     }
-    Record ended = record(reason.level, "connection");
+    Record ended = record(ended_by.level, "connection");
     ended.number("conn", static_cast<std::int64_t>(cell.connection)).number("pid", cell.pid);
     ended.text("socket", launch_.sockets[cell.socket].name()).text("peer", peer.text);
     ended.time("start", cell.started_ns + realtime_offset_ns_);
-    ended.number("duration_ms", (now_ns_ - cell.started_ns) / 1'000'000).text("reason", reason.reason);
+    ended.number("duration_ms", (now_ns_ - cell.started_ns) / 1'000'000).text("reason", ended_by.name);
     if (WIFEXITED(status)) {
         ended.number("exit", WEXITSTATUS(status)).none("signal");
     } else {

@@ -13,33 +13,33 @@ ExitReason reason_of_exit(int code) {
     using cell::Exit;
     switch (static_cast<Exit>(code)) {
     case Exit::Done:
-        return {"closed", Level::info, false};
+        return ExitReason::Closed;
     case Exit::Idle:
-        return {"idle", Level::info, false};
+        return ExitReason::Idle;
     case Exit::Stalled:
-        return {"stalled", Level::info, false};
+        return ExitReason::Stalled;
     case Exit::Reset:
-        return {"reset", Level::info, false};
+        return ExitReason::Reset;
     case Exit::Resources:
-        return {"resources", Level::warning, false};
+        return ExitReason::Resources;
     case Exit::Bug:
-        return {"bug", Level::error, false};
+        return ExitReason::Bug;
     case Exit::Descriptors:
-        return {"setup-descriptors", Level::error, true};
+        return ExitReason::SetupDescriptors;
     case Exit::DeathSignal:
-        return {"setup-death-signal", Level::error, true};
+        return ExitReason::SetupDeathSignal;
     case Exit::Orphan:
-        return {"setup-orphan", Level::error, true};
+        return ExitReason::SetupOrphan;
     case Exit::CpuLimit:
-        return {"setup-cpu-limit", Level::error, true};
+        return ExitReason::SetupCpuLimit;
     case Exit::Lifetime:
-        return {"setup-lifetime", Level::error, true};
+        return ExitReason::SetupLifetime;
     case Exit::Capabilities:
-        return {"setup-capabilities", Level::error, true};
+        return ExitReason::SetupCapabilities;
     case Exit::SetupPage:
-        return {"setup-page", Level::error, true};
+        return ExitReason::SetupPage;
     }
-    return {"unknown", Level::error, false};
+    return ExitReason::Unknown;
 }
 
 } // namespace
@@ -50,16 +50,15 @@ ExitReason exit_reason_of(int wait_status, bool ended_by_us) {
     }
     switch (WTERMSIG(wait_status)) {
     case SIGKILL:
-        return ended_by_us ? ExitReason{"ended", Level::info, false}
-                           : ExitReason{"killed", Level::warning, false};
+        return ended_by_us ? ExitReason::Ended : ExitReason::Killed;
     case SIGALRM:
-        return {"lifetime", Level::info, false};
+        return ExitReason::Lifetime;
     case SIGXCPU:
-        return {"cpu", Level::warning, false};
+        return ExitReason::Cpu;
     case SIGSYS:
-        return {"violation", Level::error, false};
+        return ExitReason::Violation;
     default:
-        return {"crashed", Level::error, false};
+        return ExitReason::Crashed;
     }
 }
 

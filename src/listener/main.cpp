@@ -115,6 +115,7 @@ int run(int argc) {
     const cell::Arena* const arena = map_arena();
     const control::Launch& launch = ask_for_launch(arena);
     auto& server = *new (server_memory) Server{launch, supervisor};
+    log_fatal_errors_to(server.log());
     open_signals();
 
     control::Message armed{};

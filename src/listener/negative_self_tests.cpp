@@ -45,7 +45,7 @@ void expect_to_die(const control::Launch& launch, const NegativeSelfTest& test) 
         die(ExitCode::SelfTest, "a cell that %s should have died of signal %d; it %s %d (%s)", test.what,
             test.signal, WIFEXITED(status) ? "exited with" : "died of signal",
             WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
-            exit_reason_of(status, false).reason.data());
+            text_of(exit_reason_of(status, false)).name.data());
     }
 }
 

@@ -14,7 +14,6 @@ namespace {
 
 constexpr std::int64_t second_ns = 1'000'000'000;
 constexpr std::int64_t retry_log_ns = second_ns / 10;
-constexpr int last_words_tries = 10;
 constexpr std::size_t kill_batch = 200;  // a machine that serves others shall not stand still meanwhile
 constexpr std::size_t sweep_ticks = 60;  // in which the sweep has seen the whole table
 constexpr std::size_t sweep_least = 128; // places of the table per tick
@@ -46,7 +45,7 @@ std::uint64_t blocked_signals() {
 
 Server::Server(const control::Launch& launch, pid_t supervisor)
     : launch_{launch}, supervisor_{supervisor}, cells_{launch.max_connections + max_releasers + 1},
-      log_{launch.log_format == LogFormat::json, launch.log_priorities, launch.log_may_block} {
+      log_{launch.log_format, launch.log_priorities, control::log_fd, "listener"} {
     polled_[0] = {control::signal_fd, POLLIN, 0};
     polled_[1] = {control::control_fd, POLLIN, 0};
     for (std::uint32_t i = 2; i < first_polled_ + launch_.socket_count; ++i) {
@@ -69,19 +68,7 @@ void Server::serve() {
         }
         log_.flush(now_ns_ + realtime_offset_ns_);
     }
-    say_last_words();
-}
-
-/// A reader of the log that is merely slow shall have all of it; one that does not read keeps us for a
-/// second.
-void Server::say_last_words() {
-    for (int tries = 0; log_.pending() && tries < last_words_tries; ++tries) {
-        pollfd log{control::log_fd, POLLOUT, 0};
-        timespec timeout = timespec_of(retry_log_ns);
-        (void)sys::ppoll(&log, 1, &timeout);
-        read_clock();
-        log_.flush(now_ns_ + realtime_offset_ns_);
-    }
+    log_.flush_for_the_last_time();
 }
 
 bool Server::able_to_accept() const {

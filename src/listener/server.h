@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "base/log.h"
 #include "cell/cell.h"
 #include "control/launch.h"
 #include "listener/exit_reason.h"
-#include "listener/log.h"
 #include "listener/table.h"
 
 #include <array>
@@ -33,6 +33,8 @@ inline constexpr std::size_t max_releasers = 64;
 class Server {
   public:
     Server(const control::Launch& launch, pid_t supervisor);
+
+    [[nodiscard]] Log& log() { return log_; }
 
     /// Until the supervisor's order to leave has been carried out.
     void serve();
@@ -94,7 +96,6 @@ class Server {
     void stop_accepting();
     void close_self_test();
     void kill_a_batch();
-    void say_last_words();
 
     void accept_connections();
     [[nodiscard]] bool accept_from(std::uint32_t socket);
@@ -114,11 +115,11 @@ class Server {
 
     void take_signals();
     void reap(Cell& cell);
-    void count_failed_setup(const ExitReason& end);
+    void count_failed_setup(ExitReason reason);
     void log_connection(const Cell& cell, int status, const rusage& usage);
     [[nodiscard]] bool is_supervisor(const Cell& cell) const;
 
-    [[nodiscard]] Record record(Level level, std::string_view event) const {
+    [[nodiscard]] Record record(Level level, EventName event) const {
         return log_.record(level, event, now_ns_ + realtime_offset_ns_);
     }
     void log(Record& record) { log_.add(record, now_ns_ + realtime_offset_ns_); }

@@ -82,7 +82,6 @@ void fill(control::Launch& launch, const Setup& setup, const policy::Program& pr
     launch.socket_buffer = service.socket_buffer.value_or(0);
     launch.log_format = setup.log_format;
     launch.log_priorities = setup.log_priorities;
-    launch.log_may_block = setup.log_may_block;
     launch.groups_empty = setup.groups_empty;
     launch.uid = geteuid();
     launch.gid = getegid();

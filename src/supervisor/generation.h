@@ -24,8 +24,7 @@ struct Setup {
     const OomScore& oom_score;
     unsigned max_connections; ///< what was asked for, or fewer where the system allows no more
     int binary_fd;            ///< the listener's program, opened before we gave up our permissions
-    int log_fd;
-    bool log_may_block;
+    int log_fd;               ///< a pipe of the log relay
     bool log_priorities;
     bool groups_empty;
 };

@@ -76,6 +76,7 @@ std::string version_text(const fs::path& policy_dir) {
         const std::string file = fmt::format("{}.policy", name);
         text += fmt::format("{:<17} {}\n", file, hash_of(policy_dir / file));
     }
+    text += fmt::format("{:<17} {}\n", "relay.policy", hash_of(policy_dir / relay_policy_file));
     return text;
 }
 

@@ -47,17 +47,16 @@ std::vector<StateMachine::Service> machine_services(const std::vector<RunnableSe
 } // namespace
 
 Loop::Loop(const config::Config& config, std::vector<RunnableService> services, const OomScore& oom_score,
-           Log log, bool log_priorities, bool groups_empty)
-    : config_{config}, services_{std::move(services)}, log_{std::move(log)}, stop_signals_{open_signals(
-                                                                                 {SIGTERM, SIGINT})},
+           Log& log, LogRelay& relay, bool log_priorities, bool groups_empty)
+    : config_{config}, services_{std::move(services)}, log_{log}, relay_{relay}, stop_signals_{open_signals(
+                                                                                     {SIGTERM, SIGINT})},
       other_signals_{open_signals({SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2})}, machine_{
                                                                              machine_services(services_)} {
-    const bool log_may_block = (fcntl(log_.fd(), F_GETFL) & O_NONBLOCK) == 0;
     const auto connections = report_limits(log_, services_);
     for (std::size_t i = 0; i < services_.size(); ++i) {
         const RunnableService& service = services_[i];
         setups_.push_back({service.config, config_.log_format, service.policies, service.sockets, oom_score,
-                           connections[i], service.binary.get(), log_.fd(), log_may_block, log_priorities,
+                           connections[i], service.binary.get(), relay_.fd_for_service(i), log_priorities,
                            groups_empty});
         report_capped_buffers(log_, service);
     }
@@ -89,7 +88,9 @@ void Loop::carry_out(const Actions& actions) {
 }
 
 void Loop::wait() {
-    std::vector<pollfd> polled{{stop_signals_.get(), POLLIN, 0}, {other_signals_.get(), POLLIN, 0}};
+    const int full_log = log_.writer().pending() ? log_.writer().fd() : -1;
+    std::vector<pollfd> polled{
+        {stop_signals_.get(), POLLIN, 0}, {other_signals_.get(), POLLIN, 0}, {full_log, POLLOUT, 0}};
     const auto poll_exchange = [&](const std::optional<Exchange>& exchange) {
         if (exchange && !exchange->over()) {
             polled.push_back({exchange->fd(), exchange->events(), 0});
@@ -102,9 +103,16 @@ void Loop::wait() {
             poll_exchange(reaching.exchange);
         }
     }
-    const auto due = machine_.next_deadline();
+    auto due = machine_.next_deadline();
+    if (const auto relay_due = relay_.due(); relay_due) {
+        const auto at = std::chrono::ceil<Time>(relay_due->time_since_epoch());
+        due = due ? std::min(*due, at) : at;
+    }
     const auto left_ms = due ? std::clamp<Time::rep>((*due - now()).count(), 0, 3'600'000) : -1;
-    if (poll(polled.data(), polled.size(), static_cast<int>(left_ms)) <= 0) {
+    const int ready = poll(polled.data(), polled.size(), static_cast<int>(left_ms));
+    log_.writer().flush(realtime_ns());
+    relay_.tend(LogRelay::Clock::now());
+    if (ready <= 0) {
         return;
     }
     take_signals();
@@ -131,6 +139,9 @@ void Loop::reap() {
     int status = 0;
     for (pid_t pid = 0;
          (pid = waitpid(-1, &status, WNOHANG)) > 0;) { // as process 1, also children that are not ours
+        if (const auto record = relay_.ended(pid, status)) {
+            log_.write(*record);
+        }
         for (const auto& [id, running] : running_) {
             if (running.generation.pid() == pid) {
                 events_.emplace_back(event::Ended{
@@ -247,7 +258,7 @@ void Loop::operator()(const action::CloseSockets& /*close*/) {
 void Loop::operator()(const action::Exit& exit) {
     result_ = exit.code;
     if (!exit.message.empty()) {
-        (void)std::fprintf(stderr, "cloisterd: %s\n", exit.message.c_str());
+        log_fatal_error(log_.writer(), exit.code, exit.message);
     }
 }
 
@@ -292,12 +303,9 @@ void Loop::operator()(const action::SayReach& reach) {
         kind = exchange && exchange->connected() ? Reach::busy : Reach::unreachable;
         text = kind == Reach::unreachable ? unreachable_text(socket, ETIMEDOUT) : busy_text(socket);
     }
-    const bool unreachable = kind == Reach::unreachable;
-    log_.write(
-        Record{unreachable ? Level::warning : Level::info, unreachable ? "socket_unreachable" : "socket_busy"}
-            .add("service", name_of(reach.service))
-            .add("socket", socket.name)
-            .add("message", text));
+    Record record = kind == Reach::unreachable ? Record{Level::warning, "socket_unreachable"}
+                                               : Record{Level::info, "socket_busy"};
+    log_.write(record.add("service", name_of(reach.service)).add("socket", socket.name).add("message", text));
 }
 
 void Loop::operator()(const action::SayStopping& stopping) {

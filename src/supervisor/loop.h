@@ -3,6 +3,7 @@
 
 #include "config/model.h"
 #include "supervisor/generation.h"
+#include "supervisor/log_relay.h"
 #include "supervisor/state_machine.h"
 
 #include <deque>
@@ -24,9 +25,9 @@ struct RunnableService {
 class Loop {
   public:
     Loop(const config::Config& config, std::vector<RunnableService> services, const OomScore& oom_score,
-         Log log, bool log_priorities, bool groups_empty);
+         Log& log, LogRelay& relay, bool log_priorities, bool groups_empty);
 
-    /// Until the state machine says so. Errors are said on stderr.
+    /// Until the state machine says so. What ended it is in the log.
     [[nodiscard]] ExitCode run();
 
     // Actions of the state machine.
@@ -56,7 +57,8 @@ class Loop {
 
     const config::Config& config_;
     std::vector<RunnableService> services_;
-    Log log_;
+    Log& log_;
+    LogRelay& relay_;
     Fd stop_signals_;
     Fd other_signals_;
     std::vector<Setup> setups_; ///< of the services

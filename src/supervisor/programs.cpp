@@ -37,14 +37,20 @@ StringMap Policies::hashes() const {
     for (const auto* policy : policy::all_of(combined)) {
         hashes.emplace_back(policy->name, policy->sha256);
     }
+    hashes.emplace_back(relay.name, relay.sha256);
     return hashes;
 }
 
 tl::expected<OpenedPolicies, Failure> open_policies(const std::filesystem::path& dir,
                                                     const std::optional<config::User>& user) {
     OpenedPolicies opened;
+    std::vector<std::string> names;
     for (const auto& [name, place] : policy_files) {
-        const auto path = dir / fmt::format("{}.policy", name);
+        names.push_back(fmt::format("{}.policy", name));
+    }
+    names.emplace_back(relay_policy_file);
+    for (const auto& name : names) {
+        const auto path = dir / name;
         auto file = trust::open_file(path, {.user = geteuid()});
         if (!file && file.error().error == 0 && geteuid() == 0 && user) { // the user's own?
             const AsUser as{*user};
@@ -72,7 +78,8 @@ tl::expected<Policies, Failure> load_policies(const OpenedPolicies& opened) {
         if (!policy) {
             return tl::unexpected(failure(policy.error()));
         }
-        if (auto placed = expect_place(*policy, policy_files[i].place); !placed) {
+        const char* const place = i < std::size(policy_files) ? policy_files[i].place : "";
+        if (auto placed = expect_place(*policy, place); !placed) {
             return tl::unexpected(placed.error());
         }
         if (auto checked = policy::check(*policy, nullptr); !checked) {
@@ -80,11 +87,13 @@ tl::expected<Policies, Failure> load_policies(const OpenedPolicies& opened) {
         }
         all.push_back(std::move(*policy));
     }
+    policy::Policy relay = std::move(all.back());
+    all.pop_back();
     auto combined = policy::combine(std::move(all));
     if (!combined) {
         return tl::unexpected(failure(combined.error()));
     }
-    return Policies{std::move(*combined)};
+    return Policies{std::move(*combined), std::move(relay)};
 }
 
 tl::expected<policy::Program, Failure> compile_and_prove(const Policies& policies, const Places& places) {
@@ -116,6 +125,16 @@ tl::expected<policy::Program, Failure> compile_and_prove(const Policies& policie
             Failure{ExitCode::BadPolicy,
                     fmt::format("the policies' program has {} instructions, there is room for {}",
                                 program->size(), room)});
+    }
+    return *program;
+}
+
+tl::expected<policy::Program, Failure> relay_program(const Policies& policies) {
+    auto program = policy::compile(policies.relay, policy::native_arch, {});
+    const auto proved = program.and_then(
+        [&](const auto& bytes) { return policy::prove(policies.relay, policy::native_arch, {}, bytes); });
+    if (!proved) {
+        return tl::unexpected(failure(proved.error()));
     }
     return *program;
 }

@@ -15,6 +15,7 @@ namespace cloister::supervisor {
 /// listener and all its cells.
 struct Policies {
     policy::Combined combined;
+    policy::Policy relay;                   ///< the log relay's, a program of its own
     [[nodiscard]] StringMap hashes() const; ///< SHA-256 of each file's text, by name
 };
 
@@ -29,7 +30,10 @@ inline constexpr PolicyFile policy_files[] = {{"connection", ""},
                                               {"clone", "clone_return"},
                                               {"setup", "setup_return"}};
 
-/// Opened, not read yet: in the order of policy_files.
+/// The log relay's policy, below the same directory.
+inline constexpr const char* relay_policy_file = "processes/relay.policy";
+
+/// Opened, not read yet: in the order of policy_files, then relay_policy_file.
 struct OpenedPolicies {
     struct File {
         Fd fd;
@@ -38,8 +42,9 @@ struct OpenedPolicies {
     std::vector<File> files;
 };
 
-/// Opens policy_files in `dir` (absolute) by trust::Rule: what only root can change, or our user; as root,
-/// `user` instead, and then with this user's rights (AsUser). Failure: NoInput or BadPolicy.
+/// Opens policy_files and relay_policy_file in `dir` (absolute) by trust::Rule: what only root can change, or
+/// our user; as root, `user` instead, and then with this user's rights (AsUser). Failure: NoInput or
+/// BadPolicy.
 [[nodiscard]] tl::expected<OpenedPolicies, Failure> open_policies(const std::filesystem::path& dir,
                                                                   const std::optional<config::User>& user);
 
@@ -56,6 +61,9 @@ struct Places {
 /// witness.
 [[nodiscard]] tl::expected<policy::Program, Failure> compile_and_prove(const Policies& policies,
                                                                        const Places& places);
+
+/// The relay's policy, compiled and proved. Failure: BadPolicy.
+[[nodiscard]] tl::expected<policy::Program, Failure> relay_program(const Policies& policies);
 
 /// Like any listener's, to prove with before there is one.
 [[nodiscard]] Places sample_places();

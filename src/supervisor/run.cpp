@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/run.h"
 
+#include "base/die.h"
 #include "base/signals.h"
 #include "base/soft_limit.h"
-#include "base/tracing.h"
-#include "confine/confine.h"
 #include "supervisor/assign_sockets.h"
 #include "supervisor/log.h"
+#include "supervisor/log_relay.h"
 #include "supervisor/loop.h"
+#include "supervisor/privileges.h"
 #include "supervisor/programs.h"
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -27,6 +29,8 @@ ExitCode fail(const Failure& failure) {
     return failure.code;
 }
 
+constexpr std::chrono::seconds longest_goodbye{1}; // of the log relay
+
 constexpr std::uint64_t bit(int signal) {
     return std::uint64_t{1} << (signal - 1);
 }
@@ -34,26 +38,6 @@ constexpr std::uint64_t bit(int signal) {
 /// TERM and INT stop us, CHLD tells of a listener; the others would end us by default and shall not.
 constexpr std::uint64_t blocked =
     bit(SIGTERM) | bit(SIGINT) | bit(SIGCHLD) | bit(SIGHUP) | bit(SIGUSR1) | bit(SIGUSR2) | bit(SIGPIPE);
-
-/// Gives up every privilege, for good. True if there are no supplementary groups.
-bool give_up_privileges(const config::Config& config) {
-    (void)confine::empty_bounding_set(); // the listener reads back whether it is
-    const bool root = geteuid() == 0;
-    config::User user{geteuid(), getegid(), {}};
-    if (config.user && (root || !config.check)) { // an ordinary user may check what another one will be given
-        user = *config.user;
-    } else if (root) { // --check needs no --user
-        user = {65534, 65534, "nobody"};
-    }
-    if (user.uid != geteuid()) {
-        expect_untraceable_as(user.uid);
-    }
-    const bool groups_empty = confine::become(user.uid, user.gid);
-    confine::drop_all_capabilities();
-    confine::forbid_new_privileges();
-    confine::forbid_dumping();
-    return groups_empty;
-}
 
 /// The sockets of each service, passed or bound.
 tl::expected<std::vector<std::vector<ListeningSocket>>, Failure>
@@ -103,8 +87,7 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
     if (!sockets) {
         return fail(sockets.error());
     }
-    Fd log_fd = open_log_without_blocking();
-    const bool groups_empty = give_up_privileges(config);
+    const Privileges privileges = give_up_privileges(config);
 
     auto policies = load_policies(*opened);
     *opened = {};
@@ -112,19 +95,36 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
         std::for_each(sockets->begin(), sockets->end(), remove_unix_paths);
         return fail(policies.error());
     }
+    auto relay_filter = relay_program(*policies);
+    if (!relay_filter) {
+        std::for_each(sockets->begin(), sockets->end(), remove_unix_paths);
+        return fail(relay_filter.error());
+    }
     if (config.check) { // else they are proved for each listener, for where its memory lies
         const auto proved = compile_and_prove(*policies, sample_places());
         return proved ? ExitCode::Ok : fail(proved.error());
     }
     const bool priority =
         is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM")); // NOLINT(concurrency-mt-unsafe)
+    LogRelay relay{std::move(*relay_filter),
+                   {geteuid(), getegid(), privileges.bounding_empty, privileges.groups_empty, false},
+                   config.log_format,
+                   priority};
+    if (const auto started = relay.start(static_cast<unsigned>(config.services.size())); !started) {
+        std::for_each(sockets->begin(), sockets->end(), remove_unix_paths);
+        return fail(started.error());
+    }
+    static Log log{config.log_format, relay.supervisor_fd(), priority};
+    log_fatal_errors_to(log.writer());
     std::vector<RunnableService> services;
     for (std::size_t i = 0; i < config.services.size(); ++i) {
         services.push_back({config.services[i], *policies, std::move(binaries[i]), std::move((*sockets)[i])});
     }
-    Loop loop{config,   std::move(services), oom_score, Log{config.log_format, std::move(log_fd), priority},
-              priority, groups_empty};
-    return loop.run();
+    Loop loop{config, std::move(services), oom_score, log, relay, priority, privileges.groups_empty};
+    const ExitCode code = loop.run();
+    log.writer().flush_for_the_last_time();
+    relay.finish(log.writer().pending() ? std::chrono::milliseconds{0} : longest_goodbye);
+    return code;
 }
 
 } // namespace cloister::supervisor

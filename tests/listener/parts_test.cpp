@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include "base/record.h"
 #include "cell/cell.h"
 #include "listener/exit_reason.h"
 #include "listener/table.h"
@@ -108,40 +107,11 @@ TEST(Ends, HaveTheirDocumentedReasons) {
         {SIGSYS, true, "violation"},
     };
     for (const auto& [status, ended_by_us, reason] : endings) {
-        EXPECT_EQ(listener::exit_reason_of(status, ended_by_us).reason, reason) << status;
+        EXPECT_EQ(text_of(listener::exit_reason_of(status, ended_by_us)).name, reason) << status;
     }
     for (const int signal : {SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGXFSZ}) {
-        EXPECT_EQ(listener::exit_reason_of(signal, false).reason, "crashed") << signal;
-        EXPECT_EQ(listener::exit_reason_of(signal, false).level, Level::error);
+        EXPECT_EQ(listener::exit_reason_of(signal, false), ExitReason::Crashed) << signal;
     }
-}
-
-constexpr std::int64_t some_time = 1'700'000'000'123'456'789; // 2023-11-14T22:13:20.123Z
-
-TEST(Record, IsOneLineOfJson) {
-    Record record{true, false, Level::info, "test", some_time};
-    record.text("quoted", "a\"b\\c\n\x01\xff")
-        .number("negative", -9'223'372'036'854'775'807 - 1)
-        .none("nothing");
-    EXPECT_EQ(record.line(), "{\"ts\":\"2023-11-14T22:13:20.123Z\",\"level\":\"info\",\"event\":\"test\","
-                             "\"quoted\":\"a\\\"b\\\\c\\n\\u0001\ufffd\",\"negative\":-"
-                             "9223372036854775808,\"nothing\":null}\n");
-}
-
-TEST(Record, IsOneLineOfLogfmt) {
-    Record record{false, true, Level::error, "test", some_time};
-    record.text("plain", "x").text("spaced", "a b").text("empty", "").none("nothing").number("n", 0);
-    EXPECT_EQ(
-        record.line(),
-        "<3>ts=2023-11-14T22:13:20.123Z level=error event=test plain=x spaced=\"a b\" empty=\"\" n=0\n");
-}
-
-TEST(Record, LeavesOutAFieldThatDoesNotFitSaysSoAndEndsWell) {
-    Record record{true, false, Level::debug, "test", some_time};
-    record.text("long", std::string(2 * Record::capacity, 'x')).number("short", 1);
-    EXPECT_EQ(record.line(),
-              "{\"ts\":\"2023-11-14T22:13:20.123Z\",\"level\":\"debug\",\"event\":\"test\",\"short\":1,"
-              "\"truncated\":true}\n");
 }
 
 } // namespace

@@ -699,19 +699,6 @@ TEST(Listener, CountsRecordsThatTheLogRefused) {
     EXPECT_EQ(world.records("log_dropped")[0]["count"], 10);
 }
 
-TEST(Listener, AsksFirstWhetherALogThatMayBlockTakesMore) {
-    ListenerWorld world;
-    world.launch().log_may_block = true;
-    world.log_takes = false;
-    run_connections(world, 5);
-    world.then([&] {
-        EXPECT_TRUE(world.log().empty());
-        world.log_takes = true;
-    });
-    EXPECT_EQ(world.serve(), left_in_order);
-    EXPECT_EQ(world.records("connection").size(), 5U);
-}
-
 TEST(Listener, WritesLogfmtWithPriorities) {
     ListenerWorld world;
     world.launch().log_format = LogFormat::logfmt;

@@ -169,8 +169,8 @@ TEST_F(Supervisor, HoldsOnlyItsDescriptors) {
         ++kinds[std::regex_replace(link.string(), std::regex{":\\[\\d+\\]|^/proc/\\d+/"}, "")];
     }
     const std::map<std::string, int> own{{"/dev/null", 2}, // 0 and 1, as it was started
-                                         {"pipe", 2},      // 2, and the log of our own that does not block
-                                         {"socket", 2},    // the listening one, the listener
+                                         {"pipe", 5},   // 2, and both ends of the two pipes to the log relay
+                                         {"socket", 2}, // the listening one, the listener
                                          {"anon_inode:[signalfd]", 2},
                                          {"oom_score_adj", 1}, // its own
                                          {program_path("cloister-listener"), 1}};

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: MIT
 #include "harness.h"
 
+#include "base/log_names.h"
+
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fstream>
 #include <gtest/gtest.h>
+#include <iterator>
 #include <poll.h>
+#include <sched.h>
 #include <set>
 #include <sstream>
 #include <stdexcept>
@@ -58,6 +63,40 @@ void write_number(char* to, pid_t number) {
     *to = '\0';
 }
 
+std::vector<std::string> words_of(std::string_view text) {
+    std::istringstream stream{std::string{text}};
+    return {std::istream_iterator<std::string>{stream}, {}};
+}
+
+/// What is wrong with a record by base/log_names.h; empty if nothing is.
+std::string undocumented(const Json& record) {
+    const auto event = std::find_if(std::begin(events), std::end(events), [&](const EventText& text) {
+        return text.name == record.value("event", "");
+    });
+    if (event == std::end(events)) {
+        return "no such event";
+    }
+    const auto levels = words_of(event->levels);
+    if (std::find(levels.begin(), levels.end(), record.value("level", "")) == levels.end()) {
+        return "another level than is documented";
+    }
+    std::set<std::string> known{"ts", "level", "event", "truncated"};
+    for (std::string field : words_of(event->fields)) {
+        if (field.back() == '?') {
+            field.pop_back();
+        } else if (!record.contains(field) && !record.contains("truncated")) {
+            return "no field " + field;
+        }
+        known.insert(field);
+    }
+    for (const auto& [field, value] : record.items()) {
+        if (!known.contains(field)) {
+            return "a field that is not documented: " + field;
+        }
+    }
+    return {};
+}
+
 std::string end_of_text(const std::string& text) {
     constexpr std::size_t enough = 4000;
     return text.substr(text.size() - std::min(text.size(), enough));
@@ -83,7 +122,7 @@ std::set<pid_t>& daemons() {
         const int null = ::open("/dev/null", O_RDWR);
         ::dup2(null, 0);
         ::dup2(null, 1);
-        ::dup2(log, 2);
+        ::dup2(setup.stderr_fd >= 0 ? setup.stderr_fd : log, 2);
     } else {
         ::close(0);
         ::close(1);
@@ -100,6 +139,9 @@ std::set<pid_t>& daemons() {
     ::close_range(static_cast<unsigned>(next), ~0U, 0);
     if (environment.listen_pid != nullptr) {
         write_number(environment.listen_pid, setup.passed_to_another ? 1 : ::getpid());
+    }
+    if (setup.user_namespace && (::unshare(CLONE_NEWUSER) != 0 || ::raise(SIGSTOP) != 0)) {
+        ::_exit(125);
     }
     for (const Fault& fault : setup.faults) {
         answer_in_the_kernels_place(fault);
@@ -124,7 +166,8 @@ Outcome run_cloisterd(std::vector<std::string> options) {
 
 Daemon::Daemon(Setup setup) {
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
-    std::vector<std::string> words{program_path(setup.program)};
+    std::vector<std::string> words{setup.through};
+    words.push_back(program_path(setup.program));
     for (const std::string& word : user_options()) {
         words.push_back(word);
     }
@@ -158,6 +201,13 @@ Daemon::Daemon(Setup setup) {
         become_daemon(setup, environment, arguments.data(), log.get());
     }
     daemons().insert(pid_);
+    if (setup.user_namespace) {
+        ::waitpid(pid_, nullptr, WUNTRACED);
+        for (const char* map : {"uid_map", "gid_map"}) { // which only its parent may fill with so many
+            std::ofstream{fmt::format("/proc/{}/{}", pid_, map)} << "0 0 65536\n";
+        }
+        ::kill(pid_, SIGCONT);
+    }
     for (const auto* fds : {&setup.passed, &setup.inherited}) {
         for (const int fd : *fds) {
             ::close(fd);
@@ -165,7 +215,7 @@ Daemon::Daemon(Setup setup) {
     }
     log.reset();
     reader_ = std::thread{[this] { follow_log(); }};
-    if (setup.await_ready && setup.standard_descriptors) {
+    if (setup.await_ready && setup.standard_descriptors && setup.stderr_fd < 0) {
         try {
             ready_ = await_record("ready");
             if (setup.passed.empty()) { // else there may be clients already
@@ -210,6 +260,13 @@ Daemon::~Daemon() {
         stop_ = true;
     }
     reader_.join();
+    std::istringstream lines{log()};
+    for (std::string line; std::getline(lines, line);) {
+        const auto record = Json::parse(line, nullptr, false);
+        if (record.is_object() && record.contains("event")) {
+            EXPECT_EQ(undocumented(record), "") << line;
+        }
+    }
     if (::testing::Test::HasFailure()) {
         std::fprintf(stderr, "--- the daemon's log, its end ---\n%s---\n", end_of_text(log()).c_str());
     }
@@ -308,13 +365,21 @@ std::string Daemon::address(std::size_t n) const {
     return ready_.at("listen").at(n);
 }
 
-pid_t Daemon::listener() const {
+pid_t Daemon::child_named(const std::string& name) const {
     for (const pid_t child : children_of(pid_)) {
-        if (is_alive(child) && status_of(child)["Name"] == "cloister-listen") {
+        if (is_alive(child) && status_of(child)["Name"] == name) {
             return child;
         }
     }
     return 0;
+}
+
+pid_t Daemon::listener() const {
+    return child_named("cloister-listen");
+}
+
+pid_t Daemon::relay() const {
+    return child_named("cloister-relay");
 }
 
 void Daemon::signal_listener(int number) const {

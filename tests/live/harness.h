@@ -23,11 +23,14 @@ struct Setup {
     std::string program = "cloisterd"; ///< of the build, from where the test lies
     std::vector<std::string> listen{"127.0.0.1:0"};
     std::vector<std::string> options{}; ///< further ones
+    std::vector<std::string> through{}; ///< a program that executes it, and its arguments
+    bool user_namespace = false;        ///< as root: in one that maps users and groups to themselves
     std::vector<int> passed{};          ///< listening sockets, LISTEN_FDS; then no --listen unless given
     std::vector<int> inherited{}; ///< descriptors that it gets besides: they are taken over, and closed here
     bool passed_to_another = false;   ///< LISTEN_PID names process 1
     bool standard_descriptors = true; ///< false: 0, 1 and 2 are closed
     bool await_ready = true;
+    int stderr_fd = -1;          ///< in place of the pipe that is read here; then nothing is awaited
     std::vector<Fault> faults{}; ///< of its kernel
     std::string cgroup_procs{};  ///< of the control group that it is started in; empty: ours
 };
@@ -50,6 +53,8 @@ class Daemon {
     /// The one cloister-listener that accepts; 0 if there is none.
     [[nodiscard]] pid_t listener() const;
     void signal_listener(int number) const; ///< throws if there is none: kill(2) takes 0 for our own group
+    /// Its log relay; 0 if there is none.
+    [[nodiscard]] pid_t relay() const;
     [[nodiscard]] std::vector<pid_t> cells() const;
     /// The only cell, awaited.
     [[nodiscard]] pid_t only_cell() const;
@@ -78,6 +83,7 @@ class Daemon {
 
   private:
     void follow_log();
+    [[nodiscard]] pid_t child_named(const std::string& name) const;
     std::vector<pid_t> family() const;
 
     pid_t pid_ = -1;

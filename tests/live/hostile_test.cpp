@@ -192,12 +192,9 @@ TEST(HostileCells, FindNoOtherSystemCallInTheirCode) {
 /// Were that call allowed, it would be made, and seen, wherever there is an instruction for it.
 TEST(HostileCells, ControlOfTheSearchFindsEachInstructionWhereThePolicyAllowsTheCall) {
     const TemporaryDirectory policies;
-    for (const auto& entry : std::filesystem::directory_iterator{CLOISTER_POLICY_SOURCE}) {
-        std::ofstream{policies.file(entry.path().filename())}
-            << read_file(entry.path())
-            << (entry.path().stem() == "connection" ? "allow write fd == 0  buf any  count any : control\n"
-                                                    : "");
-    }
+    std::filesystem::copy(CLOISTER_POLICY_SOURCE, policies.path(), std::filesystem::copy_options::recursive);
+    std::ofstream{policies.file("connection.policy"), std::ios::app}
+        << "allow write fd == 0  buf any  count any : control\n";
     const Daemon daemon{hostile_setup({"--lifetime=500ms"}, policies.path())};
     std::vector<std::uint64_t> instructions;
     const auto seen = places_that_write(daemon, instructions);

@@ -11,11 +11,13 @@
 #include <filesystem>
 #include <grp.h>
 #include <gtest/gtest.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <optional>
 #include <poll.h>
 #include <regex>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -251,6 +253,24 @@ INSTANTIATE_TEST_SUITE_P(
               true},
         Fault{"NoNewPrivs", SYS_prctl, 0, PR_SET_NO_NEW_PRIVS, EINVAL, 70, "no_new_privs"},
         Fault{"NoNewPrivsFaked", SYS_prctl, 0, PR_SET_NO_NEW_PRIVS, faked, 70, "no_new_privs", true},
+        // The log relay takes these steps, too, and before a listener is started.
+        Fault{"Landlock", SYS_landlock_create_ruleset, -1, 0, EPERM, 77, "cannot enforce Landlock: EPERM"},
+        Fault{"LandlockFaked", SYS_landlock_create_ruleset, -1, 0, faked, 77,
+              "cannot enforce Landlock: EINVAL"},
+        Fault{"LandlockEnforcement", SYS_landlock_restrict_self, -1, 0, EPERM, 77,
+              "cannot enforce Landlock: EPERM"},
+        Fault{"LandlockEnforcementFaked", SYS_landlock_restrict_self, -1, 0, faked, 70, "Landlock to deny"},
+        Fault{"LandlockOfFilesInVain", SYS_openat, 2, O_RDONLY | O_DIRECTORY | O_CLOEXEC, ENOENT, 70,
+              "deny opening /"},
+        Fault{"CoreLimit", SYS_prlimit64, 1, RLIMIT_CORE, EPERM, 77, "RLIMIT_CORE"},
+        Fault{"CoreLimitFaked", SYS_prlimit64, 1, RLIMIT_CORE, faked, 70, "RLIMIT_CORE"},
+        Fault{"LockedMemoryLimit", SYS_prlimit64, 1, RLIMIT_MEMLOCK, EPERM, 77, "RLIMIT_MEMLOCK"},
+        Fault{"LockedMemoryLimitFaked", SYS_prlimit64, 1, RLIMIT_MEMLOCK, faked, 70, "RLIMIT_MEMLOCK"},
+        Fault{"DescriptorLimit", SYS_prlimit64, 1, RLIMIT_NOFILE, EPERM, 77, "RLIMIT_NOFILE"},
+        Fault{"DescriptorLimitFaked", SYS_prlimit64, 1, RLIMIT_NOFILE, faked, 70, "RLIMIT_NOFILE"},
+        Fault{"Filter", SYS_seccomp, 0, SECCOMP_SET_MODE_FILTER, EPERM, 77, "seccomp filter.*must allow"},
+        Fault{"FilterFaked", SYS_seccomp, 0, SECCOMP_SET_MODE_FILTER, faked, 70,
+              "signal 31; it exited with 5"},
         Fault{"ReadBack", SYS_pread64, -1, 0, EIO, 71, "cannot read /proc/self/status"},
         Fault{"ReadBackFaked", SYS_pread64, -1, 0, faked, 71, "cannot read /proc/self/status"}),
     [](const auto& instance) { return instance.param.name; });

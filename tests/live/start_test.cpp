@@ -67,9 +67,8 @@ TEST_P(StopDuringAStart, IsObeyedAtOnce) {
     Daemon daemon{setup_of(directory, GetParam())};
     pid_t listener = 0;
     ASSERT_TRUE(within(5s, [&] {
-        const auto children = children_of(daemon.pid());
-        listener = children.empty() ? 0 : children.front();
-        return listener != 0 && status_of(listener)["Name"] == "cloister-listen";
+        listener = daemon.listener();
+        return listener != 0;
     })) << daemon.log();
     std::this_thread::sleep_for(200ms); // by then it is at its misdeed
     daemon.signal(SIGTERM);

@@ -33,9 +33,9 @@ void set_mode(const fs::path& path, mode_t mode) {
 /// A copy of the policies, with the modes that a checkout with umask 022 gives.
 void copy_policies(const fs::path& to) {
     fs::create_directories(to);
-    for (const auto& entry : fs::directory_iterator{CLOISTER_POLICY_SOURCE}) {
-        fs::copy_file(entry, to / entry.path().filename());
-        set_mode(to / entry.path().filename(), 0644);
+    fs::copy(CLOISTER_POLICY_SOURCE, to, fs::copy_options::recursive);
+    for (const auto& entry : fs::recursive_directory_iterator{to}) {
+        set_mode(entry.path(), entry.is_directory() ? 0755 : 0644);
     }
 }
 
@@ -133,7 +133,7 @@ TEST_F(TrustedPolicies, AreHashedWithoutBeingParsedByVersion) {
     EXPECT_EQ(version.exit_code, 0);
     EXPECT_THAT(version.out, // sha256sum
                 HasSubstr("clone.policy      "
-                          "fcfb5f5d2acbc5e6a828d852d5ce88fc7afa78aecacf78e8a25e26acefdb2e29"));
+                          "2f9d23efc183016965f402b0ca2bfc1edb5830759a169288d8bc19dd99abe9c5"));
 }
 
 /// cloisterd, cloister-listener and their policies as they are installed, in PREFIX.

@@ -204,7 +204,10 @@ class Policy : public ::testing::Test {
   protected:
     Policy() {
         fs::copy(CLOISTER_POLICY_SOURCE, directory_.path(), fs::copy_options::recursive);
-        for (const auto& entry : fs::directory_iterator{directory_.path()}) {
+        for (const auto& entry : fs::recursive_directory_iterator{directory_.path()}) {
+            if (entry.is_directory()) {
+                continue;
+            }
             fs::permissions(entry, fs::perms::owner_read | fs::perms::owner_write | fs::perms::group_read |
                                        fs::perms::others_read);
         }

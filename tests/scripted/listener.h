@@ -60,7 +60,6 @@ class ListenerWorld final : public Kernel {
     long wait4_error = 0;
     long clock_error = 0;
     std::uint32_t scope = 0; ///< of IPv6 clients
-    bool log_takes = true;   ///< what poll says of the log
     long passrights = 0;     ///< of unix connections, or the error of asking
     std::function<void()> at_log_poll = [] {};
     /// A releaser; it closes descriptor 0 and ends at once unless this says otherwise.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "listener/log.h"
+#include "base/log.h"
 
-#include "control/launch.h"
 #include "syscall/calls.h"
 
 #include <algorithm>
@@ -10,14 +9,11 @@
 #include <cstring>
 #include <utility>
 
-namespace cloister::listener {
+namespace cloister {
 namespace {
 
-bool takes_more(int fd) {
-    pollfd log{fd, POLLOUT, 0};
-    timespec at_once{};
-    return sys::ppoll(&log, 1, &at_once) == 1;
-}
+constexpr int last_tries = 10;
+constexpr long between_tries_ns = 100'000'000;
 
 } // namespace
 
@@ -39,7 +35,7 @@ void Log::flush(std::int64_t now_ns) {
     while (done < size_) {
         const std::string_view rest{buffer_ + done, std::min(size_ - done, std::size_t{PIPE_BUF})};
         const std::size_t written =
-            write_lines({rest.data(), rest.rfind('\n') + 1}); // a record is shorter than PIPE_BUF
+            write_lines({rest.data(), rest.rfind('\n') + 1}); // a record is no longer than PIPE_BUF
         if (written == 0) {
             break;
         }
@@ -49,7 +45,7 @@ void Log::flush(std::int64_t now_ns) {
     std::memmove(buffer_, buffer_ + done, size_);
     if (done != 0 && size_ == 0 && dropped_ != 0) {
         Record lost = record(Level::warning, "log_dropped", now_ns);
-        lost.number("count", static_cast<std::int64_t>(dropped_));
+        lost.text("process", process_).number("count", dropped_);
         const std::uint64_t count = std::exchange(dropped_, 0);
         if (write_lines(lost.line()) == 0 || dropped_ != 0) {
             dropped_ = count; // not now, or the line that says so was lost itself
@@ -57,19 +53,32 @@ void Log::flush(std::int64_t now_ns) {
     }
 }
 
-std::size_t Log::write_lines(std::string_view lines) {
-    if (may_block_ && !takes_more(control::log_fd)) {
-        return 0;
+void Log::flush_for_the_last_time() {
+    flush(realtime_ns());
+    for (int tries = 0; pending() && tries < last_tries; ++tries) {
+        pollfd log{fd_, POLLOUT, 0};
+        timespec timeout{0, between_tries_ns};
+        (void)sys::ppoll(&log, 1, &timeout);
+        flush(realtime_ns());
     }
-    const long result = sys::write(control::log_fd, lines.data(), static_cast<long>(lines.size()));
+}
+
+std::size_t Log::write_lines(std::string_view lines) {
+    const long result = sys::write(fd_, lines.data(), static_cast<long>(lines.size()));
     if (result == -EAGAIN || result == -EINTR) {
         return 0;
     }
-    if (result < 0) { // nobody reads, no space: these lines are lost
+    if (result < 0) { // nobody reads: these lines are lost
         dropped_ += static_cast<std::uint64_t>(std::count(lines.begin(), lines.end(), '\n'));
         return lines.size();
     }
     return static_cast<std::size_t>(result);
 }
 
-} // namespace cloister::listener
+std::int64_t realtime_ns() {
+    timespec now{};
+    sys::clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
+
+} // namespace cloister

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "base/log_format.h"
+
+#include <cstdint>
+#include <iterator>
+#include <string_view>
+
+/// Every event of the log, every field, and every reason for which a connection ends: what the code may
+/// write, and what docs/log.md says (tests/docs/log_names.cpp prints it).
+namespace cloister {
+
+enum class ExitReason : std::uint8_t {
+    Closed,
+    Idle,
+    Stalled,
+    Reset,
+    Lifetime,
+    Cpu,
+    Ended,
+    Killed,
+    Violation,
+    Crashed,
+    Resources,
+    Bug,
+    Unknown,
+    SetupDescriptors,
+    SetupDeathSignal,
+    SetupOrphan,
+    SetupCpuLimit,
+    SetupLifetime,
+    SetupCapabilities,
+    SetupPage,
+};
+
+struct ExitReasonText {
+    ExitReason reason;
+    std::string_view name;
+    Level level;
+    std::string_view meaning;
+};
+
+/// In the order of ExitReason.
+inline constexpr ExitReasonText exit_reasons[] = {
+    {ExitReason::Closed, "closed", Level::info,
+     "The client ended its stream, and all that it sent was handed to the kernel to send back. Whether that "
+     "arrived is not known"},
+    {ExitReason::Idle, "idle", Level::info, "Nothing was received for `--idle-timeout`"},
+    {ExitReason::Stalled, "stalled", Level::info,
+     "Nothing could be sent for that long: the client did not read, or the network did not deliver"},
+    {ExitReason::Reset, "reset", Level::info,
+     "The connection broke: reset by the client or on the way, timed out, or unreachable"},
+    {ExitReason::Lifetime, "lifetime", Level::info, "SIGALRM: `--lifetime` was reached"},
+    {ExitReason::Cpu, "cpu", Level::warning, "SIGXCPU: `--cpu-limit` was reached"},
+    {ExitReason::Ended, "ended", Level::info, "SIGKILL, sent by the listener after the drain"},
+    {ExitReason::Killed, "killed", Level::warning,
+     "SIGKILL, not sent by the listener: memory ran out, or another process sent it"},
+    {ExitReason::Violation, "violation", Level::error,
+     "SIGSYS: the cell made a call that its policy does not allow"},
+    {ExitReason::Crashed, "crashed", Level::error, "Any other signal"},
+    {ExitReason::Resources, "resources", Level::warning, "The kernel had no memory for the connection"},
+    {ExitReason::Bug, "bug", Level::error, "The kernel answered what it cannot"},
+    {ExitReason::Unknown, "unknown", Level::error, "An exit code that no cell has"},
+    {ExitReason::SetupDescriptors, "setup-descriptors", Level::error,
+     "The cell could not close the other descriptors. It received nothing, as in all that follow"},
+    {ExitReason::SetupDeathSignal, "setup-death-signal", Level::error,
+     "It could not ask to be ended with the listener"},
+    {ExitReason::SetupOrphan, "setup-orphan", Level::error, "Its listener had ended"},
+    {ExitReason::SetupCpuLimit, "setup-cpu-limit", Level::error, "It could not set its CPU limit"},
+    {ExitReason::SetupLifetime, "setup-lifetime", Level::error, "It could not set its lifetime"},
+    {ExitReason::SetupCapabilities, "setup-capabilities", Level::error, "It could not drop its capabilities"},
+    {ExitReason::SetupPage, "setup-page", Level::error, "It could not unmap the page of its setup call site"},
+};
+
+constexpr bool are_in_order() {
+    for (std::size_t i = 0; i < std::size(exit_reasons); ++i) {
+        if (static_cast<std::size_t>(exit_reasons[i].reason) != i) {
+            return false;
+        }
+    }
+    return std::size(exit_reasons) == static_cast<std::size_t>(ExitReason::SetupPage) + 1;
+}
+static_assert(are_in_order());
+
+constexpr const ExitReasonText& text_of(ExitReason reason) {
+    return exit_reasons[static_cast<std::size_t>(reason)];
+}
+constexpr bool is_failed_setup(ExitReason reason) {
+    return reason >= ExitReason::SetupDescriptors;
+}
+
+struct EventText {
+    std::string_view name;
+    std::string_view levels; ///< `error`, or several with spaces between them
+    std::string_view meaning;
+    std::string_view fields; ///< besides ts, level and event; with spaces between them, `?`: not always there
+};
+
+inline constexpr EventText events[] = {
+    {"ready", "info", "A service is ready: its listener serves",
+     "service pid generation listener_pid listen policy_sha256 landlock_abi capability_bounding_set limits"},
+    {"started", "info", "Every service has become ready for the first time", "services"},
+    {"connection", "info warning error", "A connection has ended",
+     "conn pid socket peer start duration_ms reason exit signal cpu_us maxrss_kb"},
+    {"violation", "error",
+     "A cell was ended by SIGSYS, as one that breaks the policy is; the record `connection` follows",
+     "conn pid socket peer"},
+    {"paused", "warning",
+     "The kernel had no room for a connection, a cell or a releaser; logged at most once a minute",
+     "call error peer live times"},
+    {"limit", "warning info",
+     "At start: a limit of the system binds before ours (`allows`), or a buffer is smaller than "
+     "`--socket-buffer`, at level `info` where that is the default (`socket_buffer`)",
+     "service? limit is allows? max_connections? socket_buffer? message"},
+    {"warning", "warning", "Something protects less than it could, or cannot be reached", "message"},
+    {"listener_died", "error", "A listener has ended by itself and is replaced", "service pid exit? signal?"},
+    {"listener_failed", "error",
+     "A listener could not start, or was ended because it misbehaved; another one is tried",
+     "service message"},
+    {"service_down", "error",
+     "The listeners of a service ended again and again; it is tried again later, while other services go on",
+     "service failures retry_ms message"},
+    {"socket_unreachable", "warning", "A socket cannot be reached from where cloisterd stands",
+     "service socket message"},
+    {"socket_busy", "info", "A socket was not tried to the end: clients that wait there are served first",
+     "service socket message"},
+    {"log_relay_died", "error",
+     "The log relay has ended and is replaced; up to 4 KiB of records that it held are lost",
+     "pid exit? signal?"},
+    {"log_dropped", "warning", "Records were lost, since the log took no more or refused them",
+     "process count"},
+    {"signal_ignored", "warning", "A signal came that means nothing to us", "signal"},
+    {"stopping", "info", "TERM or INT came: nobody is accepted any more", "signal drain_timeout_ms"},
+    {"stopped", "info", "The last listener has ended, and cloisterd ends", "exit"},
+    {"fatal", "error", "A process ends because of an error", "process exit message step errno? cure?"},
+};
+
+struct FieldText {
+    std::string_view name;
+    std::string_view meaning;
+};
+
+inline constexpr FieldText fields[] = {
+    {"ts", "When, RFC 3339 in UTC with milliseconds"},
+    {"level", "`error`, `warning`, `notice`, `info` or `debug`"},
+    {"event", "See above"},
+    {"truncated",
+     "`true`: the record would have been longer than 4096 bytes, and texts were cut or fields left out"},
+    {"allows", "How many connections that limit leaves room for"},
+    {"call", "The system call that failed"},
+    {"capability_bounding_set", "`empty`, or why it is not"},
+    {"conn", "The connection's number, from 1 on in each listener"},
+    {"count", "How many records"},
+    {"cpu_us", "CPU time of the cell, in microseconds"},
+    {"cure", "What to do about it, where that is known"},
+    {"drain_timeout_ms", "`--drain-timeout`"},
+    {"duration_ms", "From accept to the cell's end"},
+    {"errno", "The name of the error that the kernel gave, such as `EPERM`"},
+    {"error", "The error that the kernel gave, in words"},
+    {"exit", "An exit code; `null` after a signal"},
+    {"failures", "How many in a row"},
+    {"generation", "Counts the listeners of the service that were started"},
+    {"is", "The limit's value"},
+    {"landlock_abi", "Of the kernel; 0: it has no Landlock"},
+    {"limit", "The limit's name"},
+    {"limits", "What is enforced: `max_connections` and the times in milliseconds"},
+    {"listen", "The names of the sockets"},
+    {"listener_pid", "The listener's process number"},
+    {"live", "How many connections there are"},
+    {"max_connections", "`--max-connections`; of all services together where a limit is shared"},
+    {"maxrss_kb", "What the kernel accounts; 0 for a process as small as a cell since Linux 6.2"},
+    {"message", "A sentence: what happened, why, and the cure"},
+    {"peer", "The client's address; of a unix socket its user and process"},
+    {"pid", "A process number: the supervisor's, the cell's, or that of the process that ended"},
+    {"policy_sha256", "The SHA-256 of each policy's text, by its name"},
+    {"process", "`supervisor`, `listener` or `relay`: who writes this"},
+    {"reason", "See below"},
+    {"retry_ms", "When the next one is tried, in milliseconds"},
+    {"service", "The name of the service"},
+    {"services", "How many services there are"},
+    {"signal", "The number of a signal; `null` after an exit"},
+    {"socket", "The name of the listening socket"},
+    {"socket_buffer", "`--socket-buffer` in bytes"},
+    {"start", "When the connection was accepted"},
+    {"step", "What was tried"},
+    {"times", "How often since the last such record"},
+};
+
+void this_event_is_not_in_base_log_names(); ///< of the compiler's message
+
+/// The name of an event: one of the table, or it does not compile.
+class EventName {
+  public:
+    // NOLINTNEXTLINE(google-explicit-constructor): stands where a literal is written
+    consteval EventName(const char* name) : name_{name} {
+        bool found = false;
+        for (const EventText& event : events) {
+            found = found || event.name == name_;
+        }
+        if (!found) {
+            this_event_is_not_in_base_log_names();
+        }
+    }
+    [[nodiscard]] constexpr std::string_view text() const { return name_; }
+
+  private:
+    std::string_view name_;
+};
+
+} // namespace cloister
