@@ -37,6 +37,8 @@ struct Service {
     std::chrono::seconds cpu_limit{10};
     std::optional<unsigned> socket_buffer = 256U * 1024; ///< bytes, as setsockopt(2) takes them; none: 'auto'
     bool socket_buffer_given = false;
+    std::filesystem::path content;      ///< absolute: what a handler serves that serves a file; empty: none
+    bool content_after_request = false; ///< to a client that has sent an empty line, not at once
 };
 
 struct Config {

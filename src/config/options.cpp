@@ -29,6 +29,10 @@ constexpr std::array specs{
          "where to listen, repeatable: 127.0.0.1:7007 (default), [::]:7007 (IPv4 too), 127.0.0.1:0 (any free "
          "port), "
          "unix:/path, unix:/path,mode=0660"},
+    Spec{"handler", 0, "NAME",
+         "what is served: echo (default), discard, daytime, static, or one that was added"},
+    Spec{"content", 0, "FILE", "what the handler static sends, up to 16 MiB"},
+    Spec{"content-after", 0, "connect|request", "when: at once (connect), or after an empty line (connect)"},
     Spec{"user", 'u', "NAME|UID[:GID]", "become this user; required when started as root"},
     Spec{"policy-dir", 0, "DIR", "where the .policy files are"},
     Spec{"max-connections", 0, "N", "connections at a time, 1 to 1048576 (1000)"},
@@ -228,6 +232,11 @@ tl::expected<Config, Exit> parse_options(int argc, const char* const* argv,
     if (!service.listen_given) {
         service.listen.push_back(*parse_address("127.0.0.1:7007"));
     }
+    settings.one("handler", [&](const std::string& text) { return read_handler(text, service.handler); });
+    settings.one("content", [&](const std::string& text) { return read_file(text, service.content); });
+    settings.one("content-after", [&](const std::string& text) {
+        return read_content_after(text, service.content_after_request);
+    });
     settings.one("user",
                  [&](const std::string& text) { return read_user(text, config.user, config.warnings); });
     settings.one("max-connections", [&](const std::string& text) {

@@ -101,9 +101,11 @@ Verdict read_user(const std::string& text, std::optional<User>& into, std::vecto
     return {};
 }
 
-Verdict read_path(const std::string& text, std::filesystem::path& into) {
+namespace {
+
+Verdict read_absolute(const std::string& text, const char* what, std::filesystem::path& into) {
     if (text.empty()) {
-        return usage("the path is empty; give a directory");
+        return usage(fmt::format("the path is empty; give a {}", what));
     }
     // Absolute now, for the process may look again when its working directory has changed.
     std::error_code error;
@@ -114,6 +116,35 @@ Verdict read_path(const std::string& text, std::filesystem::path& into) {
             fmt::format("the working directory can't be named ({}); give an absolute path", error.message())};
     }
     into = std::move(path);
+    return {};
+}
+
+} // namespace
+
+Verdict read_path(const std::string& text, std::filesystem::path& into) {
+    return read_absolute(text, "directory", into);
+}
+
+Verdict read_file(const std::string& text, std::filesystem::path& into) {
+    return read_absolute(text, "file", into);
+}
+
+Verdict read_handler(const std::string& text, std::string& into) {
+    constexpr auto letters = "abcdefghijklmnopqrstuvwxyz0123456789-";
+    if (text.empty() || text.size() > 32 || text.front() == '-' ||
+        text.find_first_not_of(letters) != text.npos) {
+        return usage(
+            "no handler has such a name; it has 1 to 32 of a-z, 0-9 and '-', and does not begin with '-'");
+    }
+    into = text;
+    return {};
+}
+
+Verdict read_content_after(const std::string& text, bool& after_request) {
+    if (text != "connect" && text != "request") {
+        return usage("there is no such moment; give connect or request");
+    }
+    after_request = text == "request";
     return {};
 }
 

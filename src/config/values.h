@@ -19,6 +19,10 @@ using Verdict = std::optional<Refusal>;
 [[nodiscard]] Verdict read_user(const std::string& text, std::optional<User>& into,
                                 std::vector<std::string>& warnings);
 [[nodiscard]] Verdict read_path(const std::string& text, std::filesystem::path& into);
+[[nodiscard]] Verdict read_file(const std::string& text, std::filesystem::path& into);
+/// [a-z0-9][a-z0-9-]{0,31}: whether there is such a handler is not known here.
+[[nodiscard]] Verdict read_handler(const std::string& text, std::string& into);
+[[nodiscard]] Verdict read_content_after(const std::string& text, bool& after_request);
 [[nodiscard]] Verdict read_max_connections(const std::string& text, unsigned& into);
 [[nodiscard]] Verdict read_log_format(const std::string& text, LogFormat& into);
 

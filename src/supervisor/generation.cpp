@@ -3,6 +3,7 @@
 
 #include "base/descriptors.h"
 #include "base/die.h"
+#include "control/judge.h"
 #include "supervisor/self_test.h"
 #include "supervisor/socket_options.h"
 
@@ -64,12 +65,13 @@ timeval timeval_of(std::chrono::milliseconds time) {
     }
     close_descriptors(STDERR_FILENO, static_cast<int>(moves.size()), ~0U, Closing::AtExec);
     std::string name = "cloister-listener";
-    std::string parent = "(of cloisterd)";
+    std::string parent = fmt::format("({} of cloisterd)", setup.service.handler);
     std::string environment = control::listener_environment;
     char* const argv[] = {name.data(), parent.data(), nullptr};
     char* const envp[] = {environment.data(), nullptr};
     syscall(SYS_execveat, binary, "", argv, envp, AT_EMPTY_PATH);
-    die(ExitCode::SystemCall, "cannot execute cloister-listener: %s", error_text(errno));
+    die(ExitCode::SystemCall, "cannot execute the listener of %s: %s", setup.service.handler.c_str(),
+        error_text(errno));
 }
 
 void fill(control::Launch& launch, const Setup& setup, const policy::Program& program, pid_t listener,
@@ -81,6 +83,7 @@ void fill(control::Launch& launch, const Setup& setup, const policy::Program& pr
     launch.parameters = {listener, static_cast<std::uint64_t>(service.cpu_limit.count()),
                          timeval_of(service.lifetime), cell::Mode::Serve, arch::has_xsave() ? 1 : 0};
     launch.max_connections = setup.max_connections;
+    launch.content_size = setup.content.size();
     launch.socket_count = static_cast<std::uint32_t>(setup.sockets.size());
     launch.idle = timeval_of(service.idle_timeout);
     launch.socket_buffer = service.socket_buffer.value_or(0);
@@ -161,10 +164,11 @@ tl::expected<void, Failure> Generation::arm(const Setup& setup) {
             (void)control::send_message(control_.get(),
                                         message); // a listener that is gone does not echo either
         };
-        const auto self_test = run_self_test(setup.sockets[i], {control_.get(), setup.stop_fd}, announce);
+        const auto self_test = run_self_test(setup.sockets[i], {control_.get(), setup.stop_fd}, announce,
+                                             conversation_, setup.content.bytes());
         if (!self_test) {
             return tl::unexpected(
-                Failure{ExitCode::SelfTest, fmt::format("self-test: no echo from {}: {}",
+                Failure{ExitCode::SelfTest, fmt::format("self-test: no {} from {}: {}", setup.service.handler,
                                                         setup.sockets[i].name, self_test.error())});
         }
         if (*self_test == SelfTest::interrupted) {
@@ -202,7 +206,33 @@ tl::expected<control::Message, Failure> Generation::receive(const Setup& setup, 
     return message;
 }
 
+/// What the listener says of itself, before anything of it is used.
+tl::expected<void, Failure> Generation::expect_fitting(const Setup& setup, const control::Message& hello) {
+    const std::string& name = setup.service.handler;
+    if (const auto ours = control::own_build(); !(hello.build == ours)) {
+        return tl::unexpected(
+            Failure{ExitCode::Config,
+                    fmt::format("handler {} is of version {} ({}), cloisterd of {} ({}): rebuild it", name,
+                                hello.build.name(), hello.build.contract, ours.name(), ours.contract)});
+    }
+    if (!control::is_sound(hello.conversation)) {
+        return tl::unexpected(Failure{
+            ExitCode::SelfTest,
+            fmt::format("the listener, process {}, sent what it should not: it is of another build", pid_)});
+    }
+    if (const bool wants = hello.content_room != 0; wants != (setup.content.size() != 0)) {
+        return tl::unexpected(Failure{
+            ExitCode::Usage, wants ? fmt::format("handler {} serves a file; name it by --content", name)
+                                   : fmt::format("handler {} serves no file; leave --content away", name)});
+    }
+    conversation_ = hello.conversation;
+    return {};
+}
+
 tl::expected<void, Failure> Generation::send_plan(const Setup& setup, const control::Message& hello) {
+    if (auto fits = expect_fitting(setup, hello); !fits) {
+        return fits;
+    }
     const auto program = compile_and_prove(setup.policies, {hello.arena, hello.call_sites});
     if (!program) {
         return tl::unexpected(program.error());
@@ -212,7 +242,7 @@ tl::expected<void, Failure> Generation::send_plan(const Setup& setup, const cont
     const Fd memory = control::seal(*launch);
     control::Message message{};
     message.tag = control::Message::Tag::Launch;
-    if (!control::send_message(control_.get(), message, memory.get())) {
+    if (!control::send_message(control_.get(), message, memory.get(), setup.content.fd())) {
         return tl::unexpected(death());
     }
     return {};

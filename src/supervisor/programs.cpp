@@ -41,10 +41,14 @@ StringMap Policies::hashes() const {
 }
 
 tl::expected<OpenedPolicies, Failure> open_policies(const std::filesystem::path& dir,
+                                                    const std::filesystem::path& handler,
                                                     const std::optional<config::User>& user) {
     OpenedPolicies opened;
-    for (const auto& [name, place] : policy_files) {
-        const auto path = dir / fmt::format("{}.policy", name);
+    std::vector<std::pair<std::filesystem::path, const char*>> wanted{{handler, ""}};
+    for (const auto& [name, place] : shared_policies) {
+        wanted.emplace_back(dir / fmt::format("{}.policy", name), place);
+    }
+    for (const auto& [path, place] : wanted) {
         auto file = trust::open_file(path, {.user = geteuid()});
         if (!file && file.error().error == 0 && geteuid() == 0 && user) { // the user's own?
             const AsUser as{*user};
@@ -60,19 +64,19 @@ tl::expected<OpenedPolicies, Failure> open_policies(const std::filesystem::path&
                         fmt::format("{}: {}{}", path.string(),
                                     error == 0 ? "not to be trusted: " : "cannot open: ", message)});
         }
-        opened.files.push_back({std::move(*file), path});
+        opened.files.push_back({std::move(*file), path, place});
     }
     return opened;
 }
 
 tl::expected<Policies, Failure> load_policies(const OpenedPolicies& opened) {
     std::vector<policy::Policy> all;
-    for (std::size_t i = 0; i < opened.files.size(); ++i) {
-        auto policy = policy::load(opened.files[i].fd.get(), opened.files[i].path);
+    for (const auto& [fd, path, place] : opened.files) {
+        auto policy = policy::load(fd.get(), path);
         if (!policy) {
             return tl::unexpected(failure(policy.error()));
         }
-        if (auto placed = expect_place(*policy, policy_files[i].place); !placed) {
+        if (auto placed = expect_place(*policy, place); !placed) {
             return tl::unexpected(placed.error());
         }
         if (auto checked = policy::check(*policy, nullptr); !checked) {

@@ -2,6 +2,7 @@
 #include "supervisor/self_test.h"
 
 #include "config/address.h"
+#include "control/judge.h"
 #include "supervisor/socket_options.h"
 
 #include <algorithm>
@@ -115,27 +116,30 @@ tl::expected<void, std::string> connect_to(Client& client, const ListeningSocket
     return error == 0 ? tl::expected<void, std::string>{} : failed("connect");
 }
 
-tl::expected<void, std::string> exchange(Client& client) {
-    std::array<char, 32> sent{};
-    if (getrandom(sent.data(), sent.size(), 0) != static_cast<ssize_t>(sent.size()) ||
-        send(client.fd(), sent.data(), sent.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(sent.size()) ||
-        shutdown(client.fd(), SHUT_WR) != 0) {
+tl::expected<void, std::string> exchange(Client& client, const control::Conversation& conversation,
+                                         std::string_view content) {
+    std::array<char, 32> bytes{};
+    const std::string_view random{bytes.data(), bytes.size()};
+    const std::string_view request = control::request_of(conversation, random);
+    if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()) ||
+        send(client.fd(), request.data(), request.size(), MSG_NOSIGNAL) !=
+            static_cast<ssize_t>(request.size()) ||
+        (shutdown(client.fd(), SHUT_WR) != 0 && errno != ENOTCONN)) { // it may have answered and gone
         return failed("send");
     }
-    std::array<char, sent.size() + 1> received{};
-    for (std::size_t size = 0;;) {
-        const ssize_t more = client.wait_for(POLLIN)
-                                 ? recv(client.fd(), received.data() + size, received.size() - size, 0)
-                                 : -1;
+    std::string received;
+    const std::size_t longest = control::longest_answer(conversation, random, content);
+    for (std::array<char, 65536> piece{};;) {
+        const ssize_t more = client.wait_for(POLLIN) ? recv(client.fd(), piece.data(), piece.size(), 0) : -1;
         if (more < 0) {
             return failed("recv");
         }
-        size += static_cast<std::size_t>(more);
-        if (more == 0 || size == received.size()) {
-            const bool same = size == sent.size() && std::memcmp(sent.data(), received.data(), size) == 0;
-            return same ? tl::expected<void, std::string>{}
-                        : tl::unexpected(
-                              fmt::format("{} bytes came back for {}, or other ones", size, sent.size()));
+        received.append(piece.data(), static_cast<std::size_t>(more));
+        if (more == 0 || received.size() > longest) {
+            return control::is_answer(conversation, random, content, received)
+                       ? tl::expected<void, std::string>{}
+                       : tl::unexpected(fmt::format("{} bytes came back for {}, not {}", received.size(),
+                                                    request.size(), control::name_of(conversation.kind)));
         }
     }
 }
@@ -144,7 +148,8 @@ tl::expected<void, std::string> exchange(Client& client) {
 
 tl::expected<SelfTest, std::string>
 run_self_test(const ListeningSocket& socket, const std::array<int, 2>& watched,
-              const std::function<void(const sockaddr_storage&)>& announce) {
+              const std::function<void(const sockaddr_storage&)>& announce,
+              const control::Conversation& conversation, std::string_view content) {
     Client client{socket.address.ss_family, watched};
     if (client.fd() < 0) {
         return failed("socket");
@@ -156,7 +161,7 @@ run_self_test(const ListeningSocket& socket, const std::array<int, 2>& watched,
     }
     auto done = connect_to(client, socket, announce);
     if (done) {
-        done = exchange(client);
+        done = exchange(client, conversation, content);
     }
     if (!done && client.interrupted()) {
         return SelfTest::interrupted;
@@ -164,7 +169,7 @@ run_self_test(const ListeningSocket& socket, const std::array<int, 2>& watched,
     if (!done) {
         return tl::unexpected(done.error());
     }
-    return SelfTest::echoed;
+    return SelfTest::answered;
 }
 
 } // namespace cloister::supervisor

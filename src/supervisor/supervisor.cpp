@@ -132,16 +132,27 @@ bool give_up_privileges(const config::Config& config) {
 class Supervisor {
   public:
     /// All privileges have been given up.
-    Supervisor(const config::Config& config, const Policies& policies, std::vector<ListeningSocket> sockets,
-               Fd binary, const OomScore& oom_score, Log log, bool log_priorities, bool groups_empty)
-        : config_{config}, service_{config.services.front()}, policies_{policies},
-          sockets_{std::move(sockets)}, log_{std::move(log)}, binary_{std::move(binary)},
-          stop_signals_{open_signals({SIGTERM, SIGINT})}, other_signals_{open_signals(
-                                                              {SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2})},
-          setup_{service_,       config_.log_format, policies_,
-                 sockets_,       oom_score,          find_limits(service_, sockets_, log_),
-                 binary_.get(),  log_.fd(),          log_may_block(),
-                 log_priorities, groups_empty,       stop_signals_.get()} {
+    Supervisor(const config::Config& config, const Policies& policies, const ServedContent& content,
+               std::vector<ListeningSocket> sockets, Fd binary, const OomScore& oom_score, Log log,
+               bool log_priorities, bool groups_empty)
+        : config_{config}, service_{config.services.front()}, policies_{policies}, sockets_{std::move(
+                                                                                       sockets)},
+          log_{std::move(log)}, binary_{std::move(binary)}, stop_signals_{open_signals({SIGTERM, SIGINT})},
+          other_signals_{open_signals({SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2})}, setup_{service_,
+                                                                                    config_.log_format,
+                                                                                    policies_,
+                                                                                    content,
+                                                                                    sockets_,
+                                                                                    oom_score,
+                                                                                    find_limits(service_,
+                                                                                                sockets_,
+                                                                                                log_),
+                                                                                    binary_.get(),
+                                                                                    log_.fd(),
+                                                                                    log_may_block(),
+                                                                                    log_priorities,
+                                                                                    groups_empty,
+                                                                                    stop_signals_.get()} {
         report_capped_buffers(service_, sockets_, log_);
     }
 
@@ -356,18 +367,20 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
     reset_signals(blocked);
     umask(077);
     raise_soft_limit(RLIMIT_NOFILE, "RLIMIT_NOFILE"); // a start needs more than 256: generation.cpp
-    auto binary = open_listener_binary();
+    const config::Service& service = config.services.front();
+    auto binary = open_listener_binary(service.handler);
     if (!binary) {
         return fail(binary.error());
     }
-    auto opened = open_policies(config.policy_dir, config.user);
+    auto opened =
+        open_policies(config.policy_dir, handler_policy(config.policy_dir, service.handler), config.user);
     if (!opened) {
         return fail(opened.error());
     }
     tl::expected<std::vector<ListeningSocket>, Failure> sockets;
     if (!config.check) {
         sockets = std::move(activation).and_then([&](Activation passed) {
-            return open_sockets(config.services.front(), config.user, std::move(passed));
+            return open_sockets(service, config.user, std::move(passed));
         });
     }
     if (!sockets) {
@@ -384,6 +397,11 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
         remove_unix_paths(*sockets);
         return fail(proved.error());
     }
+    auto content = load_content(service);
+    if (!content) {
+        remove_unix_paths(*sockets);
+        return fail(content.error());
+    }
     if (config.check) {
         return ExitCode::Ok;
     }
@@ -391,6 +409,7 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
         is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM")); // NOLINT(concurrency-mt-unsafe)
     Supervisor supervisor{config,
                           *policies,
+                          *content,
                           std::move(*sockets),
                           std::move(*binary),
                           oom_score,

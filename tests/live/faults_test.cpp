@@ -441,10 +441,11 @@ TEST(Control, InAUsersDirectoryADaemonEchoes) {
 // The policies do not parse, and giving up root fails: what is complained of is what is done first.
 TEST(Policies, AreNotParsedBeforePrivilegesAreGivenUp) {
     const TemporaryDirectory policies;
-    for (const char* name : {"connection", "listener", "clone", "setup"}) {
+    std::filesystem::create_directory(policies.file("handlers"));
+    for (const char* name : {"handlers/echo", "listener", "clone", "setup"}) {
         std::ofstream{policies.file(fmt::format("{}.policy", name))} << "nonsense\n";
     }
-    const Fault none{"None", SYS_sethostname, -1, 0, EPERM, 65, "connection.policy:1:1: error"};
+    const Fault none{"None", SYS_sethostname, -1, 0, EPERM, 65, "echo.policy:1:1: error"};
     const Fault still_root{"Uid", SYS_setresuid, -1, 0, EAGAIN, 77, "cannot become that user"};
     for (const std::string more : {"--idle-timeout=1s", "--check"}) {
         for (const Fault& fault : {none, still_root}) {
