@@ -347,7 +347,7 @@ Value or_refuse(tl::expected<Value, policy::Error> result) {
 /// The one program, for our instructions.
 policy::Program compile(const std::filesystem::path& directory) {
     std::vector<policy::Policy> policies;
-    for (const char* file : {"listener.policy", "clone.policy", "setup.policy", "connection.policy"}) {
+    for (const char* file : {"listener.policy", "clone.policy", "setup.policy", "handlers/echo.policy"}) {
         policies.push_back(or_refuse(policy::load(directory / file)));
     }
     const auto bound = [](const void* pointer) { return reinterpret_cast<std::uint64_t>(pointer); };

@@ -15,10 +15,8 @@ target_compile_options(cloister_flags INTERFACE -ffile-prefix-map=${PROJECT_SOUR
 
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64")
   set(CLOISTER_BRANCH_PROTECTION -mbranch-protection=standard)
-  set(CLOISTER_NO_BRANCH_PROTECTION -mbranch-protection=none)
 else()
   set(CLOISTER_BRANCH_PROTECTION -fcf-protection=full)
-  set(CLOISTER_NO_BRANCH_PROTECTION -fcf-protection=none)
 endif()
 if(CLOISTER_HARDENING)
   target_compile_options(cloister_flags INTERFACE -Werror=format-security -fstack-protector-strong
@@ -34,11 +32,6 @@ if(CLOISTER_HARDENING)
   target_link_options(cloister_flags INTERFACE -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code -Wl,--as-needed
     -Wl,--build-id=sha1)
 endif()
-# A user who may not read a program may not trace its processes either, from their start on (src/base/tracing.h).
-set(CLOISTER_UNREADABLE OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_EXECUTE WORLD_EXECUTE)
-function(cloister_make_unreadable target)
-  add_custom_command(TARGET ${target} POST_BUILD COMMAND chmod 0711 $<TARGET_FILE:${target}>)
-endfunction()
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 include(CheckPIESupported)
 check_pie_supported()

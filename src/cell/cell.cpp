@@ -1,58 +1,22 @@
 // SPDX-License-Identifier: MIT
-// A cell's whole life, freestanding: it has no libc, no thread-local storage and no memory but this code and
-// its arena. So: no calls out, no constants in .rodata, no stack protector (CMakeLists.txt).
+// What a cell does before its handler, freestanding: it has no libc, no thread-local storage and no memory
+// but this code and its arena. So: no calls out, no constants in .rodata, no stack protector
+// (CMakeLists.txt).
 //
-// A newborn has two pages of code (cell.ld). The first is the setup page: the code of setup and, at its end,
-// the setup call site. The last call from there unmaps that page and returns to the start of the second, the
-// loop, where the filter allows no instruction more than five calls.
-#include "cell/cell.h"
+// A newborn's code (cell.ld) begins with the setup page: the code of setup and, at its end, the setup call
+// site. The last call from there unmaps that page and returns to the start of what follows, the loop: there
+// lies the handler, and there the filter allows no instruction more than the handler's policy.
+#include "cell/handler.h"
 
-#include <cerrno>
 #include <csignal>
 #include <linux/capability.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 
-#define CELL_CODE [[gnu::section(".cell.loop"), gnu::used]]
 #define SETUP_CODE [[gnu::section(".cell.setup"), gnu::noinline]]
-#define INLINE [[gnu::always_inline]] inline
+#define INLINE CLOISTER_INLINE
 
 namespace cloister::cell {
 namespace {
-
-constexpr int connection = 0; // the listener keeps descriptor 0 free, so that accept4 returns it
-constexpr int tries_of_empty_send = 16;
-
-INLINE long address(const void* pointer) {
-    return reinterpret_cast<long>(pointer);
-}
-
-/// One place to leave from: the fewer system call instructions a cell has, the fewer there are to jump to.
-CELL_CODE [[noreturn, gnu::noinline]] void leave(Exit code) {
-    for (;;) {
-        sys::cell_call(SYS_exit_group, static_cast<long>(code));
-    }
-}
-
-CELL_CODE [[noreturn, gnu::noinline]] void close_and_leave(Exit code) {
-    sys::cell_call(SYS_close, connection); // never repeated: close(2)
-    leave(code);
-}
-
-/// The end that an error of recv or send means; `timeout` is what EAGAIN means.
-INLINE Exit end_of(long error, Exit timeout) {
-    constexpr long last_errno = 4095; // MAX_ERRNO, include/linux/err.h
-    if (error == -EAGAIN) {
-        return timeout; // SO_RCVTIMEO, SO_SNDTIMEO: socket(7)
-    }
-    if (error == -ENOMEM || error == -ENOBUFS) {
-        return Exit::Resources;
-    }
-    const bool impossible = error < -last_errno || error == -EBADF || error == -EFAULT || error == -EINVAL ||
-                            error == -ENOTSOCK || error == -EOPNOTSUPP;
-    return impossible ? Exit::Bug : Exit::Reset;
-}
 
 /// The end of a newborn that can't be confined. Only through the setup call site does the filter allow these
 /// codes: no cell that reads can claim them.
@@ -115,56 +79,22 @@ INLINE void confine(const Parameters& parameters) {
     }
 }
 
-/// Sends what is in the buffer. The filter allows one address only, its start: what is left moves there.
-INLINE void send_all(std::uint8_t* buffer, long size) {
-    int empty = 0;
-    while (size > 0) {
-        const long sent = sys::cell_call(SYS_sendto, connection, address(buffer), size, MSG_NOSIGNAL, 0, 0);
-        if (sent == -EINTR) {
-            continue;
-        }
-        if (sent < 0) { // TCP_USER_TIMEOUT runs against a closed window, too: tcp(7)
-            leave(sent == -ETIMEDOUT ? Exit::Stalled : end_of(sent, Exit::Stalled));
-        }
-        if (sent > size) {
-            leave(Exit::Bug);
-        }
-        if (sent == 0 && ++empty == tries_of_empty_send) {
-            leave(Exit::Resources);
-        }
-        size -= sent;
-        if (sent > 0 && size > 0) {
-            arch::move_down(buffer, buffer + sent, size);
-        }
-    }
-}
-
-[[noreturn]] INLINE void echo(std::uint8_t* buffer) {
-    for (;;) {
-        const long received = sys::cell_call(SYS_recvfrom, connection, address(buffer), buffer_size, 0, 0, 0);
-        if (received == -EINTR) { // a stop and continue, even without a handler: signal(7)
-            continue;
-        }
-        if (received < 0) {
-            leave(end_of(received, Exit::Idle));
-        }
-        if (received > static_cast<long>(buffer_size)) {
-            leave(Exit::Bug);
-        }
-        if (received == 0) {
-            // ENOTCONN: reset since then, which recv does not tell.
-            const long shut = sys::cell_call(SYS_shutdown, connection, SHUT_WR);
-            close_and_leave(shut == 0 ? Exit::Done : end_of(shut, Exit::Reset));
-        }
-        send_all(buffer, received);
-    }
-}
-
 } // namespace
 
-extern "C" CELL_CODE void cloister_cell_main(const Parameters* parameters, std::uint8_t* buffer) {
+CLOISTER_CELL_CODE void leave(Exit code) {
+    for (;;) {
+        sys::cell_call(SYS_exit_group, static_cast<long>(code));
+    }
+}
+
+CLOISTER_CELL_CODE void close_and_leave(Exit code) {
+    sys::cell_call(SYS_close, connection); // never repeated: close(2)
+    leave(code);
+}
+
+extern "C" CLOISTER_CELL_CODE void cloister_cell_main(const Parameters* parameters, std::uint8_t* buffer) {
     confine(*parameters);
-    echo(buffer);
+    cloister_handle(buffer);
 }
 
 } // namespace cloister::cell

@@ -10,17 +10,17 @@
 
 namespace cloister::cell {
 
-inline constexpr std::size_t buffer_size = 65536; ///< SIZE in policy/connection.policy
+inline constexpr std::size_t buffer_size = 65536; ///< SIZE in policy/handlers/*.policy
 /// The stack's top shares a page with the buffer's start: a short message costs a cell one page, not two.
 inline constexpr std::size_t stack_size = 4096 + 1024;
 inline constexpr int exit_signal = 40; ///< a real-time signal: they queue (signal(7))
 inline constexpr unsigned long clone_flags = 0x80000 | exit_signal;  ///< CLONE_SETTLS: thread pointer 0
 inline constexpr unsigned long releaser_flags = clone_flags | 0x400; ///< CLONE_FILES
 
-/// How a cell ends; the listener turns it into the `reason` of the log. Up to 5 it is a claim of a process
-/// that may have been taken over; above, the filter lets only newborns say it (policy/setup.policy).
+/// How a cell ends, for the log. Up to 5 it is a claim of a process that may have been taken over; above, the
+/// filter lets only newborns say it (policy/setup.policy).
 enum class Exit : int {
-    Done = 0,      ///< the client ended its stream; all of it was handed to the kernel to send back
+    Done = 0,      ///< the client ended its stream; all that the handler sent was handed to the kernel
     Idle = 1,      ///< nothing was received for the idle limit
     Stalled = 2,   ///< nothing could be sent for it: nobody read, or the network did not deliver
     Reset = 3,     ///< the connection broke: reset, timed out, unreachable
@@ -35,8 +35,8 @@ enum class Exit : int {
     SetupPage = 12,
 };
 
-/// The call sites (syscall/raw.h): the instructions from which the filter allows more than a cell's five
-/// calls, each in a page of its own. A cell does not have the first two pages; it unmaps the third.
+/// The call sites (syscall/raw.h): the instructions from which the filter allows more than a handler's
+/// policy, each in a page of its own. A cell does not have the first two pages; it unmaps the third.
 struct CallSites {
     const std::uint8_t *listener, *clone, *setup;
 };
@@ -77,7 +77,7 @@ extern "C" {
 /// What a newborn runs; for cloister_clone_cell and for tests.
 [[noreturn]] void cloister_cell_main(const Parameters* parameters, std::uint8_t* buffer);
 
-// Of this program: two call sites, and the two pages that a newborn has, setup and loop (cell.ld).
+// Of this program: two call sites, and the pages that a newborn has, setup and loop (cell.ld).
 [[gnu::visibility("hidden")]] extern const std::uint8_t cloister_clone_call[], cloister_setup_call[],
     cloister_cell_start[], cloister_cell_end[];
 }

@@ -42,32 +42,36 @@ int check_file(const std::string& file, const std::vector<std::string>& others, 
     return 0;
 }
 
-int check_directory(const std::string& directory, json& answers, bool silent) {
-    const auto files = policy_files(directory);
-    if (!files) {
-        answers.push_back({{"file", directory}, {"ok", false}, {"error", as_json(files.error())}});
-        return static_cast<int>(report(files.error()));
+int check_directory(const std::string& directory, const std::string& handler, json& answers, bool silent) {
+    const auto filters = filters_in(directory, handler);
+    if (!filters) {
+        answers.push_back({{"file", directory}, {"ok", false}, {"error", as_json(filters.error())}});
+        return static_cast<int>(report(filters.error()));
     }
     int worst = 0;
-    for (const auto& file : *files) {
-        worst = std::max(worst, check_file(file, *files, answers, silent));
+    const auto files = files_of(*filters);
+    for (const auto& file : files) {
+        worst = std::max(worst, check_file(file, files, answers, silent));
     }
-    return worst != 0 ? worst : check_combined(directory, answers, silent);
+    for (const auto& filter : *filters) {
+        worst = worst != 0 ? worst : check_combined(directory, filter, answers, silent);
+    }
+    return worst;
 }
 
 // `policy check` of the question's file or directory: says what is wrong, and nothing else.
 int check_quietly(const Question& question, json& answers) {
-    return is_directory(question.file) ? check_directory(question.file, answers, true)
+    return is_directory(question.file) ? check_directory(question.file, question.handler, answers, true)
                                        : check_file(question.file, {}, answers, true);
 }
 
 } // namespace
 
-int policy_check(const std::vector<std::string>& files, bool as_json_too) {
+int policy_check(const std::vector<std::string>& files, const std::string& handler, bool as_json_too) {
     int worst = 0;
     json answers = json::array();
     for (const auto& file : files) {
-        worst = std::max(worst, is_directory(file) ? check_directory(file, answers, as_json_too)
+        worst = std::max(worst, is_directory(file) ? check_directory(file, handler, answers, as_json_too)
                                                    : check_file(file, files, answers, as_json_too));
     }
     if (as_json_too) {

@@ -17,13 +17,9 @@ namespace {
 
 using nlohmann::json;
 
-tl::expected<policy::Combined, policy::Error> load_combined(const std::string& directory) {
-    auto files = policy_files(directory);
-    if (!files) {
-        return tl::unexpected{std::move(files.error())};
-    }
+tl::expected<policy::Combined, policy::Error> load_combined(const Filter& filter) {
     std::vector<policy::Policy> policies;
-    for (const auto& file : *files) {
+    for (const auto& file : filter.files) {
         auto policy = policy::load(file);
         if (!policy) {
             return tl::unexpected{std::move(policy.error())};
@@ -33,8 +29,27 @@ tl::expected<policy::Combined, policy::Error> load_combined(const std::string& d
     return policy::combine(std::move(policies));
 }
 
+std::vector<Filter> filters_asked(const Question& question) {
+    return or_exit(filters_in(question.file, question.handler), question.json);
+}
+
+/// The one filter that is asked about: of several that with echo, unless another one is named.
 policy::Combined load_combined_checked(const Question& question) {
-    return checked(question, [&] { return or_exit(load_combined(question.file), question.json); });
+    const auto filters = filters_asked(question);
+    std::vector<std::string> names;
+    for (const auto& filter : filters) {
+        names.push_back(filter.handler);
+    }
+    const auto echo = std::find(names.begin(), names.end(), "echo");
+    if (filters.size() > 1 && echo == names.end()) {
+        usage(fmt::format("{} has policies of several handlers: give --handler {}", question.file,
+                          fmt::join(names, "|")));
+    }
+    auto one = question;
+    one.handler = filters.size() > 1 ? "echo" : question.handler;
+    const auto& filter =
+        filters.size() > 1 ? filters[static_cast<std::size_t>(echo - names.begin())] : filters.front();
+    return checked(one, [&] { return or_exit(load_combined(filter), question.json); });
 }
 
 std::string place_of(const policy::Policy& policy) {
@@ -70,8 +85,8 @@ void require_all_bound(const policy::Combined& combined, const Question& questio
 
 } // namespace
 
-int check_combined(const std::string& directory, json& answers, bool silent) {
-    const auto combined = load_combined(directory);
+int check_combined(const std::string& directory, const Filter& filter, json& answers, bool silent) {
+    const auto combined = load_combined(filter);
     if (!combined) {
         answers.push_back({{"file", directory}, {"ok", false}, {"error", as_json(combined.error())}});
         return static_cast<int>(report(combined.error()));
@@ -80,15 +95,20 @@ int check_combined(const std::string& directory, json& answers, bool silent) {
     for (const auto* policy : all_of(*combined)) {
         places.push_back(fmt::format("{} {}", policy->name, place_of(*policy)));
     }
-    answers.push_back({{"file", directory}, {"ok", true}, {"combined", texts_of(*combined)}});
+    answers.push_back(
+        {{"file", directory}, {"ok", true}, {"handler", filter.handler}, {"combined", texts_of(*combined)}});
     if (!silent) {
         fmt::print("{}: one filter: {}\n", directory, fmt::join(places, ", "));
     }
     return 0;
 }
 
-int combined_prove(const Question& question, const std::string& bytes_file) {
-    const auto combined = load_combined_checked(question);
+namespace {
+
+/// Of one filter; `answers` gets what is said in JSON.
+int prove_filter(const Question& question, const Filter& filter, const std::string& bytes_file,
+                 json& answers) {
+    const auto combined = or_exit(load_combined(filter), question.json);
     if (!bytes_file.empty()) {
         require_all_bound(combined, question);
     }
@@ -102,14 +122,16 @@ int combined_prove(const Question& question, const std::string& bytes_file) {
     if (question.json) {
         json answer = {{"equal", proved.has_value()},    {"arch", to_string(arch)},
                        {"instructions", program.size()}, {"combined", texts_of(combined)},
-                       {"program_sha256", hash},         {"bindings", bindings}};
+                       {"program_sha256", hash},         {"bindings", bindings},
+                       {"handler", filter.handler}};
         if (!proved) {
             answer["error"] = as_json(proved.error());
         }
-        fmt::print("{}\n", answer.dump(2));
+        answers.push_back(std::move(answer));
     } else if (proved) {
-        fmt::print("equal: {} instructions on {} are equivalent to the policies in {}\n", program.size(),
-                   to_string(arch), question.file);
+        fmt::print("equal: {} instructions on {} are equivalent to the policies in {}{}\n", program.size(),
+                   to_string(arch), question.file,
+                   filter.handler.empty() ? "" : fmt::format(" with that of {}", filter.handler));
         for (const auto* policy : all_of(combined)) {
             fmt::print("  {:<30} {}\n", fmt::format("{} {}", policy->name, place_of(*policy)),
                        policy->sha256);
@@ -120,6 +142,25 @@ int combined_prove(const Question& question, const std::string& bytes_file) {
         fmt::print(stderr, "{}\n", proved.error().text());
     }
     return proved ? answer_yes : answer_no;
+}
+
+} // namespace
+
+int combined_prove(const Question& question, const std::string& bytes_file) {
+    require_check(question);
+    const auto filters = filters_asked(question);
+    if (!bytes_file.empty() && filters.size() > 1) {
+        usage("bytes are of one filter: give --handler NAME, as when they were made");
+    }
+    json answers = json::array();
+    int worst = answer_yes;
+    for (const auto& filter : filters) {
+        worst = std::max(worst, prove_filter(question, filter, bytes_file, answers));
+    }
+    if (question.json) {
+        fmt::print("{}\n", (answers.size() == 1 ? answers.front() : answers).dump(2));
+    }
+    return worst;
 }
 
 int combined_bpf(const Question& question, Form form) {

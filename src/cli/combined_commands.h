@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "cli/files.h"
 #include "cli/policy_commands.h"
 #include "policy/policy.h"
 
@@ -10,7 +11,8 @@
 namespace cloister::tool {
 
 /// Whether they can be combined; adds to the answers. Gives the exit code.
-[[nodiscard]] int check_combined(const std::string& directory, nlohmann::json& answers, bool silent);
+[[nodiscard]] int check_combined(const std::string& directory, const Filter& filter, nlohmann::json& answers,
+                                 bool silent);
 [[nodiscard]] int combined_prove(const Question& question, const std::string& bytes_file);
 [[nodiscard]] int combined_bpf(const Question& question, Form form);
 [[nodiscard]] int combined_show(const Question& question);

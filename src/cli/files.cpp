@@ -62,11 +62,9 @@ tl::expected<void, policy::Error> check(const Loaded& loaded) {
     return policy::check(loaded.policy, loaded.under ? &*loaded.under : nullptr);
 }
 
-bool is_directory(const std::string& file) {
-    std::error_code ignored;
-    return std::filesystem::is_directory(file, ignored);
-}
+namespace {
 
+/// The *.policy files of a directory, in the order of their names; none is an error.
 tl::expected<std::vector<std::string>, policy::Error> policy_files(const std::string& directory) {
     std::vector<std::string> files;
     std::error_code failed;
@@ -84,6 +82,71 @@ tl::expected<std::vector<std::string>, policy::Error> policy_files(const std::st
         return refuse(directory, "no *.policy files are in this directory", policy::Error::Kind::missing);
     }
     std::sort(files.begin(), files.end());
+    return files;
+}
+
+} // namespace
+
+bool is_directory(const std::string& file) {
+    std::error_code ignored;
+    return std::filesystem::is_directory(file, ignored);
+}
+
+tl::expected<std::vector<Filter>, policy::Error> filters_in(const std::string& directory,
+                                                            const std::string& handler) {
+    namespace fs = std::filesystem;
+    const auto shared = policy_files(directory);
+    if (!shared) {
+        return tl::unexpected{shared.error()};
+    }
+    const fs::path handlers = fs::path{directory} / "handlers";
+    std::vector<std::string> chosen;
+    if (is_directory(handlers.string())) {
+        const auto found = policy_files(handlers.string());
+        if (!found) {
+            return tl::unexpected{found.error()};
+        }
+        chosen = *found;
+    }
+    std::vector<std::string> names;
+    for (const auto& file : chosen) {
+        names.push_back(fs::path{file}.stem().string());
+    }
+    if (!handler.empty()) {
+        const auto known = std::find(names.begin(), names.end(), handler);
+        if (known == names.end() && !fs::path{handler}.has_parent_path() &&
+            !fs::path{handler}.has_extension()) {
+            return refuse(directory,
+                          names.empty() ? fmt::format("has no handlers/{}.policy", handler)
+                                        : fmt::format("has no handlers/{}.policy; there are: {}", handler,
+                                                      fmt::join(names, ", ")),
+                          policy::Error::Kind::missing);
+        }
+        const auto file =
+            known == names.end() ? handler : chosen[static_cast<std::size_t>(known - names.begin())];
+        chosen = {file};
+        names = {fs::path{file}.stem().string()};
+    }
+    std::vector<Filter> filters;
+    for (std::size_t i = 0; i < chosen.size(); ++i) {
+        filters.push_back({names[i], *shared});
+        filters.back().files.push_back(chosen[i]);
+    }
+    if (filters.empty()) {
+        filters.push_back({"", *shared});
+    }
+    return filters;
+}
+
+std::vector<std::string> files_of(const std::vector<Filter>& filters) {
+    std::vector<std::string> files;
+    for (const auto& filter : filters) {
+        for (const auto& file : filter.files) {
+            if (std::find(files.begin(), files.end(), file) == files.end()) {
+                files.push_back(file);
+            }
+        }
+    }
     return files;
 }
 

@@ -28,9 +28,17 @@ struct Loaded {
 [[nodiscard]] tl::expected<void, policy::Error> check(const Loaded& loaded);
 
 [[nodiscard]] bool is_directory(const std::string& file);
-/// The *.policy files of a directory, in the order of their names; none is an error.
-[[nodiscard]] tl::expected<std::vector<std::string>, policy::Error>
-policy_files(const std::string& directory);
+/// What makes one filter: the *.policy files of a directory, and one of a handler.
+struct Filter {
+    std::string handler; ///< its name; empty: the directory's files alone are a filter
+    std::vector<std::string> files;
+};
+/// The filters of a directory, in the order of their handlers' names: one for each of handlers/*.policy, or
+/// for `handler` (a name of these, or any file) if it is not empty. None is an error.
+[[nodiscard]] tl::expected<std::vector<Filter>, policy::Error> filters_in(const std::string& directory,
+                                                                          const std::string& handler);
+/// All their files, each once.
+[[nodiscard]] std::vector<std::string> files_of(const std::vector<Filter>& filters);
 
 /// A raw array of sock_filter.
 [[nodiscard]] tl::expected<policy::Program, policy::Error> load_program(const std::string& file);

@@ -12,7 +12,8 @@ using namespace cloister;
 void add_file(CLI::App& command, tool::Question& question) {
     command
         .add_option("FILE", question.file,
-                    "a policy file, or a directory: its *.policy files, combined into one filter")
+                    "a policy file, or a directory: its *.policy files, combined into one filter with one of "
+                    "handlers/*.policy")
         ->required();
 }
 
@@ -27,6 +28,15 @@ void add_target(CLI::App& command, tool::Question& question, bool with_bindings)
             ->allow_extra_args(false);
     }
     add_json(command, question.json);
+}
+
+void add_handler(CLI::App& command, std::string& handler, const char* otherwise) {
+    command
+        .add_option(
+            "--handler", handler,
+            fmt::format("of a directory: with that handler's policy, handlers/NAME.policy or any file; {}",
+                        otherwise))
+        ->type_name("NAME|FILE");
 }
 
 void add_unchecked(CLI::App& command, tool::Question& question) {
@@ -54,13 +64,15 @@ int run(int argc, char** argv) {
         "first");
     check.add_option("FILE", files, "policy files, or directories of such as are one filter")->required();
     add_json(check, json);
-    check.callback([&] { code = tool::policy_check(files, json); });
+    add_handler(check, question.handler, "each of handlers/ in turn unless given");
+    check.callback([&] { code = tool::policy_check(files, question.handler, json); });
 
     auto& prove = *policy.add_subcommand("prove", "prove that the compiled filter is equivalent to the "
                                                   "policy; if not, exit 1 and a call that shows it");
     add_file(prove, question);
     prove.add_option("BYTES", extra, "a raw array of sock_filter; without it, what we compile ourselves");
     add_target(prove, question, true);
+    add_handler(prove, question.handler, "each of handlers/ in turn unless given");
     prove.callback([&] { code = tool::policy_prove(question, extra); });
 
     auto& bpf = *policy.add_subcommand("bpf", "the compiled program");
@@ -68,6 +80,7 @@ int run(int argc, char** argv) {
     bool hex = false;
     add_file(bpf, question);
     add_target(bpf, question, true);
+    add_handler(bpf, question.handler, "echo unless given");
     add_unchecked(bpf, question);
     auto* raw_flag = bpf.add_flag("--raw", raw, "the bytes themselves");
     bpf.add_flag("--hex", hex, "the bytes in hex, an instruction a line")->excludes(raw_flag);
@@ -80,6 +93,7 @@ int run(int argc, char** argv) {
     auto& show = *policy.add_subcommand("show", "the policy in plain words");
     add_file(show, question);
     add_target(show, question, false);
+    add_handler(show, question.handler, "echo unless given");
     add_unchecked(show, question);
     show.callback([&] { code = tool::policy_show(question); });
 
@@ -90,6 +104,7 @@ int run(int argc, char** argv) {
     ask.add_option("--at", question.at,
                    "of a directory: where the call comes from, such as listener_return or elsewhere");
     add_target(ask, question, true);
+    add_handler(ask, question.handler, "echo unless given");
     add_unchecked(ask, question);
     ask.callback([&] { code = tool::policy_ask(question, extra); });
 

@@ -14,6 +14,7 @@ inline constexpr int answer_no = 1;  ///< different, not allowed
 
 struct Question {
     std::string file;              ///< or a directory: its policies, combined
+    std::string handler;           ///< of a directory: with its policy; a name, or a file; empty: any
     std::vector<std::string> bind; ///< "buffer=0x7f0000000000"
     std::string arch;              ///< empty: this machine's, or the policy's first
     std::string at;                ///< of a directory: "listener_return", "elsewhere"
@@ -21,7 +22,7 @@ struct Question {
     bool unchecked = false; ///< answer for a policy that `check` refuses, too
 };
 
-[[nodiscard]] int policy_check(const std::vector<std::string>& files, bool json);
+[[nodiscard]] int policy_check(const std::vector<std::string>& files, const std::string& handler, bool json);
 [[nodiscard]] int policy_prove(const Question& question, const std::string& bytes_file);
 enum class Form { listing, raw, hex };
 [[nodiscard]] int policy_bpf(const Question& question, Form form);

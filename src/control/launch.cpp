@@ -3,6 +3,7 @@
 
 #include "base/die.h"
 #include "base/memory_file.h"
+#include "control/content.h"
 
 #include <cerrno>
 #include <cstring>
@@ -24,9 +25,10 @@ bool in_bounds(std::uint32_t length, const T (&)[N]) {
 
 constexpr std::size_t most_passed = 253; // SCM_MAX_FD, include/net/scm.h
 
-/// Takes the first descriptor that came with a message, closes the others, and counts these and whatever else
-/// came.
-std::size_t take_descriptors(msghdr& header, Fd& first) {
+/// Takes the first descriptors that came with a message, closes the others, and counts these and whatever
+/// else came.
+std::size_t take_descriptors(msghdr& header, Descriptors& taken) {
+    auto* next = taken.begin();
     std::size_t others = 0;
     for (cmsghdr* part = CMSG_FIRSTHDR(&header); part != nullptr; part = CMSG_NXTHDR(&header, part)) {
         if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) {
@@ -37,10 +39,10 @@ std::size_t take_descriptors(msghdr& header, Fd& first) {
             int number = -1;
             std::memcpy(&number, reinterpret_cast<const char*>(part) + at, sizeof number);
             Fd passed{number};
-            if (first.valid()) {
+            if (next == taken.end()) {
                 ++others;
             } else {
-                first = std::move(passed);
+                *next++ = std::move(passed);
             }
         }
     }
@@ -56,12 +58,30 @@ bool names_in_bounds(const Launch& launch) {
            in_bounds_of(launch.sockets[self_test_socket]);
 }
 
+} // namespace
+
 bool is_sealed(int fd) {
     const int seals = fcntl(fd, F_GET_SEALS); // -1 has all bits; the kernel may have added F_SEAL_EXEC
     return seals >= 0 && (seals & all_seals) == all_seals;
 }
 
-} // namespace
+bool seal(int fd) {
+    return fcntl(fd, F_ADD_SEALS, all_seals) == 0 && is_sealed(fd);
+}
+
+Build own_build() {
+    Build build{};
+    constexpr char release[] = CLOISTER_VERSION;
+    static_assert(sizeof release <= sizeof build.version);
+    std::memcpy(build.version, release, sizeof release);
+    build.contract = version * 1'000'000 + sizeof(Launch) * 16 + sizeof(cell::Arena);
+    return build;
+}
+
+std::string_view Build::name() const {
+    const std::string_view whole{version, strnlen(version, sizeof version)};
+    return std::all_of(whole.begin(), whole.end(), [](char c) { return c > ' ' && c <= '~'; }) ? whole : "?";
+}
 
 void prepare(Launch& launch) {
     std::memset(static_cast<void*>(&launch), 0, sizeof launch);
@@ -80,7 +100,7 @@ Fd seal(const Launch& launch) {
     if (write(fd.get(), &launch, sizeof launch) != static_cast<ssize_t>(sizeof launch)) {
         die(ExitCode::SystemCall, "cannot write the listener's launch: write: %s", error_text(errno));
     }
-    if (fcntl(fd.get(), F_ADD_SEALS, all_seals) != 0 || !is_sealed(fd.get())) {
+    if (!seal(fd.get())) {
         die(ExitCode::SystemCall, "cannot seal the listener's launch: F_ADD_SEALS: %s", error_text(errno));
     }
     return fd;
@@ -109,8 +129,9 @@ const Launch& open_sealed(int fd, const cell::Arena* arena, const cell::CallSite
     }
     if (launch.arena != arena || !in_bounds(launch.filter_length, launch.filter) ||
         !in_bounds(launch.socket_count, launch.sockets) || launch.max_connections < 1 ||
-        launch.max_connections > connection_limit || launch.parameters.listener != getpid() ||
-        launch.parameters.mode != cell::Mode::Serve || !names_in_bounds(launch)) {
+        launch.max_connections > connection_limit || launch.content_size > sizeof(Content) + max_content ||
+        launch.parameters.listener != getpid() || launch.parameters.mode != cell::Mode::Serve ||
+        !names_in_bounds(launch)) {
         bug("the launch configuration is not for this listener, or out of range");
     }
     const cell::CallSites& told = launch.call_sites;
@@ -121,25 +142,27 @@ const Launch& open_sealed(int fd, const cell::Arena* arena, const cell::CallSite
     return launch;
 }
 
-bool send_message(int socket, const Message& message, int fd) {
+bool send_message(int socket, const Message& message, int fd, int second) {
     iovec part{const_cast<Message*>(&message), sizeof message};
-    alignas(cmsghdr) char rights[CMSG_SPACE(sizeof(int))] = {};
+    const int passed[] = {fd, second};
+    const std::size_t size = (second >= 0 ? 2 : 1) * sizeof(int);
+    alignas(cmsghdr) char rights[CMSG_SPACE(sizeof passed)] = {};
     msghdr header{};
     header.msg_iov = &part;
     header.msg_iovlen = 1;
     if (fd >= 0) {
         header.msg_control = rights;
-        header.msg_controllen = sizeof rights;
+        header.msg_controllen = CMSG_SPACE(size);
         cmsghdr* const control = CMSG_FIRSTHDR(&header);
         control->cmsg_level = SOL_SOCKET;
         control->cmsg_type = SCM_RIGHTS;
-        control->cmsg_len = CMSG_LEN(sizeof fd);
-        std::memcpy(CMSG_DATA(control), &fd, sizeof fd);
+        control->cmsg_len = CMSG_LEN(size);
+        std::memcpy(CMSG_DATA(control), passed, size);
     }
     return sendmsg(socket, &header, MSG_NOSIGNAL) == static_cast<ssize_t>(sizeof message);
 }
 
-bool receive_message(int socket, Message& message, Fd* fd) {
+bool receive_message(int socket, Message& message, Descriptors* passed) {
     iovec part{&message, sizeof message};
     alignas(cmsghdr) char rights[CMSG_SPACE(most_passed * sizeof(int))] = {};
     msghdr header{};
@@ -152,16 +175,17 @@ bool receive_message(int socket, Message& message, Fd* fd) {
     if (received < 0) {
         return false;
     }
-    Fd passed;
-    const std::size_t others = take_descriptors(header, passed);
+    Descriptors taken;
+    const std::size_t others = take_descriptors(header, taken);
     const bool whole = received == static_cast<ssize_t>(sizeof message) &&
                        (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
-    if (!whole || others != 0 || (passed.valid() && fd == nullptr)) {
-        errno = received == 0 && others == 0 && !passed.valid() ? 0 : EPROTO;
+    const bool brought = taken.front().valid();
+    if (!whole || others != 0 || (brought && passed == nullptr)) {
+        errno = received == 0 && others == 0 && !brought ? 0 : EPROTO;
         return false;
     }
-    if (fd != nullptr) {
-        *fd = std::move(passed);
+    if (passed != nullptr) {
+        *passed = std::move(taken);
     }
     return true;
 }

@@ -4,8 +4,10 @@
 #include "base/fd.h"
 #include "base/log_format.h"
 #include "cell/cell.h"
+#include "control/conversation.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <linux/filter.h>
@@ -13,11 +15,11 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-/// The one contract between the supervisor and a listener generation. The supervisor starts cloister-listener
-/// with the descriptors below, the listener says where its memory and its instructions lie
-/// (Message::Tag::Hello), the supervisor compiles the policies for these places, combines and proves them,
-/// and sends the launch configuration: a memfd that nobody can change any more. The listener installs the
-/// very bytes that were proved.
+/// The one contract between the supervisor and a listener generation. The supervisor starts a handler's
+/// listener with the descriptors below, the listener says of which build it is, where its memory and its
+/// instructions lie, and what its handler is (Message::Tag::Hello), the supervisor compiles the policies for
+/// these places, combines and proves them, and sends the launch configuration: a memfd that nobody can change
+/// any more. The listener installs the very bytes that were proved.
 namespace cloister::control {
 
 // The listener's descriptors; policy/listener.policy has the same numbers.
@@ -62,7 +64,9 @@ struct Launch {
     std::uint32_t size;       ///< of Launch
     const cell::Arena* arena; ///< with `call_sites`, the places that the program is bound to
     cell::CallSites call_sites;
-    cell::Parameters parameters;   ///< for every cell that serves
+    cell::Parameters parameters; ///< for every cell that serves
+    std::uint64_t
+        content_size; ///< of the memory file that comes along: control::Content and its bytes; 0: none
     std::uint32_t max_connections; ///< 1 … connection_limit
     std::uint32_t socket_count;    ///< 1 … max_listening_sockets
     timeval idle;                  ///< set on accepted connections that do not inherit it
@@ -79,6 +83,10 @@ struct Launch {
 /// A fresh launch configuration: zeroed, with magic, version, size and the self-test's socket.
 void prepare(Launch& launch);
 
+/// What may be written into by nobody any more, and keeps its size.
+[[nodiscard]] bool seal(int fd);
+[[nodiscard]] bool is_sealed(int fd);
+
 /// The launch configuration in a sealed memfd: dies when the kernel gives none.
 [[nodiscard]] Fd seal(const Launch& launch);
 
@@ -86,11 +94,24 @@ void prepare(Launch& launch);
 /// `arena` and `call_sites`, the places of this process. Dies when anything is not as it must be.
 [[nodiscard]] const Launch& open_sealed(int fd, const cell::Arena* arena, const cell::CallSites& call_sites);
 
+/// What both sides must have been built alike from.
+struct Build {
+    char version[24]; ///< of the release, ended by NUL
+    std::uint32_t contract;
+    [[nodiscard]] bool operator==(const Build& other) const {
+        return contract == other.contract && std::memcmp(version, other.version, sizeof version) == 0;
+    }
+    /// Printable, whoever has sent it.
+    [[nodiscard]] std::string_view name() const;
+};
+[[nodiscard]] Build own_build();
+
 /// One message on the control socket.
 struct Message {
     enum class Tag : std::uint32_t {
-        Hello,  ///< listener: `arena` and `call_sites` are where mine lie. Answered by Launch
-        Launch, ///< supervisor: the sealed memfd comes along (SCM_RIGHTS)
+        Hello, ///< listener: `build`, `conversation`, `content_room`; `arena` and `call_sites` are where mine
+               ///< lie. Answered by Launch
+        Launch, ///< supervisor: the sealed memfd comes along (SCM_RIGHTS), then that of the content, if any
         Armed,  ///< listener: confined, negative self-tests died as they must; serving
         Drain,  ///< supervisor: accept no more, leave when the last cell has ended
         End,    ///< supervisor: end all cells, in batches, and leave
@@ -98,16 +119,23 @@ struct Message {
     Tag tag;
     std::int32_t landlock_abi;    ///< Armed: 0 = the kernel has no Landlock
     std::uint32_t bounding_empty; ///< Armed: 1 = the capability bounding set is empty, not only inert
+    Build build;                  ///< Hello
+    Conversation conversation;    ///< Hello: of the handler
+    std::uint64_t content_room;   ///< Hello: bytes; 0: the handler has no content
     const cell::Arena* arena;     ///< Hello
     cell::CallSites call_sites;   ///< Hello
 };
 
-/// Sends `message`, with `fd` unless it is negative. False with errno when the other side is gone.
-[[nodiscard]] bool send_message(int socket, const Message& message, int fd = -1);
+/// What comes with a message; the second only after the first.
+using Descriptors = std::array<Fd, 2>;
 
-/// Receives a message, and in `fd` the descriptor that may come along. False with errno: 0 if the other side
-/// has closed, or sent an empty message; EPROTO if the message has another length or brings anything else,
-/// which is closed.
-[[nodiscard]] bool receive_message(int socket, Message& message, Fd* fd = nullptr);
+/// Sends `message`, with those of the two that are not negative. False with errno when the other side is
+/// gone.
+[[nodiscard]] bool send_message(int socket, const Message& message, int fd = -1, int second = -1);
+
+/// Receives a message, and in `passed` the descriptors that may come along. False with errno: 0 if the other
+/// side has closed, or sent an empty message; EPROTO if the message has another length or brings anything
+/// else, which is closed.
+[[nodiscard]] bool receive_message(int socket, Message& message, Descriptors* passed = nullptr);
 
 } // namespace cloister::control

@@ -8,6 +8,7 @@
 #include "base/soft_limit.h"
 #include "base/tracing.h"
 #include "confine/confine.h"
+#include "control/content.h"
 #include "control/launch.h"
 #include "listener/memory.h"
 #include "listener/server.h"
@@ -66,20 +67,26 @@ void open_signals() {
     move_fd(fd, control::signal_fd);
 }
 
-/// Says where our memory and our instructions lie; gets the launch configuration, whose program is proved for
-/// these places.
+/// Says what we are and where our memory and our instructions lie; gets the launch configuration, whose
+/// program is proved for these places, and the content, if our handler has any.
 const control::Launch& ask_for_launch(const cell::Arena* arena) {
     control::Message message{};
     message.tag = control::Message::Tag::Hello;
     message.arena = arena;
     message.call_sites = cell::call_sites();
-    Fd sealed;
+    message.build = control::own_build();
+    message.conversation = control::cloister_conversation;
+    message.content_room = control::content_room();
+    control::Descriptors passed;
     if (!control::send_message(control::control_fd, message) ||
-        !control::receive_message(control::control_fd, message, &sealed) ||
+        !control::receive_message(control::control_fd, message, &passed) ||
         message.tag != control::Message::Tag::Launch) {
         die(ExitCode::SelfTest, "no launch configuration from cloisterd: %s", error_text(errno));
     }
-    return control::open_sealed(sealed.get(), arena, cell::call_sites());
+    const auto& [sealed, content] = passed;
+    const control::Launch& launch = control::open_sealed(sealed.get(), arena, cell::call_sites());
+    map_content(content.get(), launch.content_size);
+    return launch;
 }
 
 /// Only the descriptors of the launch configuration stay open.
@@ -132,8 +139,9 @@ int run(int argc) {
     expect_no_rseq();
     dry_run_setup(launch.parameters);
     unmap_vdso(smaps);
-    hide_from_cells(arena, smaps);
-    verify_hidden(arena, smaps);
+    const Kept kept{arena, launch.content_size};
+    hide_from_cells(kept, smaps);
+    verify_hidden(kept, smaps);
     close_the_rest(launch);
     raise_soft_limit(RLIMIT_NPROC, "RLIMIT_NPROC");
     raise_soft_limit(RLIMIT_SIGPENDING, "RLIMIT_SIGPENDING");

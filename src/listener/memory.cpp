@@ -2,14 +2,17 @@
 #include "listener/memory.h"
 
 #include "base/die.h"
+#include "control/content.h"
 #include "control/launch.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -110,15 +113,22 @@ class Smaps {
     }
 };
 
+std::uintptr_t whole_pages(std::size_t size) {
+    return (size + arch::max_page_size - 1) & ~(arch::max_page_size - 1);
+}
+
 /// Calls `rest` with the parts of `range` that none of the ranges a cell keeps covers.
 template <typename Rest>
-void without_kept(const cell::Arena* arena, Range range, Rest rest) {
-    const Range kept[] = {
+void without_kept(const Kept& kept, Range range, Rest rest) {
+    const std::uintptr_t content = address_of(&control::cloister_content);
+    Range ranges[] = {
+        {content, content + whole_pages(kept.content_size)}, // the kernel's own pages may be smaller: holes
+        {address_of(kept.arena), address_of(kept.arena + 1)},
         {address_of(cell::cloister_cell_start), address_of(cell::cloister_cell_end)},
-        {address_of(arena), address_of(arena + 1)},
     };
-    const bool arena_first = kept[1].start < kept[0].start;
-    for (const Range& keep : {kept[arena_first ? 1 : 0], kept[arena_first ? 0 : 1]}) {
+    std::sort(std::begin(ranges), std::end(ranges),
+              [](const Range& a, const Range& b) { return a.start < b.start; });
+    for (const Range& keep : ranges) {
         if (keep.end <= range.start || keep.start >= range.end) {
             continue;
         }
@@ -137,6 +147,10 @@ void without_kept(const cell::Arena* arena, Range range, Rest rest) {
 const cell::Arena* map_arena() {
     constexpr std::size_t hole = 65536; // no frame reaches across it
     constexpr std::size_t size = hole + sizeof(cell::Arena) + hole;
+    if (control::content_room() != 0) { // which would fill these 2 MiB
+        auto* const gap = const_cast<std::uint8_t*>(control::cloister_content_gap);
+        (void)munmap(gap, address_of(&control::cloister_content) - address_of(gap));
+    }
     const std::uintptr_t code = address_of(cell::cloister_cell_start);
     const std::uintptr_t first = code & ~(table_span - 1);
     const auto map = [](std::uintptr_t at, std::size_t bytes, int protection) {
@@ -158,6 +172,26 @@ const cell::Arena* map_arena() {
     }
     die(ExitCode::SystemCall, "cannot place the cells' memory beside their code: mmap: %s",
         error_text(errno));
+}
+
+void map_content(int fd, std::size_t size) {
+    const std::size_t room = control::content_room();
+    if (room == 0 && size == 0 && fd < 0) {
+        return;
+    }
+    struct stat status {};
+    if (fd < 0 || !control::is_sealed(fd) || fstat(fd, &status) != 0 ||
+        status.st_size != static_cast<off_t>(size) || size <= sizeof(control::Content) || size > room) {
+        bug("the content is not sealed, or not of the size that the launch configuration says");
+    }
+    auto* const place = const_cast<control::Content*>(&control::cloister_content);
+    if (munmap(place, room) != 0 ||
+        mmap(place, size, PROT_READ, MAP_PRIVATE | MAP_FIXED_NOREPLACE, fd, 0) != place) {
+        die(ExitCode::SystemCall, "cannot map the content: mmap: %s", error_text(errno));
+    }
+    if (place->size != size - sizeof(control::Content) || place->after_request > 1) {
+        bug("the content does not say its size");
+    }
 }
 
 void expect_no_rseq() {
@@ -190,10 +224,10 @@ void unmap_vdso(int smaps_fd) {
     }
 }
 
-void hide_from_cells(const cell::Arena* arena, int smaps_fd) {
+void hide_from_cells(const Kept& kept, int smaps_fd) {
     Smaps smaps{smaps_fd};
     for (Mapping mapping{}; smaps.next(mapping);) {
-        without_kept(arena, mapping.range, [](Range part) {
+        without_kept(kept, mapping.range, [](Range part) {
             void* const start = reinterpret_cast<void*>(part.start); // NOLINT(performance-no-int-to-ptr)
             if (madvise(start, part.end - part.start, MADV_DONTFORK) != 0) {
                 die(ExitCode::SystemCall, "cannot hide memory at %p from cells: madvise: %s", start,
@@ -203,13 +237,13 @@ void hide_from_cells(const cell::Arena* arena, int smaps_fd) {
     }
 }
 
-void verify_hidden(const cell::Arena* arena, int smaps_fd) {
+void verify_hidden(const Kept& kept, int smaps_fd) {
     Smaps smaps{smaps_fd};
     bool seen = false;
     for (Mapping mapping{}; smaps.next(mapping);) {
         seen = true;
         if (!mapping.hidden) {
-            without_kept(arena, mapping.range, [](Range part) {
+            without_kept(kept, mapping.range, [](Range part) {
                 die(ExitCode::SelfTest, "asked to hide memory at %#lx from cells, the kernel did not",
                     part.start);
             });

@@ -3,6 +3,7 @@
 
 #include "base/descriptors.h"
 #include "base/die.h"
+#include "control/judge.h"
 #include "supervisor/socket_options.h"
 
 #include <array>
@@ -60,12 +61,13 @@ timeval timeval_of(std::chrono::milliseconds time) {
     }
     close_descriptors(STDERR_FILENO, static_cast<int>(moves.size()), ~0U, Closing::AtExec);
     std::string name = "cloister-listener";
-    std::string parent = "(of cloisterd)";
+    std::string parent = fmt::format("({} of cloisterd)", setup.service.handler);
     std::string environment = control::listener_environment;
     char* const argv[] = {name.data(), parent.data(), nullptr};
     char* const envp[] = {environment.data(), nullptr};
     syscall(SYS_execveat, binary, "", argv, envp, AT_EMPTY_PATH);
-    die(ExitCode::SystemCall, "cannot execute cloister-listener: %s", error_text(errno));
+    die(ExitCode::SystemCall, "cannot execute the listener of %s: %s", setup.service.handler.c_str(),
+        error_text(errno));
 }
 
 void fill(control::Launch& launch, const Setup& setup, const policy::Program& program, pid_t listener,
@@ -77,6 +79,7 @@ void fill(control::Launch& launch, const Setup& setup, const policy::Program& pr
     launch.parameters = {listener, static_cast<std::uint64_t>(service.cpu_limit.count()),
                          timeval_of(service.lifetime), cell::Mode::Serve, arch::has_xsave() ? 1 : 0};
     launch.max_connections = setup.max_connections;
+    launch.content_size = setup.content.size();
     launch.socket_count = static_cast<std::uint32_t>(setup.sockets.size());
     launch.idle = timeval_of(service.idle_timeout);
     launch.socket_buffer = service.socket_buffer.value_or(0);
@@ -162,7 +165,33 @@ Generation::Heard Generation::hear() {
     }
 }
 
+/// What the listener says of itself, before anything of it is used.
+tl::expected<void, Failure> Generation::expect_fitting(const Setup& setup) {
+    const control::Message& hello = hello_;
+    const std::string& name = setup.service.handler;
+    if (const auto ours = control::own_build(); !(hello.build == ours)) {
+        return tl::unexpected(
+            Failure{ExitCode::Config,
+                    fmt::format("handler {} is of version {} ({}), cloisterd of {} ({}): rebuild it", name,
+                                hello.build.name(), hello.build.contract, ours.name(), ours.contract)});
+    }
+    if (!control::is_sound(hello.conversation)) {
+        return tl::unexpected(Failure{
+            ExitCode::SelfTest,
+            fmt::format("the listener, process {}, sent what it should not: it is of another build", pid_)});
+    }
+    if (const bool wants = hello.content_room != 0; wants != (setup.content.size() != 0)) {
+        return tl::unexpected(Failure{
+            ExitCode::Usage, wants ? fmt::format("handler {} serves a file; name it by --content", name)
+                                   : fmt::format("handler {} serves no file; leave --content away", name)});
+    }
+    return {};
+}
+
 tl::expected<void, Failure> Generation::launch(const Setup& setup) {
+    if (auto fits = expect_fitting(setup); !fits) {
+        return fits;
+    }
     const auto program = compile_and_prove(setup.policies, {hello_.arena, hello_.call_sites});
     if (!program) {
         return tl::unexpected(program.error());
@@ -175,16 +204,17 @@ tl::expected<void, Failure> Generation::launch(const Setup& setup) {
     const Fd memory = control::seal(*launch);
     control::Message message{};
     message.tag = control::Message::Tag::Launch;
-    (void)control::send_message(control_.get(), message, memory.get());
+    (void)control::send_message(control_.get(), message, memory.get(), setup.content.fd());
     return {};
 }
 
 void Generation::talk(const Setup& setup) {
-    self_test.emplace(std::move(client_), echo_conversation());
+    const auto script = [&] { return script_of(hello_.conversation, setup.content.bytes()); };
+    self_test.emplace(std::move(client_), script());
     for (std::size_t i = 0; i < reaching.size(); ++i) {
         auto& [client, exchange] = reaching[i];
         if (client && client->error == 0) {
-            exchange.emplace(connect(std::move(*client), setup.sockets[i], echo_conversation()));
+            exchange.emplace(connect(std::move(*client), setup.sockets[i], script()));
         }
     }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "control/launch.h"
+#include "supervisor/content.h"
 #include "supervisor/log.h"
 #include "supervisor/oom_score.h"
 #include "supervisor/programs.h"
@@ -20,6 +21,7 @@ struct Setup {
     const config::Service& service;
     LogFormat log_format;
     const Policies& policies;
+    const ServedContent& content;
     const std::vector<ListeningSocket>& sockets;
     const OomScore& oom_score;
     unsigned max_connections; ///< what was asked for, or fewer where the system allows no more
@@ -73,6 +75,7 @@ class Generation {
     int landlock_abi_ = 0;
     bool bounding_empty_ = false;
 
+    [[nodiscard]] tl::expected<void, Failure> expect_fitting(const Setup& setup);
     void send(control::Message::Tag tag);
 };
 

@@ -10,7 +10,8 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <filesystem>
-#include <fmt/core.h>
+#include <fmt/format.h>
+#include <set>
 #include <sys/stat.h>
 
 namespace cloister::supervisor {
@@ -24,7 +25,7 @@ constexpr const char* own_link = "/proc/self/exe"; // proc_pid_exe(5)
 /// after that was deleted or replaced ("/sbin/cloisterd (deleted)"), outside of our root directory, of a
 /// memory file ("/memfd:x"), or when an outer filter answers in the kernel's place.
 tl::expected<fs::path, std::string> own_path() {
-    constexpr auto needed = "from which cloisterd knows where cloister-listener and its policies are";
+    constexpr auto needed = "from which cloisterd knows where its handlers and policies are";
     std::error_code error;
     auto path = fs::read_symlink(own_link, error);
     if (error) {
@@ -56,12 +57,37 @@ fs::path policy_dir_of(const fs::path& cloisterd) {
                                     : above / "share/cloister/policy";
 }
 
-fs::path listener_of(const fs::path& cloisterd) {
-    const fs::path beside = cloisterd.parent_path() / "cloister-listener";
+constexpr std::string_view beside_prefix = "cloister-listener-";
+
+fs::path installed_handlers(const fs::path& cloisterd) {
+    return cloisterd.parent_path().parent_path() / "libexec/cloister/handlers";
+}
+
+fs::path listener_of(const fs::path& cloisterd, const std::string& handler) {
+    const fs::path beside = cloisterd.parent_path() / fmt::format("{}{}", beside_prefix, handler);
     std::error_code error;
-    return fs::exists(beside, error)
-               ? beside
-               : cloisterd.parent_path().parent_path() / "libexec/cloister/cloister-listener";
+    return fs::exists(beside, error) ? beside : installed_handlers(cloisterd) / handler;
+}
+
+/// Names in `directory` that begin and end so, without that. What can't be read has none.
+std::set<std::string> names_in(const fs::path& directory, std::string_view prefix, std::string_view suffix) {
+    std::set<std::string> names;
+    std::error_code error;
+    for (fs::directory_iterator at{directory, error}, end; !error && at != end; at.increment(error)) {
+        const std::string name = at->path().filename().string();
+        if (name.size() > prefix.size() + suffix.size() && name.starts_with(prefix) &&
+            name.ends_with(suffix)) {
+            names.insert(name.substr(prefix.size(), name.size() - prefix.size() - suffix.size()));
+        }
+    }
+    return names;
+}
+
+std::set<std::string> handlers(const fs::path& cloisterd) {
+    std::set<std::string> found = names_in(cloisterd.parent_path(), beside_prefix, "");
+    found.merge(names_in(installed_handlers(cloisterd), "", ""));
+    std::erase_if(found, [](const std::string& name) { return name.find('.') != name.npos; });
+    return found;
 }
 
 /// Of the bytes: as root nothing is parsed.
@@ -72,19 +98,34 @@ std::string hash_of(const fs::path& file) {
 
 std::string version_text(const fs::path& policy_dir) {
     std::string text = fmt::format("cloisterd {}\n{}", version, build_notes());
-    for (const auto& [name, place] : policy_files) {
-        const std::string file = fmt::format("{}.policy", name);
-        text += fmt::format("{:<17} {}\n", file, hash_of(policy_dir / file));
+    const auto add = [&](const std::string& name, const fs::path& file) {
+        text += fmt::format("{:<24} {}\n", name, hash_of(file));
+    };
+    for (const auto& [name, place] : shared_policies) {
+        add(fmt::format("{}.policy", name), policy_dir / fmt::format("{}.policy", name));
     }
-    text += fmt::format("{:<17} {}\n", "relay.policy", hash_of(policy_dir / relay_policy_file));
+    std::set<std::string> found = names_in(policy_dir / "handlers", "", ".policy");
+    if (const auto cloisterd = own_path()) {
+        found.merge(names_in(installed_handlers(*cloisterd), "", ".policy"));
+    }
+    for (const std::string& name : found) {
+        add(fmt::format("handlers/{}.policy", name), handler_policy(policy_dir, name));
+    }
+    add(relay_policy_file, policy_dir / relay_policy_file);
     return text;
 }
 
 Failure cannot_open(const fs::path& program, int error) {
-    const bool missing = error == ENOENT || error == ENOTDIR;
-    return {missing ? ExitCode::NoInput : ExitCode::SystemCall,
-            fmt::format("cannot open {}: {}{}", program.string(), error_text(error),
-                        missing ? "; install cloister-listener there, or beside cloisterd" : "")};
+    return {error == ENOENT || error == ENOTDIR ? ExitCode::NoInput : ExitCode::SystemCall,
+            fmt::format("cannot open {}: {}", program.string(), error_text(error))};
+}
+
+Failure no_handler(const fs::path& cloisterd, const fs::path& program, const std::string& handler) {
+    const auto known = handlers(cloisterd);
+    return {ExitCode::NoInput,
+            fmt::format("there is no handler '{}': no {}; {}", handler, program.string(),
+                        known.empty() ? "and no other: install them there, or beside cloisterd"
+                                      : fmt::format("there are: {}", fmt::join(known, ", ")))};
 }
 
 } // namespace
@@ -100,12 +141,27 @@ bool is_installed() {
     return !cloisterd || !in_build_tree(*cloisterd);
 }
 
-tl::expected<Fd, Failure> open_listener_binary() {
+fs::path handler_policy(const fs::path& policy_dir, const std::string& handler) {
+    const fs::path name = fmt::format("{}.policy", handler);
+    const fs::path ours = policy_dir / "handlers" / name;
+    std::error_code error;
+    const auto cloisterd = own_path();
+    if (!cloisterd || fs::exists(ours, error)) {
+        return ours;
+    }
+    const fs::path beside = installed_handlers(*cloisterd) / name;
+    return fs::exists(beside, error) ? beside : ours;
+}
+
+tl::expected<Fd, Failure> open_listener_binary(const std::string& handler) {
     const auto cloisterd = own_path();
     if (!cloisterd) {
         return tl::unexpected(Failure{ExitCode::SystemCall, cloisterd.error()});
     }
-    const auto listener = listener_of(*cloisterd);
+    const auto listener = listener_of(*cloisterd, handler);
+    if (std::error_code error; !fs::exists(listener, error) && error.value() == 0) {
+        return tl::unexpected(no_handler(*cloisterd, listener, handler));
+    }
     if (::geteuid() != 0) {
         Fd fd{::open(listener.c_str(), O_PATH | O_CLOEXEC)};
         return fd.valid() ? tl::expected<Fd, Failure>{std::move(fd)}

@@ -55,9 +55,9 @@ Loop::Loop(const config::Config& config, std::vector<RunnableService> services, 
     const auto connections = report_limits(log_, services_);
     for (std::size_t i = 0; i < services_.size(); ++i) {
         const RunnableService& service = services_[i];
-        setups_.push_back({service.config, config_.log_format, service.policies, service.sockets, oom_score,
-                           connections[i], service.binary.get(), relay_.fd_for_service(i), log_priorities,
-                           groups_empty});
+        setups_.push_back({service.config, config_.log_format, service.policies, service.content,
+                           service.sockets, oom_score, connections[i], service.binary.get(),
+                           relay_.fd_for_service(i), log_priorities, groups_empty});
         report_capped_buffers(log_, service);
     }
 }
@@ -181,7 +181,9 @@ void Loop::go_on(Id id, Running& running) {
         exchange->go_on();
         if (exchange->over()) {
             events_.emplace_back(event::SelfTested{
-                id, exchange->failure().empty() ? "" : fmt::format("no echo: {}", exchange->failure())});
+                id, exchange->failure().empty()
+                        ? ""
+                        : fmt::format("no {}: {}", services_[service].config.handler, exchange->failure())});
             exchange.reset();
         }
     }

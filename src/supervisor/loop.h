@@ -16,7 +16,8 @@ namespace cloister::supervisor {
 struct RunnableService {
     const config::Service& config;
     const Policies& policies; ///< the shared ones, and its handler's
-    Fd binary;                ///< of its listener
+    const ServedContent& content;
+    Fd binary; ///< of its listener
     std::vector<ListeningSocket> sockets;
 };
 

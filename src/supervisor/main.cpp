@@ -5,7 +5,6 @@
 #include "config/options.h"
 #include "confine/confine.h"
 #include "supervisor/install.h"
-#include "supervisor/not_yet_served.h"
 #include "supervisor/oom_score.h"
 #include "supervisor/sockets.h"
 
@@ -28,10 +27,6 @@ int main(int argc, char** argv) {
         (void)std::fputs(config.error().out.c_str(), stdout);
         (void)std::fputs(config.error().err.c_str(), stderr);
         return static_cast<int>(config.error().code);
-    }
-    if (const char* why = supervisor::not_yet_served(*config)) {
-        (void)std::fprintf(stderr, "cloisterd: %s\n", why);
-        return static_cast<int>(ExitCode::Config);
     }
     if (activation && !activation->warning.empty()) {
         config->warnings.push_back(activation->warning);

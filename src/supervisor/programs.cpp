@@ -42,15 +42,15 @@ StringMap Policies::hashes() const {
 }
 
 tl::expected<OpenedPolicies, Failure> open_policies(const std::filesystem::path& dir,
+                                                    const std::filesystem::path& handler,
                                                     const std::optional<config::User>& user) {
     OpenedPolicies opened;
-    std::vector<std::string> names;
-    for (const auto& [name, place] : policy_files) {
-        names.push_back(fmt::format("{}.policy", name));
+    std::vector<std::pair<std::filesystem::path, const char*>> wanted{{handler, ""}};
+    for (const auto& [name, place] : shared_policies) {
+        wanted.emplace_back(dir / fmt::format("{}.policy", name), place);
     }
-    names.emplace_back(relay_policy_file);
-    for (const auto& name : names) {
-        const auto path = dir / name;
+    wanted.emplace_back(dir / relay_policy_file, "");
+    for (const auto& [path, place] : wanted) {
         auto file = trust::open_file(path, {.user = geteuid()});
         if (!file && file.error().error == 0 && geteuid() == 0 && user) { // the user's own?
             const AsUser as{*user};
@@ -66,19 +66,18 @@ tl::expected<OpenedPolicies, Failure> open_policies(const std::filesystem::path&
                         fmt::format("{}: {}{}", path.string(),
                                     error == 0 ? "not to be trusted: " : "cannot open: ", message)});
         }
-        opened.files.push_back({std::move(*file), path});
+        opened.files.push_back({std::move(*file), path, place});
     }
     return opened;
 }
 
 tl::expected<Policies, Failure> load_policies(const OpenedPolicies& opened) {
     std::vector<policy::Policy> all;
-    for (std::size_t i = 0; i < opened.files.size(); ++i) {
-        auto policy = policy::load(opened.files[i].fd.get(), opened.files[i].path);
+    for (const auto& [fd, path, place] : opened.files) {
+        auto policy = policy::load(fd.get(), path);
         if (!policy) {
             return tl::unexpected(failure(policy.error()));
         }
-        const char* const place = i < std::size(policy_files) ? policy_files[i].place : "";
         if (auto placed = expect_place(*policy, place); !placed) {
             return tl::unexpected(placed.error());
         }

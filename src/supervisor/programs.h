@@ -19,33 +19,33 @@ struct Policies {
     [[nodiscard]] StringMap hashes() const; ///< SHA-256 of each file's text, by name
 };
 
-/// The files of a policy directory that are read: their names before ".policy", and the parameter of their
-/// 'at'.
+/// The files of a policy directory that all handlers share: their names before ".policy", and the parameter
+/// of their 'at'.
 struct PolicyFile {
     const char* name;
-    const char* place; ///< empty: it has no 'at'
+    const char* place;
 };
-inline constexpr PolicyFile policy_files[] = {{"connection", ""},
-                                              {"listener", "listener_return"},
-                                              {"clone", "clone_return"},
-                                              {"setup", "setup_return"}};
+inline constexpr PolicyFile shared_policies[] = {
+    {"listener", "listener_return"}, {"clone", "clone_return"}, {"setup", "setup_return"}};
 
 /// The log relay's policy, below the same directory.
 inline constexpr const char* relay_policy_file = "processes/relay.policy";
 
-/// Opened, not read yet: in the order of policy_files, then relay_policy_file.
+/// Opened, not read yet: the handler's, then shared_policies, then relay_policy_file.
 struct OpenedPolicies {
     struct File {
         Fd fd;
         std::filesystem::path path;
+        const char* place; ///< of PolicyFile; empty: it has no 'at'
     };
     std::vector<File> files;
 };
 
-/// Opens policy_files and relay_policy_file in `dir` (absolute) by trust::Rule: what only root can change, or
-/// our user; as root, `user` instead, and then with this user's rights (AsUser). Failure: NoInput or
-/// BadPolicy.
+/// Opens the handler's policy, and shared_policies and relay_policy_file in `dir` (both absolute) by
+/// trust::Rule: what only root can change, or our user; as root, `user` instead, and then with this user's
+/// rights (AsUser). Failure: NoInput or BadPolicy.
 [[nodiscard]] tl::expected<OpenedPolicies, Failure> open_policies(const std::filesystem::path& dir,
+                                                                  const std::filesystem::path& handler,
                                                                   const std::optional<config::User>& user);
 
 /// Parses them, and proves their test lines. Not as root. Failure: BadPolicy.

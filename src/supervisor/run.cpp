@@ -74,9 +74,14 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
         }
         binaries.push_back(std::move(*binary));
     }
-    auto opened = open_policies(config.policy_dir, config.user);
-    if (!opened) {
-        return fail(opened.error());
+    std::vector<OpenedPolicies> opened;
+    for (const config::Service& service : config.services) {
+        auto files =
+            open_policies(config.policy_dir, handler_policy(config.policy_dir, service.handler), config.user);
+        if (!files) {
+            return fail(files.error());
+        }
+        opened.push_back(std::move(*files));
     }
     tl::expected<std::vector<std::vector<ListeningSocket>>, Failure> sockets;
     if (!config.check) {
@@ -89,20 +94,36 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
     }
     const Privileges privileges = give_up_privileges(config);
 
-    auto policies = load_policies(*opened);
-    *opened = {};
-    if (!policies) {
+    const auto fail_bound = [&](const Failure& failure) {
         std::for_each(sockets->begin(), sockets->end(), remove_unix_paths);
-        return fail(policies.error());
+        return fail(failure);
+    };
+    std::vector<Policies> policies;
+    std::vector<ServedContent> contents;
+    for (std::size_t i = 0; i < config.services.size(); ++i) {
+        auto loaded = load_policies(opened[i]);
+        if (!loaded) {
+            return fail_bound(loaded.error());
+        }
+        policies.push_back(std::move(*loaded));
+        auto content = load_content(config.services[i]);
+        if (!content) {
+            return fail_bound(content.error());
+        }
+        contents.push_back(std::move(*content));
     }
-    auto relay_filter = relay_program(*policies);
+    opened.clear();
+    auto relay_filter = relay_program(policies.front());
     if (!relay_filter) {
-        std::for_each(sockets->begin(), sockets->end(), remove_unix_paths);
-        return fail(relay_filter.error());
+        return fail_bound(relay_filter.error());
     }
     if (config.check) { // else they are proved for each listener, for where its memory lies
-        const auto proved = compile_and_prove(*policies, sample_places());
-        return proved ? ExitCode::Ok : fail(proved.error());
+        for (const Policies& service : policies) {
+            if (const auto proved = compile_and_prove(service, sample_places()); !proved) {
+                return fail(proved.error());
+            }
+        }
+        return ExitCode::Ok;
     }
     const bool priority =
         is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM")); // NOLINT(concurrency-mt-unsafe)
@@ -111,14 +132,14 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
                    config.log_format,
                    priority};
     if (const auto started = relay.start(static_cast<unsigned>(config.services.size())); !started) {
-        std::for_each(sockets->begin(), sockets->end(), remove_unix_paths);
-        return fail(started.error());
+        return fail_bound(started.error());
     }
     static Log log{config.log_format, relay.supervisor_fd(), priority};
     log_fatal_errors_to(log.writer());
     std::vector<RunnableService> services;
     for (std::size_t i = 0; i < config.services.size(); ++i) {
-        services.push_back({config.services[i], *policies, std::move(binaries[i]), std::move((*sockets)[i])});
+        services.push_back(
+            {config.services[i], policies[i], contents[i], std::move(binaries[i]), std::move((*sockets)[i])});
     }
     Loop loop{config, std::move(services), oom_score, log, relay, priority, privileges.groups_empty};
     const ExitCode code = loop.run();

@@ -18,8 +18,8 @@ using OpenBinary = std::function<tl::expected<Fd, Failure>(const config::Service
 /// too, are said on stderr.
 [[nodiscard]] ExitCode run(
     const config::Config& config, tl::expected<Activation, Failure> activation, const OomScore& oom_score,
-    const OpenBinary& open_binary = [](const config::Service& /*service*/) {
-        return open_listener_binary();
+    const OpenBinary& open_binary = [](const config::Service& service) {
+        return open_listener_binary(service.handler);
     });
 
 } // namespace cloister::supervisor

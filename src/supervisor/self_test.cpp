@@ -3,6 +3,7 @@
 
 #include "base/die.h"
 #include "config/address.h"
+#include "control/judge.h"
 #include "supervisor/socket_options.h"
 
 #include <cerrno>
@@ -65,28 +66,30 @@ bool connects(const Fd& client, const sockaddr_storage& address, socklen_t lengt
 
 } // namespace
 
-Conversation echo_conversation() {
-    std::string bytes(32, '\0');
-    if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+Script script_of(const control::Conversation& conversation, std::string_view content) {
+    std::string random(32, '\0');
+    if (::getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size())) {
         die(ExitCode::SystemCall, "no random bytes for the self-test: getrandom: %s", error_text(errno));
     }
-    return {bytes, bytes.size(), [bytes](std::string_view heard) {
-                return heard == bytes ? std::string{}
-                                      : fmt::format("{} bytes came back for {}, or other ones", heard.size(),
-                                                    bytes.size());
+    return {std::string{control::request_of(conversation, random)},
+            control::longest_answer(conversation, random, content),
+            [conversation, random, content](std::string_view heard) {
+                return control::is_answer(conversation, random, content, heard)
+                           ? std::string{}
+                           : fmt::format("{} bytes came back, not {}", heard.size(),
+                                         control::name_of(conversation.kind));
             }};
 }
 
-Exchange::Exchange(Fd fd, Conversation conversation, const sockaddr_storage& address, socklen_t length)
-    : fd_{std::move(fd)}, conversation_{std::move(conversation)} {
+Exchange::Exchange(Fd fd, Script script, const sockaddr_storage& address, socklen_t length)
+    : fd_{std::move(fd)}, script_{std::move(script)} {
     connected_ = connects(fd_, address, length);
     if (!connected_ && errno != EINPROGRESS) {
         cannot_connect(errno);
     }
 }
 
-Exchange::Exchange(Fd fd, Conversation conversation)
-    : fd_{std::move(fd)}, conversation_{std::move(conversation)}, connected_{true} {}
+Exchange::Exchange(Fd fd, Script script) : fd_{std::move(fd)}, script_{std::move(script)}, connected_{true} {}
 
 short Exchange::events() const {
     return connected_ && shut_ ? POLLIN : POLLOUT;
@@ -125,7 +128,7 @@ void Exchange::go_on() {
 }
 
 void Exchange::say() {
-    const std::string& all = conversation_.says;
+    const std::string& all = script_.says;
     if (said_ < all.size()) {
         const ssize_t sent =
             ::send(fd_.get(), all.data() + said_, all.size() - said_, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -153,8 +156,8 @@ void Exchange::hear() {
             return end(fmt::format("recv: {}", error_text(errno)));
         }
         heard_.append(piece, static_cast<std::size_t>(size));
-        if (size == 0 || heard_.size() > conversation_.most) {
-            return end(conversation_.judge(heard_));
+        if (size == 0 || heard_.size() > script_.most) {
+            return end(script_.judge(heard_));
         }
     }
 }
@@ -229,8 +232,8 @@ PublicClient make_public_client(const ListeningSocket& socket) {
     return client;
 }
 
-Exchange connect(PublicClient client, const ListeningSocket& socket, Conversation conversation) {
-    return {std::move(client.fd), std::move(conversation), reachable(socket.address), socket.address_length};
+Exchange connect(PublicClient client, const ListeningSocket& socket, Script script) {
+    return {std::move(client.fd), std::move(script), reachable(socket.address), socket.address_length};
 }
 
 std::string unreachable_text(const ListeningSocket& socket, int error) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/fd.h"
+#include "control/conversation.h"
 #include "supervisor/failure.h"
 
 #include <cstddef>
@@ -16,22 +17,24 @@ namespace cloister::supervisor {
 struct ListeningSocket;
 
 /// What a client says to a cell, and what it must hear until the end.
-struct Conversation {
+struct Script {
     std::string says;
     std::size_t most; ///< bytes that may come back; one more is wrong at once
     /// Of all that came back: empty, or what is wrong with it.
     std::function<std::string(std::string_view heard)> judge;
 };
-[[nodiscard]] Conversation echo_conversation(); ///< 32 random bytes, and the same back
+/// `conversation` of a handler (control::is_sound()), with fresh random bytes; `content` of the service must
+/// outlive the script.
+[[nodiscard]] Script script_of(const control::Conversation& conversation, std::string_view content);
 
 /// One conversation over a socket that is connected, or about to be. Never waits: poll for `events()` of
 /// `fd()`, and call go_on().
 class Exchange {
   public:
     /// Connects `fd`, which is non-blocking, to `address`.
-    Exchange(Fd fd, Conversation conversation, const sockaddr_storage& address, socklen_t length);
+    Exchange(Fd fd, Script script, const sockaddr_storage& address, socklen_t length);
     /// `fd` is connected and non-blocking.
-    Exchange(Fd fd, Conversation conversation);
+    Exchange(Fd fd, Script script);
 
     void go_on();
     [[nodiscard]] bool over() const { return over_; }
@@ -44,7 +47,7 @@ class Exchange {
 
   private:
     Fd fd_;
-    Conversation conversation_;
+    Script script_;
     std::size_t said_ = 0;
     std::string heard_;
     std::string failure_;
@@ -75,7 +78,7 @@ struct PublicClient {
     int error = 0;          ///< errno: there is none, for this reason
 };
 [[nodiscard]] PublicClient make_public_client(const ListeningSocket& socket);
-[[nodiscard]] Exchange connect(PublicClient client, const ListeningSocket& socket, Conversation conversation);
+[[nodiscard]] Exchange connect(PublicClient client, const ListeningSocket& socket, Script script);
 
 /// Why `socket` can't be reached from here, and whom that concerns.
 [[nodiscard]] std::string unreachable_text(const ListeningSocket& socket, int error);

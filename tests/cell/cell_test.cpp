@@ -67,7 +67,7 @@ std::vector<long> refused(const ConnectionKernel& kernel) {
         return policy::load(CLOISTER_POLICIES "/" + name + ".policy").value();
     };
     static const policy::Policy setup = shipped("setup");
-    static const policy::Policy connection = shipped("connection");
+    static const policy::Policy connection = shipped("handlers/echo");
     const auto setup_end =
         reinterpret_cast<std::uint64_t>(cell::cloister_setup_call) + arch::system_call_size;
     const policy::Bindings bindings{{"buffer", reinterpret_cast<std::uint64_t>(kernel.buffer())},

@@ -179,7 +179,7 @@ class Messages : public testing::Test {
     }
 
     /// Of the message that waits; no descriptor is left open.
-    void expect_refusal(Fd* fd) {
+    void expect_refusal(Descriptors* passed) {
         const auto count = [] {
             int open = 0;
             for (int number = 0; number < 1000; ++number) {
@@ -189,9 +189,9 @@ class Messages : public testing::Test {
         };
         const int before = count();
         Message got{};
-        EXPECT_FALSE(receive_message(listener_.get(), got, fd));
+        EXPECT_FALSE(receive_message(listener_.get(), got, passed));
         EXPECT_EQ(errno, EPROTO);
-        EXPECT_TRUE(fd == nullptr || !fd->valid());
+        EXPECT_TRUE(passed == nullptr || !passed->front().valid());
         EXPECT_EQ(count(), before);
     }
 };
@@ -201,11 +201,25 @@ TEST_F(Messages, ArriveWithTheDescriptorThatComesAlong) {
     message_.landlock_abi = 5;
     ASSERT_TRUE(send_message(supervisor_.get(), message_, STDERR_FILENO));
     Message got{};
-    Fd fd;
-    ASSERT_TRUE(receive_message(listener_.get(), got, &fd));
+    Descriptors passed;
+    ASSERT_TRUE(receive_message(listener_.get(), got, &passed));
     EXPECT_EQ(got.tag, Message::Tag::Launch);
     EXPECT_EQ(got.landlock_abi, 5);
-    EXPECT_EQ(fcntl(fd.get(), F_GETFD), FD_CLOEXEC);
+    EXPECT_EQ(fcntl(passed.front().get(), F_GETFD), FD_CLOEXEC);
+    EXPECT_FALSE(passed.back().valid());
+}
+
+TEST_F(Messages, ArriveWithTwoDescriptorsInTheirOrder) {
+    int pipe[2];
+    ASSERT_EQ(pipe2(pipe, O_CLOEXEC), 0);
+    const Fd reader{pipe[0]};
+    const Fd writer{pipe[1]};
+    ASSERT_TRUE(send_message(supervisor_.get(), message_, reader.get(), writer.get()));
+    Message got{};
+    Descriptors passed;
+    ASSERT_TRUE(receive_message(listener_.get(), got, &passed));
+    EXPECT_EQ(fcntl(passed.front().get(), F_GETFL) & O_ACCMODE, O_RDONLY);
+    EXPECT_EQ(fcntl(passed.back().get(), F_GETFL) & O_ACCMODE, O_WRONLY);
 }
 
 TEST_F(Messages, WithAnUnexpectedDescriptorAreRefusedAndItIsClosed) {
@@ -213,9 +227,9 @@ TEST_F(Messages, WithAnUnexpectedDescriptorAreRefusedAndItIsClosed) {
     expect_refusal(nullptr);
 }
 
-TEST_F(Messages, WithMoreDescriptorsThanOneAreRefusedAndAllAreClosed) {
-    Fd fd;
-    for (const std::size_t count : {2U, 3U, 7U, 253U}) { // the last is SCM_MAX_FD
+TEST_F(Messages, WithMoreDescriptorsThanTwoAreRefusedAndAllAreClosed) {
+    Descriptors fd;
+    for (const std::size_t count : {3U, 4U, 7U, 253U}) { // the last is SCM_MAX_FD
         send_bytes(sizeof message_, std::vector<int>(count, STDERR_FILENO));
         expect_refusal(&fd);
         send_bytes(sizeof message_, std::vector<int>(count, STDERR_FILENO));
@@ -224,7 +238,7 @@ TEST_F(Messages, WithMoreDescriptorsThanOneAreRefusedAndAllAreClosed) {
 }
 
 TEST_F(Messages, OfAnotherLengthAreRefusedAndTheirDescriptorsAreClosed) {
-    Fd fd;
+    Descriptors fd;
     for (const std::size_t size :
          {std::size_t{1}, sizeof message_ - 1, sizeof message_ + 1, std::size_t{4096}}) {
         send_bytes(size, {});
@@ -239,7 +253,7 @@ TEST_F(Messages, OfAnotherLengthAreRefusedAndTheirDescriptorsAreClosed) {
 TEST_F(Messages, WithOtherAncillaryDataAreRefused) {
     const int yes = 1;
     ASSERT_EQ(setsockopt(listener_.get(), SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes), 0);
-    Fd fd;
+    Descriptors fd;
     ASSERT_TRUE(send_message(supervisor_.get(), message_));
     expect_refusal(&fd);
     ASSERT_TRUE(send_message(supervisor_.get(), message_, STDERR_FILENO));

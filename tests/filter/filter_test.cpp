@@ -27,15 +27,16 @@ alignas(arch::max_page_size) std::uint8_t buffer[65536];
 alignas(arch::max_page_size) std::uint8_t
     setup_page[arch::max_page_size]; // what the setup call site may unmap
 
-policy::Policy shipped(const char* name) {
+policy::Policy shipped(const std::string& name) {
     return policy::load(fmt::format("{}/{}.policy", CLOISTER_POLICIES, name)).value();
 }
 
-/// The one program of listener and cells, bound to this test's instructions.
+/// The one program of listener and cells of a handler, bound to this test's instructions.
 class Cage {
   public:
     /// `ia32_place` shall be where int $0x80 stands.
-    explicit Cage(Site ia32_place = Site::elsewhere) : ia32_place_{ia32_place} {}
+    explicit Cage(Site ia32_place = Site::elsewhere, const std::string& handler = "echo")
+        : ia32_place_{ia32_place}, handler_{handler} {}
 
     [[nodiscard]] Outcome run(const Attempt& attempt, Site site) const {
         return in_child(attempt, site, [&] {
@@ -74,9 +75,10 @@ class Cage {
     }
 
     Site ia32_place_;
-    policy::Combined combined_ =
-        policy::combine({shipped("connection"), shipped("listener"), shipped("clone"), shipped("setup")})
-            .value();
+    std::string handler_;
+    policy::Combined combined_ = policy::combine({shipped("handlers/" + handler_), shipped("listener"),
+                                                  shipped("clone"), shipped("setup")})
+                                     .value();
     policy::Bindings bindings_{{"buffer", reinterpret_cast<std::uint64_t>(buffer)},
                                {"stack", reinterpret_cast<std::uint64_t>(buffer + sizeof buffer)},
                                {"setup_page", reinterpret_cast<std::uint64_t>(setup_page)},
@@ -112,42 +114,48 @@ void Cage::expect_by_policy(const Attempt& attempt, Site site) const {
     }
 }
 
-class LiveFilterAt : public testing::TestWithParam<Site> {
+struct Place {
+    Site site;
+    std::string handler;
+};
+
+class LiveFilterAt : public testing::TestWithParam<Place> {
   protected:
-    Cage cage_;
+    Site site_ = GetParam().site;
+    Cage cage_{Site::elsewhere, GetParam().handler};
 };
 
 TEST_P(LiveFilterAt, EveryNumberWithoutArgumentsEndsByThePolicyOfThatPlace) {
     for (long number = 0; number <= last_number; ++number) {
         if (!is_exempt(number)) {
-            cage_.expect_by_policy({number, {}}, GetParam());
+            cage_.expect_by_policy({number, {}}, site_);
         }
     }
 }
 
 TEST_P(LiveFilterAt, EveryNumberWithTheX32BitEndsIt) {
     for (long number = 0; number <= last_number; ++number) {
-        EXPECT_TRUE(cage_.run({number | 0x40000000, {}}, GetParam()).killed_by(SIGSYS)) << number;
+        EXPECT_TRUE(cage_.run({number | 0x40000000, {}}, site_).killed_by(SIGSYS)) << number;
     }
 }
 
 TEST_P(LiveFilterAt, NumbersThatAreNoneEndIt) {
     for (const long number : {-1L, -2L, 0x7fffffffL, 0xffffffffL, -0x80000000L}) {
-        EXPECT_TRUE(cage_.run({number, {}}, GetParam()).killed_by(SIGSYS)) << number;
+        EXPECT_TRUE(cage_.run({number, {}}, site_).killed_by(SIGSYS)) << number;
     }
 }
 
 TEST_P(LiveFilterAt, AllowsWhatThePolicyOfThatPlaceAllows) {
-    const auto calls = cage_.allowed_calls(GetParam());
+    const auto calls = cage_.allowed_calls(site_);
     EXPECT_FALSE(calls.empty());
     for (const Attempt& attempt : calls) {
-        ASSERT_TRUE(cage_.allows(attempt, GetParam())) << show(attempt);
-        cage_.expect_by_policy(attempt, GetParam());
+        ASSERT_TRUE(cage_.allows(attempt, site_)) << show(attempt);
+        cage_.expect_by_policy(attempt, site_);
     }
 }
 
 TEST_P(LiveFilterAt, EachArgumentOfAnAllowedCallPerturbedEndsByThePolicyOfThatPlace) {
-    for (const Attempt& allowed : cage_.allowed_calls(GetParam())) {
+    for (const Attempt& allowed : cage_.allowed_calls(site_)) {
         for (std::size_t i = 0; i < allowed.arguments.size(); ++i) {
             const std::uint64_t value = allowed.arguments[i];
             for (const std::uint64_t other :
@@ -155,7 +163,7 @@ TEST_P(LiveFilterAt, EachArgumentOfAnAllowedCallPerturbedEndsByThePolicyOfThatPl
                   value | 0x8000'0000'0000'0000, value ^ 0x8000'0000, std::uint64_t{0}}) {
                 Attempt attempt = allowed;
                 attempt.arguments[i] = other;
-                cage_.expect_by_policy(attempt, GetParam());
+                cage_.expect_by_policy(attempt, site_);
             }
         }
     }
@@ -165,16 +173,50 @@ TEST_P(LiveFilterAt, EachArgumentOfAnAllowedCallPerturbedEndsByThePolicyOfThatPl
 TEST_P(LiveFilterAt, CallsOfTheOtherPlacesEndByThePolicyOfThatPlace) {
     for (const Site other : sites) {
         for (const Attempt& attempt : cage_.allowed_calls(other)) {
-            cage_.expect_by_policy(attempt, GetParam());
+            cage_.expect_by_policy(attempt, site_);
         }
     }
 }
 
-std::string name_of(const testing::TestParamInfo<Site>& instance) {
+std::string name_of(const testing::TestParamInfo<Place>& instance) {
     constexpr const char* names[] = {"ListenerCallSite", "CloneCallSite", "SetupCallSite", "Elsewhere"};
-    return names[static_cast<std::size_t>(instance.param)];
+    const auto& [site, handler] = instance.param;
+    return names[static_cast<std::size_t>(site)] + (handler == "echo" ? "" : "Of" + handler);
 }
-INSTANTIATE_TEST_SUITE_P(Place, LiveFilterAt, testing::ValuesIn(sites), name_of);
+INSTANTIATE_TEST_SUITE_P(Place, LiveFilterAt,
+                         testing::Values(Place{Site::listener, "echo"}, Place{Site::clone, "echo"},
+                                         Place{Site::setup, "echo"}, Place{Site::elsewhere, "echo"},
+                                         Place{Site::elsewhere, "discard"}, Place{Site::elsewhere, "daytime"},
+                                         Place{Site::elsewhere, "static"}),
+                         name_of);
+
+/// What distinguishes the handlers.
+TEST(LiveFilter, EachHandlersCellsMayMakeItsOwnCallsAndNoOthers) {
+    const auto names_of = [](const std::string& handler) {
+        std::set<std::string_view> names;
+        for (const Attempt& attempt : Cage{Site::elsewhere, handler}.allowed_calls(Site::elsewhere)) {
+            names.insert(policy::name_of(native_abi, static_cast<std::uint32_t>(attempt.number)));
+        }
+        return names;
+    };
+    using Names = std::set<std::string_view>;
+    const Names common{"recvfrom", "shutdown", "close", "exit_group"};
+    Names sending = common;
+    sending.insert("sendto");
+    Names telling_the_time = sending;
+    telling_the_time.insert("clock_gettime");
+    EXPECT_EQ(names_of("discard"), common);
+    EXPECT_EQ(names_of("echo"), sending);
+    EXPECT_EQ(names_of("static"), sending);
+    EXPECT_EQ(names_of("daytime"), telling_the_time);
+    const Attempt send{SYS_sendto, {0, reinterpret_cast<std::uint64_t>(buffer), 1, MSG_NOSIGNAL}};
+    const Attempt time{SYS_clock_gettime, {CLOCK_REALTIME, reinterpret_cast<std::uint64_t>(buffer)}};
+    for (const std::string handler : {"echo", "discard", "daytime", "static"}) {
+        const Cage cage{Site::elsewhere, handler};
+        EXPECT_EQ(cage.run(send, Site::elsewhere).killed_by(SIGSYS), handler == "discard") << handler;
+        EXPECT_EQ(cage.run(time, Site::elsewhere).killed_by(SIGSYS), handler != "daytime") << handler;
+    }
+}
 
 TEST(LiveFilter, The32BitInstructionEndsEachPlace) {
     constexpr long getpid = 20; // of i386

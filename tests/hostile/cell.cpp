@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // A cell that was taken over, from the moment when its client's first bytes arrive: its setup is the shipped
-// one, its loop does what the client parameters.
-#define cloister_cell_main shipped_cell_main
-#include "cell/cell.cpp"
-#undef cloister_cell_main
-
+// one, its handler does what the client orders.
+#include "control/content.h"
+#include "handlers/connection.h"
 #include "jump.h"
 
 namespace cloister::cell {
@@ -23,6 +21,8 @@ using hostile::Order;
         return reinterpret_cast<std::uint64_t>(buffer);
     case Deed::SetupCallSite:
         return reinterpret_cast<std::uint64_t>(cloister_setup_call);
+    case Deed::Content:
+        return reinterpret_cast<std::uint64_t>(&control::cloister_content);
     case Deed::Peek:
         return *place;
     case Deed::Poke:
@@ -43,21 +43,35 @@ using hostile::Order;
 
 } // namespace
 
-extern "C" CELL_CODE void cloister_cell_main(const Parameters* parameters, std::uint8_t* buffer) {
-    confine(*parameters);
+#ifdef CLOISTER_HOSTILE_SILENT
+constexpr bool may_send = false;
+constexpr auto answer = control::Answer::Nothing;
+#else
+constexpr bool may_send = true;
+constexpr auto answer = control::Answer::Same;
+#endif
+
+extern "C" CLOISTER_CELL_CODE void cloister_handle(std::uint8_t* buffer) {
     auto* const order = reinterpret_cast<Order*>(buffer);
     for (;;) {
-        const long received = sys::cell_call(SYS_recvfrom, connection, address(buffer), buffer_size, 0, 0, 0);
-        if (received <= 0) {
+        const long received = receive(buffer);
+        if (received == 0) {
             leave(Exit::Done);
         }
         if (received == static_cast<long>(sizeof(Order)) && order->magic == hostile::magic) {
-            *reinterpret_cast<hostile::Reply*>(buffer) = do_it(buffer, *order);
-            send_all(buffer, sizeof(hostile::Reply));
-        } else {
-            send_all(buffer, received);
+            const hostile::Reply reply = do_it(buffer, *order);
+            if constexpr (may_send) {
+                *reinterpret_cast<hostile::Reply*>(buffer) = reply;
+                send(buffer, sizeof reply);
+            } else if (reply != order->expected) { // that it survived is all that it can say
+                leave(Exit::Stalled);
+            }
+        } else if constexpr (may_send) {
+            send(buffer, received);
         }
     }
 }
 
 } // namespace cloister::cell
+
+CLOISTER_CONVERSATION{cloister::control::Conversation::make(cloister::cell::answer, "anything")};

@@ -84,6 +84,7 @@ void send_two_descriptors(const Message& message) {
 [[noreturn]] void misbehave(std::string_view deed) {
     static constexpr std::uint8_t code[3 * arch::max_page_size]{}; // places that a policy can be bound to
     Message hello = tagged(Message::Tag::Hello);
+    hello.build = control::own_build();
     hello.arena = reinterpret_cast<const cell::Arena*>(code + arch::max_page_size);
     hello.call_sites = {&code[0], &code[arch::max_page_size], &code[2 * arch::max_page_size]};
     if (deed == "closes-its-socket") {

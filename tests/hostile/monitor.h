@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-/// What the client of a hostile cell parameters it to do. It stands for whatever code an attacker may run
+/// What the client of a hostile cell orders it to do. It stands for whatever code an attacker may run
 /// there.
 namespace cloister::hostile {
 
@@ -13,6 +13,7 @@ inline constexpr std::uint64_t magic =
 enum class Deed : std::uint64_t {
     Where,         ///< reply: the address of the buffer, below which the stack lies
     SetupCallSite, ///< reply: the address of the setup call site
+    Content,       ///< reply: where the content lies, if there is any
     Peek,          ///< reply: the 8 bytes at arguments[0]
     Poke,          ///< stores arguments[1] at arguments[0]; reply: 0
     Call,          ///< system call arguments[0] with arguments[1..6]; reply: its result
@@ -25,6 +26,8 @@ struct Order {
     Deed deed;
     std::uint64_t arguments[7];
     std::uint64_t target;
+    std::uint64_t
+        expected; ///< reply: of a cell that can't send it, which ends with Exit::Stalled if it is another
 };
 
 using Reply = std::uint64_t;

@@ -173,7 +173,7 @@ TEST_F(Supervisor, HoldsOnlyItsDescriptors) {
                                          {"socket", 2}, // the listening one, the listener
                                          {"anon_inode:[signalfd]", 2},
                                          {"oom_score_adj", 1}, // its own
-                                         {program_path("cloister-listener"), 1}};
+                                         {program_path("cloister-listener-echo"), 1}};
     EXPECT_EQ(kinds, own);
 }
 

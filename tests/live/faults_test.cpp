@@ -443,10 +443,11 @@ TEST(Control, InAUsersDirectoryADaemonEchoes) {
 TEST(Policies, AreNotParsedBeforePrivilegesAreGivenUp) {
     const TemporaryDirectory policies;
     std::filesystem::create_directory(policies.file("processes"));
-    for (const char* name : {"connection", "listener", "clone", "setup", "processes/relay"}) {
+    std::filesystem::create_directory(policies.file("handlers"));
+    for (const char* name : {"handlers/echo", "listener", "clone", "setup", "processes/relay"}) {
         std::ofstream{policies.file(fmt::format("{}.policy", name))} << "nonsense\n";
     }
-    const Fault none{"None", SYS_sethostname, -1, 0, EPERM, 65, "connection.policy:1:1: error"};
+    const Fault none{"None", SYS_sethostname, -1, 0, EPERM, 65, "echo.policy:1:1: error"};
     const Fault still_root{"Uid", SYS_setresuid, -1, 0, EAGAIN, 77, "cannot become that user"};
     for (const std::string more : {"--idle-timeout=1s", "--check"}) {
         for (const Fault& fault : {none, still_root}) {

@@ -41,7 +41,7 @@ class Taken {
     explicit Taken(const Daemon& daemon) : daemon_{daemon}, client_{daemon.address()} {}
 
     void order(Deed deed, std::vector<std::uint64_t> arguments = {}, std::uint64_t target = 0) const {
-        Order order{hostile::magic, deed, {}, target};
+        Order order{hostile::magic, deed, {}, target, 0};
         std::copy(arguments.begin(), arguments.end(), order.arguments);
         std::string bytes(sizeof order, '\0');
         std::memcpy(bytes.data(), &order, sizeof order);
@@ -193,7 +193,7 @@ TEST(HostileCells, FindNoOtherSystemCallInTheirCode) {
 TEST(HostileCells, ControlOfTheSearchFindsEachInstructionWhereThePolicyAllowsTheCall) {
     const TemporaryDirectory policies;
     std::filesystem::copy(CLOISTER_POLICY_SOURCE, policies.path(), std::filesystem::copy_options::recursive);
-    std::ofstream{policies.file("connection.policy"), std::ios::app}
+    std::ofstream{policies.file("handlers/echo.policy"), std::ios::app}
         << "allow write fd == 0  buf any  count any : control\n";
     const Daemon daemon{hostile_setup({"--lifetime=500ms"}, policies.path())};
     std::vector<std::uint64_t> instructions;

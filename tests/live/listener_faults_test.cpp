@@ -75,7 +75,7 @@ class Listener {
             listen(self_test.get(), 0) != 0) {
             throw std::runtime_error{"no socket for a self-test"};
         }
-        const std::string program = program_path("cloister-listener");
+        const std::string program = program_path("cloister-listener-echo");
         pid_ = fork();
         if (pid_ == 0) {
             become_listener(program, fault, log.get(), theirs.get(), self_test.get(), socket.get());
@@ -91,8 +91,9 @@ class Listener {
         if (!hello || hello->tag != control::Message::Tag::Hello) {
             return false;
         }
-        const auto policies =
-            supervisor::open_policies(CLOISTER_POLICY_SOURCE, {}).and_then(supervisor::load_policies);
+        const auto policies = supervisor::open_policies(CLOISTER_POLICY_SOURCE,
+                                                        CLOISTER_POLICY_SOURCE "/handlers/echo.policy", {})
+                                  .and_then(supervisor::load_policies);
         const auto program =
             supervisor::compile_and_prove(policies.value(), {hello->arena, hello->call_sites});
         const auto launch = std::make_unique<control::Launch>();

@@ -24,7 +24,7 @@ TEST(Log, ReadyTellsWhatAnOperatorNeeds) {
     EXPECT_EQ(ready.at("listen").size(), 1U);
     EXPECT_TRUE(ready.at("landlock_abi").is_number_integer());
     EXPECT_TRUE(ready.at("limits").is_object());
-    for (const char* policy : {"connection", "listener"}) {
+    for (const char* policy : {"echo", "listener"}) {
         EXPECT_TRUE(std::regex_match(ready.at("policy_sha256").at(policy).get<std::string>(), hash_form))
             << ready;
     }

@@ -135,7 +135,7 @@ TEST_F(Takeover, OfNoDaemonAndNoListenerThatStartsSucceeds) {
 
 class Program : public testing::TestWithParam<const char*> {};
 
-INSTANTIATE_TEST_SUITE_P(Path, Program, testing::Values("cloisterd", "cloister-listener"),
+INSTANTIATE_TEST_SUITE_P(Path, Program, testing::Values("cloisterd", "cloister-listener-echo"),
                          [](const auto& instance) {
                              return std::string{instance.param == std::string{"cloisterd"} ? "Supervisor"
                                                                                            : "Listener"};

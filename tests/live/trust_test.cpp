@@ -35,7 +35,7 @@ void copy_policies(const fs::path& to) {
     fs::create_directories(to);
     fs::copy(CLOISTER_POLICY_SOURCE, to, fs::copy_options::recursive);
     for (const auto& entry : fs::recursive_directory_iterator{to}) {
-        set_mode(entry.path(), entry.is_directory() ? 0755 : 0644);
+        set_mode(entry, entry.is_directory() ? 0755 : 0644);
     }
 }
 
@@ -88,9 +88,9 @@ TEST_F(TrustedPolicies, AreNoStrangersAndNoSharedGroups) {
 
 TEST_F(TrustedPolicies, MayBelongToTheUserThatWeBecome) {
     SKIP_UNLESS_ROOT();
-    for (const auto& entry : fs::directory_iterator{dir}) {
+    for (const auto& entry : fs::recursive_directory_iterator{dir}) {
         give(entry, daemon_id, daemon_id);
-        set_mode(entry, 0600);
+        set_mode(entry, entry.is_directory() ? 0700 : 0600);
     }
     give(dir, daemon_id, daemon_id);
     set_mode(dir, 0700);
@@ -132,17 +132,18 @@ TEST_F(TrustedPolicies, AreHashedWithoutBeingParsedByVersion) {
     const Outcome version = run_cloisterd({"--version", "--policy-dir=" + dir.string()});
     EXPECT_EQ(version.exit_code, 0);
     EXPECT_THAT(version.out, // sha256sum
-                HasSubstr("clone.policy      "
+                HasSubstr("clone.policy             "
                           "2f9d23efc183016965f402b0ca2bfc1edb5830759a169288d8bc19dd99abe9c5"));
 }
 
-/// cloisterd, cloister-listener and their policies as they are installed, in PREFIX.
+/// cloisterd, a listener and their policies as they are installed, in PREFIX.
 class TrustedBinaries : public ::testing::Test {
   protected:
     TrustedBinaries() {
-        for (const auto& path : {cloisterd, listener}) {
+        for (const auto& [path, built] :
+             {std::pair{cloisterd, "cloisterd"}, {listener, "cloister-listener-echo"}}) {
             fs::create_directories(path.parent_path());
-            fs::copy_file(program_path(path.filename()), path);
+            fs::copy_file(program_path(built), path);
             set_mode(path, 0755);
         }
         copy_policies(prefix.file("share/cloister/policy"));
@@ -151,7 +152,7 @@ class TrustedBinaries : public ::testing::Test {
 
     TemporaryDirectory prefix;
     fs::path cloisterd = prefix.file("sbin/cloisterd");
-    fs::path listener = prefix.file("libexec/cloister/cloister-listener");
+    fs::path listener = prefix.file("libexec/cloister/handlers/echo");
 };
 
 TEST_F(TrustedBinaries, AreRootsAloneWhenStartedAsRoot) {
@@ -191,7 +192,7 @@ TEST_F(TrustedBinaries, AreRootsAloneWhenStartedAsRoot) {
 TEST_F(TrustedBinaries, AreNotTakenFromTheWorkingDirectoryWithoutProc) {
     SKIP_UNLESS_ROOT();
     const TemporaryDirectory decoys;
-    for (const char* decoy : {"cloister-listener", "libexec/cloister/cloister-listener"}) {
+    for (const char* decoy : {"cloister-listener-echo", "libexec/cloister/handlers/echo"}) {
         fs::create_directories(fs::path{decoys.file(decoy)}.parent_path());
         std::ofstream{decoys.file(decoy)} << "#!/bin/sh\ntouch " << decoys.file("executed") << '\n';
         set_mode(decoys.file(decoy), 0755);

@@ -195,7 +195,7 @@ TEST(Usage, TooFewDescriptorsAreNamedAsTheCause) {
 }
 
 TEST(Usage, TheListenerIsNotStartedByHand) {
-    const Outcome outcome = run_program({program_path("cloister-listener")});
+    const Outcome outcome = run_program({program_path("cloister-listener-echo")});
     EXPECT_EQ(outcome.exit_code, 64);
     EXPECT_NE(outcome.err.find("is started by cloisterd"), std::string::npos) << outcome.err;
 }
@@ -205,11 +205,7 @@ class Policy : public ::testing::Test {
     Policy() {
         fs::copy(CLOISTER_POLICY_SOURCE, directory_.path(), fs::copy_options::recursive);
         for (const auto& entry : fs::recursive_directory_iterator{directory_.path()}) {
-            if (entry.is_directory()) {
-                continue;
-            }
-            fs::permissions(entry, fs::perms::owner_read | fs::perms::owner_write | fs::perms::group_read |
-                                       fs::perms::others_read);
+            fs::permissions(entry, fs::perms{entry.is_directory() ? 0755U : 0644U});
         }
     }
     [[nodiscard]] std::string text() const { return read_file(file_); }
@@ -227,7 +223,7 @@ class Policy : public ::testing::Test {
         return run_cloisterd(options);
     }
     TemporaryDirectory directory_;
-    std::string file_ = directory_.file("connection.policy");
+    std::string file_ = directory_.file("handlers/echo.policy");
 };
 
 TEST_F(Policy, ControlACopyOfWhatIsShippedIsTaken) {
@@ -241,7 +237,8 @@ TEST_F(Policy, ThatIsMissingIs66) {
     fs::remove(file_);
     const Outcome outcome = start();
     EXPECT_EQ(outcome.exit_code, 66);
-    EXPECT_NE(outcome.err.find("/connection.policy: ENOENT (No such file or directory)"), std::string::npos)
+    EXPECT_NE(outcome.err.find("/handlers/echo.policy: ENOENT (No such file or directory)"),
+              std::string::npos)
         << outcome.err;
 }
 
@@ -316,8 +313,8 @@ TEST_F(Policy, AtAnotherPlaceThanItsOwnIs65) {
                    "clone\\.policy:4:4: error: cloisterd enforces this policy at \\$clone_return");
     expect_refusal("listener.policy", "at         $listener_return\n", "",
                    "listener\\.policy: error: cloisterd enforces this policy at \\$listener_return");
-    expect_refusal("connection.policy", "arch ", "at $buffer\narch ",
-                   "connection\\.policy:5:4: error: a cell's policy holds everywhere else: it has no 'at'");
+    expect_refusal("handlers/echo.policy", "arch ", "at $buffer\narch ",
+                   "echo\\.policy:5:4: error: a cell's policy holds everywhere else: it has no 'at'");
     EXPECT_EQ(start("--check").exit_code, 0) << "all is as it was shipped";
 }
 
@@ -325,8 +322,7 @@ TEST_F(Policy, ThatAnybodyMayWriteIsRefused) {
     fs::permissions(file_, fs::perms::others_write, fs::perm_options::add);
     const Outcome outcome = start();
     EXPECT_EQ(outcome.exit_code, 65);
-    EXPECT_NE(outcome.err.find("/connection.policy (mode 0646): chmod o-w "), std::string::npos)
-        << outcome.err;
+    EXPECT_NE(outcome.err.find("/echo.policy (mode 0646): chmod o-w "), std::string::npos) << outcome.err;
 }
 
 TEST_F(Policy, ThatIsTooNarrowToServeFailsTheSelfTestAndNeverBecomesReady) {
@@ -350,8 +346,8 @@ TEST_F(Policy, ThatIsNarrowerStillServesAndHasAnotherHash) {
     const Daemon narrower{{.options = {"--policy-dir=" + directory_.path()}}};
     EXPECT_TRUE(Client{narrower.address()}.echoes("hello"));
     const Daemon shipped;
-    EXPECT_NE(narrower.ready().at("policy_sha256").at("connection"),
-              shipped.ready().at("policy_sha256").at("connection"));
+    EXPECT_NE(narrower.ready().at("policy_sha256").at("echo"),
+              shipped.ready().at("policy_sha256").at("echo"));
     EXPECT_EQ(narrower.ready().at("policy_sha256").at("listener"),
               shipped.ready().at("policy_sha256").at("listener"));
 }

@@ -57,13 +57,18 @@ class Agree : public testing::TestWithParam<Shipped> {
     Program program = compile(policy, arch, addresses).value();
     std::size_t allowed = 0;
 };
-INSTANTIATE_TEST_SUITE_P(
-    Each, Agree,
-    testing::Values(Shipped{"connection", Arch::x86_64}, Shipped{"connection", Arch::aarch64},
-                    Shipped{"listener", Arch::x86_64}, Shipped{"listener", Arch::aarch64},
-                    Shipped{"setup", Arch::x86_64}, Shipped{"setup", Arch::aarch64},
-                    Shipped{"clone", Arch::x86_64}, Shipped{"clone", Arch::aarch64}),
-    [](const auto& test) { return fmt::format("{}_{}", test.param.name, to_string(test.param.arch)); });
+INSTANTIATE_TEST_SUITE_P(Each, Agree,
+                         testing::Values(Shipped{"echo", Arch::x86_64}, Shipped{"echo", Arch::aarch64},
+                                         Shipped{"discard", Arch::x86_64}, Shipped{"discard", Arch::aarch64},
+                                         Shipped{"daytime", Arch::x86_64}, Shipped{"daytime", Arch::aarch64},
+                                         Shipped{"static", Arch::x86_64}, Shipped{"static", Arch::aarch64},
+                                         Shipped{"listener", Arch::x86_64},
+                                         Shipped{"listener", Arch::aarch64}, Shipped{"setup", Arch::x86_64},
+                                         Shipped{"setup", Arch::aarch64}, Shipped{"clone", Arch::x86_64},
+                                         Shipped{"clone", Arch::aarch64}),
+                         [](const auto& test) {
+                             return fmt::format("{}_{}", test.param.name, to_string(test.param.arch));
+                         });
 
 TEST_P(Agree, OnEveryRuleAtItsBoundaries) {
     for (const auto& rule : policy.rules) {

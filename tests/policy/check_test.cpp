@@ -26,7 +26,7 @@ std::string under(const std::string& child_lines, const std::string& parent_line
 }
 
 TEST(Check, HoldsForWhatIsShipped) {
-    for (const auto* name : {"setup", "connection", "clone", "listener"}) {
+    for (const auto* name : {"setup", "clone", "listener", "echo", "discard", "daytime", "static"}) {
         EXPECT_EQ(check_of(shipped(name)), "holds") << name;
     }
 }
@@ -167,9 +167,9 @@ TEST(Under, MayNotHaveMoreParametersTogetherThanOnePolicy) {
 
 // Each rule of the cell's policy, made wider in one place, is caught.
 TEST(Under, CatchesEachWideningOfTheShippedCell) {
-    auto text = shipped("connection").text;
+    auto text = shipped("echo").text;
     auto lower = text;
-    lower.replace(lower.find("connection 3"), 12, "lower 3");
+    lower.replace(lower.find("echo 3"), 6, "lower 3");
     const auto parent = parsed(lower, "");
     text.insert(text.find("arch "), "under      lower\n");
     const auto rules = text.find("allow recvfrom");
@@ -179,9 +179,8 @@ TEST(Under, CatchesEachWideningOfTheShippedCell) {
     for (auto at = rules; (at = text.find(" == ", at)) < tests; ++at) {
         auto wider = text.substr(0, tests + 1);
         wider.replace(at, 4, " >= ");
-        EXPECT_NE(
-            check_of(parsed(wider, ""), &parent).find("'connection' is wider than 'lower': it says allow "),
-            std::string::npos)
+        EXPECT_NE(check_of(parsed(wider, ""), &parent).find("'echo' is wider than 'lower': it says allow "),
+                  std::string::npos)
             << wider.substr(wider.rfind('\n', at), 60);
         ++widened;
     }

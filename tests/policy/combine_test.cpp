@@ -33,7 +33,7 @@ TEST(Combine, TakesOnePolicyForEachCallSiteAndOneForElsewhere) {
     EXPECT_EQ(combined.places[0].name, "clone");
     EXPECT_EQ(combined.places[1].name, "listener");
     EXPECT_EQ(combined.places[2].name, "setup");
-    EXPECT_EQ(combined.elsewhere.name, "connection");
+    EXPECT_EQ(combined.elsewhere.name, "echo");
     EXPECT_EQ(combination_of({piece("a", "")}), "combined") << "one alone holds everywhere";
 }
 
@@ -87,8 +87,7 @@ TEST(Combine, RefusesCallsThatCouldRestoreALostCallSite) {
 
 TEST(Combine, MakesTheSameBytesInWhateverOrder) {
     const auto one = compile(shipped_together(), native_arch, addresses).value();
-    const auto combined =
-        combine({shipped("setup"), shipped("clone"), shipped("connection"), shipped("listener")});
+    const auto combined = combine({shipped("setup"), shipped("clone"), shipped("echo"), shipped("listener")});
     const auto other = compile(combined.value(), native_arch, addresses).value();
     ASSERT_EQ(one.size(), other.size());
     EXPECT_EQ(std::memcmp(one.data(), other.data(), one.size() * sizeof(sock_filter)), 0);
@@ -139,9 +138,8 @@ TEST(Combine, NeedsEachAddressOnceAndNoOther) {
               "listener.policy:8:12: error: the parameter $listener_return is not bound");
     EXPECT_EQ(error(with("setup_return", 0)),
               "setup.policy:7:12: error: the parameter $setup_return is bound to 0");
-    EXPECT_EQ(
-        error(with("roof", 1)),
-        "connection.policy: error: neither it nor those that it is combined with have a parameter $roof");
+    EXPECT_EQ(error(with("roof", 1)),
+              "echo.policy: error: neither it nor those that it is combined with have a parameter $roof");
     EXPECT_EQ(error(with("clone_return", addresses.at("listener_return"))),
               "listener.policy:5:12: error: $listener_return and $clone_return of 'clone' are both bound to "
               "0x55d2c0ffe017");

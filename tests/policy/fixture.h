@@ -27,9 +27,12 @@ inline const Bindings addresses = {{"buffer", 0x7f1234561000},          {"stack"
                                    {"setup_page", 0x7f12c0ffe000},      {"setup_return", 0x7f12c0ffe017},
                                    {"setup_page_size", 0x1000}};
 
-/// A shipped policy: the fixture of these tests.
+/// A shipped policy, shared or a handler's: the fixture of these tests.
 inline Policy shipped(std::string_view name) {
-    auto policy = load(fmt::format("{}/{}.policy", CLOISTER_POLICIES, name));
+    const auto shared = fmt::format("{}/{}.policy", CLOISTER_POLICIES, name);
+    auto policy = load(std::filesystem::exists(shared)
+                           ? shared
+                           : fmt::format("{}/handlers/{}.policy", CLOISTER_POLICIES, name));
     if (!policy) {
         throw std::runtime_error{policy.error().text()};
     }
@@ -38,7 +41,7 @@ inline Policy shipped(std::string_view name) {
 
 /// All of them, as one filter.
 inline Combined shipped_together() {
-    auto combined = combine({shipped("listener"), shipped("connection"), shipped("clone"), shipped("setup")});
+    auto combined = combine({shipped("listener"), shipped("echo"), shipped("clone"), shipped("setup")});
     if (!combined) {
         throw std::runtime_error{combined.error().text()};
     }

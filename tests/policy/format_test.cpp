@@ -9,7 +9,9 @@ TEST_P(Format, IsTheIdentityOnWhatIsShipped) {
     const auto policy = shipped(GetParam());
     EXPECT_EQ(format(policy), policy.text);
 }
-INSTANTIATE_TEST_SUITE_P(Each, Format, testing::Values("setup", "connection", "clone", "listener"));
+INSTANTIATE_TEST_SUITE_P(Each, Format,
+                         testing::Values("setup", "clone", "listener", "echo", "discard", "daytime",
+                                         "static"));
 
 TEST(FormatOf, ClosesGapsThatLineUpWithNothing) {
     EXPECT_EQ(

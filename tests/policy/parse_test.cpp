@@ -5,8 +5,8 @@ namespace cloister::policy {
 namespace {
 
 TEST(Parse, ReadsEveryStatementOfTheShippedCellPolicy) {
-    const auto policy = shipped("connection");
-    EXPECT_EQ(policy.name, "connection");
+    const auto policy = shipped("echo");
+    EXPECT_EQ(policy.name, "echo");
     EXPECT_EQ(policy.version, 3U);
     EXPECT_EQ(policy.under, "");
     EXPECT_FALSE(policy.at);
@@ -36,7 +36,7 @@ TEST(Parse, ReadsAtThoughItsParameterFollows) {
     EXPECT_EQ(policy.at_where.line, 4U);
     EXPECT_EQ(policy.at_where.column, 4U);
     EXPECT_EQ(shipped("listener").at_name(), "listener_return");
-    EXPECT_EQ(shipped("connection").at_name(), "");
+    EXPECT_EQ(shipped("echo").at_name(), "");
 }
 
 TEST(Parse, HashesTheTextAsItIs) {
@@ -103,7 +103,7 @@ TEST(Parse, DoesNotNeedANewlineAtTheEnd) {
 }
 
 TEST(Parse, ReadsAPatternAndPointsIntoItWhenItIsWrong) {
-    const auto policy = shipped("connection");
+    const auto policy = shipped("echo");
     const auto pattern = parse_pattern(policy, "sendto fd=0 buf=$buffer len=SIZE+1");
     ASSERT_TRUE(pattern);
     EXPECT_EQ(pattern->arguments.at(2)->value, 65537U);

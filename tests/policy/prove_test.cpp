@@ -17,13 +17,18 @@ class ShippedProgram : public testing::TestWithParam<Shipped> {
     Policy policy = shipped(GetParam().name);
     Program program = compile(policy, GetParam().arch, addresses).value();
 };
-INSTANTIATE_TEST_SUITE_P(
-    Each, ShippedProgram,
-    testing::Values(Shipped{"connection", Arch::x86_64}, Shipped{"connection", Arch::aarch64},
-                    Shipped{"listener", Arch::x86_64}, Shipped{"listener", Arch::aarch64},
-                    Shipped{"setup", Arch::x86_64}, Shipped{"setup", Arch::aarch64},
-                    Shipped{"clone", Arch::x86_64}, Shipped{"clone", Arch::aarch64}),
-    [](const auto& test) { return fmt::format("{}_{}", test.param.name, to_string(test.param.arch)); });
+INSTANTIATE_TEST_SUITE_P(Each, ShippedProgram,
+                         testing::Values(Shipped{"echo", Arch::x86_64}, Shipped{"echo", Arch::aarch64},
+                                         Shipped{"discard", Arch::x86_64}, Shipped{"discard", Arch::aarch64},
+                                         Shipped{"daytime", Arch::x86_64}, Shipped{"daytime", Arch::aarch64},
+                                         Shipped{"static", Arch::x86_64}, Shipped{"static", Arch::aarch64},
+                                         Shipped{"listener", Arch::x86_64},
+                                         Shipped{"listener", Arch::aarch64}, Shipped{"setup", Arch::x86_64},
+                                         Shipped{"setup", Arch::aarch64}, Shipped{"clone", Arch::x86_64},
+                                         Shipped{"clone", Arch::aarch64}),
+                         [](const auto& test) {
+                             return fmt::format("{}_{}", test.param.name, to_string(test.param.arch));
+                         });
 
 TEST_P(ShippedProgram, IsProvedEqualToItsText) {
     const auto proved = prove(policy, GetParam().arch, addresses, program);
@@ -59,7 +64,7 @@ std::string prove_of(const Policy& policy, const Program& program, Arch arch = A
 }
 
 TEST(Prove, NeedsEveryAddressAndNoneIsZero) {
-    const auto policy = shipped("connection");
+    const auto policy = shipped("echo");
     const auto program = compile(policy, native_arch, addresses).value();
     EXPECT_EQ(placed(compile(policy, native_arch, {}).error()), "10:27: the parameter $buffer is not bound");
     EXPECT_EQ(placed(prove(policy, native_arch, {}, program).error()),

@@ -16,7 +16,7 @@
 namespace cloister::tool {
 
 inline const std::string native{to_string(policy::native_arch)};
-inline const std::string connection = CLOISTER_POLICIES "/connection.policy";
+inline const std::string echo = CLOISTER_POLICIES "/handlers/echo.policy";
 inline const std::string listener = CLOISTER_POLICIES "/listener.policy";
 inline const std::string together = CLOISTER_POLICIES;
 inline const std::string bind_all =

@@ -6,8 +6,8 @@ namespace cloister::tool {
 namespace {
 
 TEST_F(PolicyTool, ChecksWhatIsShipped) {
-    EXPECT_EQ(policy("check " + connection + " " + listener), 0) << err;
-    EXPECT_TRUE(says("connection 3: 5 rules, 12 tests proved\n")) << out;
+    EXPECT_EQ(policy("check " + echo + " " + listener), 0) << err;
+    EXPECT_TRUE(says("echo 3: 5 rules, 12 tests proved\n")) << out;
 }
 
 TEST_F(PolicyTool, ChecksADirectoryAndThatItsPoliciesCanBeCombined) {
@@ -15,13 +15,47 @@ TEST_F(PolicyTool, ChecksADirectoryAndThatItsPoliciesCanBeCombined) {
     EXPECT_TRUE(says("listener 3: 21 rules, 19 tests proved\n")) << out;
     EXPECT_TRUE(says(together +
                      ": one filter: clone at $clone_return, listener at $listener_return, setup at "
-                     "$setup_return, connection elsewhere\n"))
+                     "$setup_return, echo elsewhere\n"))
         << out;
     EXPECT_EQ(policy("check --json " + together), 0) << err;
     const auto answer = nlohmann::json::parse(out);
-    ASSERT_EQ(answer.size(), 5U);
-    EXPECT_EQ(answer.at(3).at("at"), "setup_return");
-    EXPECT_EQ(answer.at(4).at("combined").at(3).at("name"), "connection");
+    ASSERT_EQ(answer.size(), 3U + 4 + 4) << "shared policies, handlers, filters";
+    EXPECT_EQ(answer.at(2).at("at"), "setup_return");
+    EXPECT_EQ(answer.at(7).at("combined").at(3).at("name"), "daytime");
+    EXPECT_EQ(answer.at(9).at("handler"), "echo");
+}
+
+TEST_F(PolicyTool, TakesEachHandlerOfADirectoryInTurnOrTheOneThatIsNamed) {
+    EXPECT_EQ(policy("check " + together), 0) << err;
+    EXPECT_EQ(policy("prove " + together), 0) << err;
+    for (const std::string name : {"daytime", "discard", "echo", "static"}) {
+        EXPECT_TRUE(says(" say what the policies in " + together + " say with that of " + name + "\n"))
+            << out;
+    }
+    EXPECT_EQ(policy("prove --json " + together), 0) << err;
+    EXPECT_EQ(nlohmann::json::parse(out).at(1).at("handler"), "discard");
+    EXPECT_EQ(policy("prove --json --handler discard " + together), 0) << err;
+    EXPECT_EQ(nlohmann::json::parse(out).at("handler"), "discard");
+    EXPECT_EQ(policy("prove " + together + " " + write("bytes", "12345678")), 64);
+    EXPECT_TRUE(says("bytes are of one filter: give --handler NAME")) << err;
+    const auto call = " --at elsewhere 'clock_gettime which=0 tp=0x7f0000001000'" +
+                      bind_all.substr(0, bind_all.find(" --bind stack"));
+    EXPECT_EQ(policy("ask " + together + call), 1) << "echo's" << err;
+    EXPECT_EQ(policy("ask --handler daytime " + together + call), 0) << out << err;
+    EXPECT_EQ(policy("check --handler finger " + together), 66);
+    EXPECT_TRUE(says("has no handlers/finger.policy; there are: daytime, discard, echo, static")) << err;
+}
+
+TEST_F(PolicyTool, TakesAHandlersPolicyFromAnywhere) {
+    const auto mine = write("mine.policy", "policy mine 1\nsyntax 1\narch x86_64 aarch64\nelse kill-process\n"
+                                           "param $buffer addr : b\nallow close fd == 0 : x\n");
+    EXPECT_EQ(policy("check " + together + " --handler " + mine), 0) << err;
+    EXPECT_TRUE(says("setup at $setup_return, mine elsewhere\n")) << out;
+    EXPECT_FALSE(says("echo")) << out;
+    write("mine.policy", "policy mine 1\nsyntax 1\narch x86_64 aarch64\nelse kill-process\n"
+                         "allow brk brk any : x\n");
+    EXPECT_EQ(policy("prove " + together + " --handler " + mine), 65);
+    EXPECT_TRUE(says("mine.policy:5:1: error: 'brk' could bring back memory")) << err;
 }
 
 TEST_F(PolicyTool, CheckRefusesADirectoryThatIsNoFilter) {
@@ -30,13 +64,13 @@ TEST_F(PolicyTool, CheckRefusesADirectoryThatIsNoFilter) {
     std::filesystem::copy(listener, scratch + "/listener.policy");
     EXPECT_EQ(policy("check " + scratch), 65);
     EXPECT_TRUE(says("listener.policy:5:12: error: each of the policies has an 'at'")) << err;
-    std::filesystem::copy(connection, scratch + "/connection.policy");
+    std::filesystem::copy(echo, scratch + "/echo.policy");
     EXPECT_EQ(policy("check " + scratch), 0) << err;
     const auto other = write("other.policy", "policy other 1\nsyntax 1\narch x86_64\nelse kill-process\n");
     EXPECT_EQ(policy("check " + scratch), 65);
-    EXPECT_TRUE(says("other.policy: error: it has no 'at', and neither has 'connection'")) << err;
+    EXPECT_TRUE(says("other.policy: error: it has no 'at', and neither has 'echo'")) << err;
     EXPECT_EQ(policy("prove " + scratch), 65);
-    EXPECT_TRUE(says("other.policy: error: it has no 'at', and neither has 'connection'")) << err;
+    EXPECT_TRUE(says("other.policy: error: it has no 'at', and neither has 'echo'")) << err;
     EXPECT_EQ(policy("check --json " + scratch), 65);
     EXPECT_EQ(nlohmann::json::parse(out).at(3).at("ok"), false);
     EXPECT_EQ(nlohmann::json::parse(out).at(3).at("error").at("file"), other);
@@ -74,7 +108,7 @@ TEST_F(PolicyTool, CheckTellsBadFromMissing) {
 }
 
 TEST_F(PolicyTool, CheckAnswersInJson) {
-    EXPECT_EQ(policy("check --json " + connection + " " + write("p", "policy p\n")), 65);
+    EXPECT_EQ(policy("check --json " + echo + " " + write("p", "policy p\n")), 65);
     const auto answer = nlohmann::json::parse(out);
     EXPECT_EQ(answer.at(0).at("ok"), true);
     EXPECT_EQ(answer.at(0).at("tests"), 12);
@@ -84,48 +118,47 @@ TEST_F(PolicyTool, CheckAnswersInJson) {
 
 TEST_F(PolicyTool, ProvesItsOwnOutput) {
     for (const auto* arch : {"x86_64", "aarch64"}) {
-        EXPECT_EQ(policy("prove " + connection + bind + " --arch " + arch), 0) << err;
+        EXPECT_EQ(policy("prove " + echo + bind + " --arch " + arch), 0) << err;
         EXPECT_TRUE(says("equal: ")) << out;
     }
 }
 
 TEST_F(PolicyTool, ProvesBytesAndFindsTheOneThatIsWrong) {
-    ASSERT_EQ(policy("bpf --raw " + connection + bind), 0) << err;
+    ASSERT_EQ(policy("bpf --raw " + echo + bind), 0) << err;
     auto bytes = out;
-    EXPECT_EQ(policy("prove " + connection + " " + write("good", bytes) + bind), 0) << err;
-    EXPECT_EQ(policy("prove " + connection + " " + write("good", bytes) + " --bind buffer=0x7f0000002000"),
-              1);
+    EXPECT_EQ(policy("prove " + echo + " " + write("good", bytes) + bind), 0) << err;
+    EXPECT_EQ(policy("prove " + echo + " " + write("good", bytes) + " --bind buffer=0x7f0000002000"), 1);
     EXPECT_TRUE(says("program and policy differ: for ")) << err;
     bytes.at(bytes.size() - 16 + 6) = 0; // the last but one returns allow
-    EXPECT_EQ(policy("prove " + connection + " " + write("bad", bytes) + bind), 1);
+    EXPECT_EQ(policy("prove " + echo + " " + write("bad", bytes) + bind), 1);
     EXPECT_TRUE(says("program and policy differ: for ")) << err;
-    EXPECT_EQ(policy("prove " + connection + " " + write("short", bytes.substr(1)) + bind), 65);
+    EXPECT_EQ(policy("prove " + echo + " " + write("short", bytes.substr(1)) + bind), 65);
     EXPECT_EQ(err, scratch + "/short: error: is not a raw array of 1 to 4096 sock_filter instructions of 8 "
                              "bytes each\n");
-    EXPECT_EQ(policy("prove " + connection + " " + scratch + "/none" + bind), 66);
+    EXPECT_EQ(policy("prove " + echo + " " + scratch + "/none" + bind), 66);
     EXPECT_EQ(err, scratch + "/none: error: cannot open: no such file\n");
 }
 
 TEST_F(PolicyTool, ProveAnswersInJson) {
-    EXPECT_EQ(policy("prove --json " + connection + bind), 0);
+    EXPECT_EQ(policy("prove --json " + echo + bind), 0);
     const auto answer = nlohmann::json::parse(out);
     EXPECT_EQ(answer.at("equal"), true);
     EXPECT_EQ(answer.at("bindings").at("buffer"), 0x7f0000001000);
 }
 
 TEST_F(PolicyTool, SaysWhichAddressStandsInForAnUnboundParameter) {
-    EXPECT_EQ(policy("prove " + connection), 0);
+    EXPECT_EQ(policy("prove " + echo), 0);
     EXPECT_EQ(err, "note: $buffer is not bound; 0x7f0000000000 stands in for it\n");
 }
 
 TEST_F(PolicyTool, ListsTheProgram) {
-    EXPECT_EQ(policy("bpf " + connection + bind), 0);
+    EXPECT_EQ(policy("bpf " + echo + bind), 0);
     EXPECT_EQ(out.substr(0, out.find('\n')), "   0  load [4]                                      ; ABI");
     EXPECT_TRUE(says("; recvfrom\n"));
-    EXPECT_TRUE(says("; argument 3, low half  connection.policy:10\n"));
-    EXPECT_EQ(policy("bpf --hex " + connection + bind), 0);
+    EXPECT_TRUE(says("; argument 3, low half  echo.policy:10\n"));
+    EXPECT_EQ(policy("bpf --hex " + echo + bind), 0);
     EXPECT_EQ(out.substr(0, 17), "2000000004000000\n");
-    EXPECT_EQ(policy("bpf --hex --raw " + connection), 64);
+    EXPECT_EQ(policy("bpf --hex --raw " + echo), 64);
     EXPECT_TRUE(says("--raw excludes --hex")) << err;
 }
 
@@ -139,7 +172,7 @@ TEST_F(PolicyTool, ListsTheCombinedProgramWithTheLineBesideEachInstruction) {
                      "  11  if == 0x55 go to 12 else 13\n"))
         << out;
     EXPECT_TRUE(says("; clone\n"));
-    EXPECT_TRUE(says("\n# connection: calls from elsewhere\n"));
+    EXPECT_TRUE(says("\n# echo: calls from elsewhere\n"));
     EXPECT_TRUE(says("\n# listener: calls from $listener_return\n"));
     EXPECT_TRUE(says("; argument 5, low half  listener.policy:21-26\n")) << "six rules for setsockopt";
     EXPECT_TRUE(says("; argument 2, low half  setup.policy:17\n")) << "munmap";
@@ -156,14 +189,14 @@ TEST_F(PolicyTool, ProvesTheCombinedProgramAndFindsTheByteThatIsWrong) {
     ASSERT_EQ(policy("bpf --raw " + together + bind_all), 0) << err;
     auto bytes = out;
     const auto good = write("good", bytes);
-    EXPECT_EQ(policy("prove " + together + " " + good + bind_all), 0) << err;
-    EXPECT_EQ(policy("prove --json " + together + " " + good + bind_all), 0) << err;
+    EXPECT_EQ(policy("prove --handler echo " + together + " " + good + bind_all), 0) << err;
+    EXPECT_EQ(policy("prove --json --handler echo " + together + " " + good + bind_all), 0) << err;
     EXPECT_EQ(nlohmann::json::parse(out).at("equal"), true);
     bytes.at(8 * 9 + 3) = 0; // whatever the low word, it counts as the listener call site's
-    EXPECT_EQ(policy("prove " + together + " " + write("bad", bytes) + bind_all), 1);
+    EXPECT_EQ(policy("prove --handler echo " + together + " " + write("bad", bytes) + bind_all), 1);
     EXPECT_TRUE(says(" elsewhere (0x5500000000) the program returns allow, the policy says kill-process"))
         << err;
-    EXPECT_EQ(policy("prove " + together + " " + good + bind), 64);
+    EXPECT_EQ(policy("prove --handler echo " + together + " " + good + bind), 64);
     EXPECT_TRUE(says("$clone_return is not bound: give --bind clone_return=ADDRESS")) << err;
     EXPECT_EQ(policy("prove " + together + " --bind listener_return=1 --bind clone_return=1"), 65);
     EXPECT_TRUE(says("are both bound to 0x1")) << err;
@@ -177,12 +210,12 @@ TEST_F(PolicyTool, ShowsWhereAPolicyHolds) {
         says("It holds for calls from one instruction only, the one in front of $listener_return (the "
              "address after that instruction).\n"))
         << out;
-    EXPECT_EQ(policy("show " + connection), 0);
+    EXPECT_EQ(policy("show " + echo), 0);
     EXPECT_TRUE(says("It holds for calls from every instruction; combined with others, from every "
                      "instruction but their call sites.\n"));
     EXPECT_EQ(policy("show " + together), 0);
     EXPECT_TRUE(says("setup, version 3, on " + native + "\n")) << out;
-    EXPECT_TRUE(says("connection, version 3, on " + native + "\n")) << out;
+    EXPECT_TRUE(says("echo, version 3, on " + native + "\n")) << out;
     EXPECT_EQ(policy("show --json " + together), 0);
     EXPECT_EQ(nlohmann::json::parse(out).at(1).at("at"), "listener_return");
 }
@@ -199,43 +232,43 @@ TEST_F(PolicyTool, AnswersWhichActionACallGetsFromACallSite) {
     EXPECT_TRUE(says(
         "--at roof: say where the call comes from: clone_return, listener_return, setup_return, elsewhere"))
         << err;
-    EXPECT_EQ(policy("ask " + connection + " --at elsewhere close"), 64);
-    EXPECT_TRUE(says("--at elsewhere: " + connection +
+    EXPECT_EQ(policy("ask " + echo + " --at elsewhere close"), 64);
+    EXPECT_TRUE(says("--at elsewhere: " + echo +
                      " is one policy; places are told apart where FILE is a "
                      "directory"))
         << err;
 }
 
 TEST_F(PolicyTool, ShowsAPolicyInPlainWords) {
-    EXPECT_EQ(policy("show --arch x86_64 " + connection), 0);
+    EXPECT_EQ(policy("show --arch x86_64 " + echo), 0);
     EXPECT_TRUE(
         says("recvfrom, call number 45\n  allow, line 10: recv(): read what the client sent\n    fd is 0\n"));
     EXPECT_TRUE(says("uretprobe (335) and uprobe (336)"));
-    EXPECT_EQ(policy("show --arch aarch64 " + connection), 0);
+    EXPECT_EQ(policy("show --arch aarch64 " + echo), 0);
     EXPECT_TRUE(says("recvfrom, call number 207"));
     EXPECT_EQ(policy("show --json " + listener), 0);
     EXPECT_EQ(nlohmann::json::parse(out).at("name"), "listener");
 }
 
 TEST_F(PolicyTool, AnswersWhichActionACallGets) {
-    EXPECT_EQ(policy("ask " + connection + bind + " 'close fd=0'"), 0);
+    EXPECT_EQ(policy("ask " + echo + bind + " 'close fd=0'"), 0);
     EXPECT_EQ(out, "allow\nline 13: release the socket\n");
-    EXPECT_EQ(policy("ask " + connection + bind + " 'close fd=1'"), 1);
+    EXPECT_EQ(policy("ask " + echo + bind + " 'close fd=1'"), 1);
     EXPECT_EQ(out, "kill-process\nline 13 requires 'fd == 0', but fd is 0x1\n");
-    EXPECT_EQ(policy("ask " + connection + bind + " openat"), 1);
+    EXPECT_EQ(policy("ask " + echo + bind + " openat"), 1);
     EXPECT_EQ(out, "kill-process\nno rule names this call: else\n");
     for (const auto* foreign : {" x32:recvfrom", " i386:socketcall"}) {
-        EXPECT_EQ(policy("ask " + connection + bind + foreign), 1);
+        EXPECT_EQ(policy("ask " + echo + bind + foreign), 1);
         EXPECT_EQ(out, "kill-process\nno rule names this call: else\n");
     }
-    EXPECT_EQ(policy("ask " + connection + bind + " close"), 1);
+    EXPECT_EQ(policy("ask " + echo + bind + " close"), 1);
     EXPECT_TRUE(says("depends on the arguments left out\nallow: close(fd=0) on " + native + "\n")) << out;
-    EXPECT_EQ(policy("ask " + connection + bind + " recv"), 65);
+    EXPECT_EQ(policy("ask " + echo + bind + " recv"), 65);
     EXPECT_TRUE(says("recv(3) issues recvfrom. Write recvfrom.")) << err;
 }
 
 TEST_F(PolicyTool, FormatsWhatIsShippedToItself) {
-    for (const auto& file : {connection, listener}) {
+    for (const auto& file : {echo, listener}) {
         EXPECT_EQ(policy("fmt " + file), 0);
         std::ifstream stream{file};
         EXPECT_EQ(out, (std::string{std::istreambuf_iterator<char>{stream}, {}}));
@@ -256,7 +289,7 @@ TEST_F(PolicyTool, RefusesWrongUsage) {
         EXPECT_TRUE(says(message)) << arguments << ": " << err;
     }
     const std::string form = ": write NAME=ADDRESS, the address in decimal or 0x…, not 0";
-    const std::string no_stack = ": " + connection + " has no parameter $";
+    const std::string no_stack = ": " + echo + " has no parameter $";
     const std::pair<std::string, std::string> options[] = {
         {" --bind buffer", "--bind buffer" + form},
         {" --bind buffer=0", "--bind buffer=0" + form},
@@ -264,10 +297,10 @@ TEST_F(PolicyTool, RefusesWrongUsage) {
         {" --bind stack=1", "--bind stack=1" + no_stack + "stack"},
         {" --bind =1", "--bind =1" + no_stack},
         {" --bind buffer=1 --bind buffer=2", "--bind buffer=2: $buffer is bound twice"},
-        {" --arch i386", "--arch i386: " + connection + " does not list it"},
-        {" --arch ''x", "--arch x: " + connection + " does not list it"}};
+        {" --arch i386", "--arch i386: " + echo + " does not list it"},
+        {" --arch ''x", "--arch x: " + echo + " does not list it"}};
     for (const auto& [option, message] : options) {
-        EXPECT_EQ(policy("prove " + connection + option), 64) << option;
+        EXPECT_EQ(policy("prove " + echo + option), 64) << option;
         EXPECT_TRUE(says(message)) << option << ": " << err;
     }
 }

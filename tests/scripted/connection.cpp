@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <linux/capability.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -75,10 +76,13 @@ long ConnectionKernel::answer(const Call& call) {
         return recv(call);
     case Next::Send:
         return send(call);
+    case Next::Clock:
+        return clock(call);
     case Next::Shutdown:
         expect(call.number == SYS_shutdown && a[0] == 0 && a[1] == SHUT_WR, "not shutdown(0, SHUT_WR)");
-        next_ = Next::Close;
-        return shut_ = script_.next(call.number, 0);
+        shut_ = script_.next(call.number, 0);
+        next_ = shut_ == 0 ? after_shutdown() : Next::Close;
+        return shut_;
     case Next::Close:
         expect(call.number == SYS_close && a[0] == 0, "not close(0)");
         must_exit(shut_ == 0 ? cell::Exit::Done : end_of(shut_, cell::Exit::Reset));
@@ -143,7 +147,7 @@ long ConnectionKernel::setup(const Call& call) {
     if (!succeeded) {
         must_exit(step.failure);
     } else if (setup_step_ == std::size(steps) && parameters_.mode == cell::Mode::Serve) {
-        next_ = Next::Recv;
+        next_ = after_setup();
     }
     if (call.number == SYS_getppid) {
         return succeeded ? listener_pid : 1;
@@ -160,19 +164,17 @@ long ConnectionKernel::recv(const Call& call) {
            "recv with other arguments than the policy's");
     const Answer answer = script_.next(call.number, size);
     if (answer == 0) {
-        next_ = Next::Shutdown;
+        next_ = after_the_end();
     } else if (answer < 0) {
         fail_with(answer, cell::Exit::Idle);
     } else if (answer > size) {
         must_exit(cell::Exit::Bug);
     } else {
         for (long i = 0; i < answer; ++i) {
-            arena_->buffer[i] = pattern(received_ + static_cast<std::uint64_t>(i));
+            arena_->buffer[i] = byte_received(received_ + static_cast<std::uint64_t>(i));
         }
         received_ += static_cast<std::uint64_t>(answer);
-        pending_ = answer;
-        empty_sends_ = 0;
-        next_ = Next::Send;
+        next_ = after_receiving(answer);
     }
     return answer;
 }
@@ -184,7 +186,7 @@ long ConnectionKernel::send(const Call& call) {
            "send with other arguments than the policy's");
     expect(a[2] == pending_, "send with another length than what is left");
     for (long i = 0; i < pending_; ++i) {
-        expect(arena_->buffer[i] == pattern(sent_ + static_cast<std::uint64_t>(i)),
+        expect(arena_->buffer[i] == byte_sent(sent_ + static_cast<std::uint64_t>(i)),
                "sends what was not received");
     }
     const Answer answer = script_.next(call.number, pending_);
@@ -201,9 +203,30 @@ long ConnectionKernel::send(const Call& call) {
     } else {
         sent_ += static_cast<std::uint64_t>(answer);
         pending_ -= answer;
-        next_ = pending_ == 0 ? Next::Recv : Next::Send;
+        next_ = pending_ == 0 ? after_sending() : Next::Send;
     }
     return answer;
+}
+
+long ConnectionKernel::clock(const Call& call) {
+    const auto& a = call.arguments;
+    expect(call.number == SYS_clock_gettime && a[0] == CLOCK_REALTIME && a[1] == address(arena_->buffer),
+           "not clock_gettime(CLOCK_REALTIME, the buffer)");
+    constexpr Answer longest = 253402300800; // 10000-01-01
+    const Answer answer = script_.next(call.number, 0);
+    const timespec time{answer, 0};
+    if (answer < 0 && answer >= -4095) {
+        must_exit(cell::Exit::Bug);
+        return answer;
+    }
+    std::memcpy(arena_->buffer, &time, sizeof time);
+    if (answer < 0 || answer >= longest) {
+        must_exit(cell::Exit::Bug);
+    } else {
+        told_the_time(static_cast<std::uint64_t>(answer));
+        next_ = expect_sending(static_cast<long>(missing()));
+    }
+    return 0;
 }
 
 void ConnectionKernel::must_exit(cell::Exit code) {

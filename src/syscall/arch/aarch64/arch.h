@@ -38,9 +38,9 @@ inline constexpr std::size_t max_page_size = 65536;
     asm volatile("blr %1" : : "r"(x8), "r"(address) : "x0", "x30", "memory");
 }
 
-/// Moves `size` bytes to a lower, possibly overlapping address. Assembly: a loop would become a call of
-/// memmove.
-[[gnu::always_inline]] inline void move_down(std::uint8_t* to, const std::uint8_t* from, long size) {
+/// Copies `size` bytes, at least one; the two may overlap if `to` is the lower. Assembly: a loop would become
+/// a call of memmove.
+[[gnu::always_inline]] inline void copy(std::uint8_t* to, const std::uint8_t* from, long size) {
     const std::uint8_t* const end = from + size;
     asm volatile("1: ldrb w9, [%1], #1\n strb w9, [%0], #1\n cmp %1, %2\n b.ne 1b"
                  : "+r"(to), "+r"(from)

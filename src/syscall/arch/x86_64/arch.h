@@ -35,9 +35,9 @@ inline constexpr std::size_t max_page_size = 4096; ///< whatever the kernel: it 
     asm volatile("call *%1" : "+a"(number) : "r"(address) : "rcx", "r11", "memory");
 }
 
-/// Moves `size` bytes to a lower, possibly overlapping address. An instruction of its own: a loop would
+/// Copies `size` bytes; the two may overlap if `to` is the lower. An instruction of its own: a loop would
 /// become a call of memmove.
-[[gnu::always_inline]] inline void move_down(std::uint8_t* to, const std::uint8_t* from, long size) {
+[[gnu::always_inline]] inline void copy(std::uint8_t* to, const std::uint8_t* from, long size) {
     asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
 }
 

@@ -1,31 +1,18 @@
 // SPDX-License-Identifier: MIT
-//
-// A cell's life, by the very source that runs in a cell, against a kernel that answers what the input says.
-// ConnectionKernel knows what must hold: what is sent is what was received, in order, and all of it on a
-// clean end; only the policy's calls with the policy's arguments; the documented exit code; and it ends.
-//
-// Byte 0 is about setup: bits 0 to 2 are the step that fails, counted from 1, with the first answer (0:
-// none); bit 3: the cell is a negative self-test. Then come the answers:
-//   00-7e       that many bytes, or as many as there are; 00: the end of the stream, nothing sent
-//   7f          as many as were asked for
-//   80-fb       errno 1 to 124
-//   fc LO HI    that many bytes, modulo what was asked for
-//   fd LO HI    any errno, and what can't be one
-//   fe N        N + 1 more than was asked for
-//   ff 8 BYTES  any number
-// When the input is used up, every call succeeds: end of stream, all is sent.
-#include "scripted/connection.h"
+#pragma once
+
 #include "harness.h"
+#include "scripted/handlers.h"
 
 #include <algorithm>
 #include <sys/syscall.h>
 
 namespace cloister::fuzz {
-namespace {
 
 // What one input may cost: the fuzzers' finds are short, so nothing is lost.
-constexpr unsigned most_calls = 500;
-constexpr long most_work = 150'000; // bytes received, and compared at each send: a full buffer goes through
+inline constexpr unsigned most_calls = 500;
+inline constexpr long most_work =
+    150'000; // bytes received, and compared at each send: a full buffer goes through
 
 class Answers final : public scripted::Script {
   public:
@@ -41,6 +28,8 @@ class Answers final : public scripted::Script {
         case SYS_shutdown:
         case SYS_close:
             return answer(0);
+        case SYS_clock_gettime:
+            return input_.empty() ? 0 : answer(0);
         default:
             return ++step_ == failing_step_ ? answer(0) : 0;
         }
@@ -79,23 +68,16 @@ class Answers final : public scripted::Script {
     long work_ = 0;
 };
 
-} // namespace
-} // namespace cloister::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    using namespace cloister;
-    fuzz::Input input{data, size};
-    const unsigned setup = input.byte();
-    fuzz::Answers answers{input, setup & 7U};
-    scripted::ConnectionKernel kernel{answers};
+/// Lives a life of a handler, by the very source that runs in a cell.
+inline void live(scripted::ConnectionKernel& kernel, bool negative_self_test = false) {
     try {
-        const auto exit = kernel.live((setup & 8U) != 0 ? cell::Mode::Call : cell::Mode::Serve);
-        if (kernel.sent() > kernel.received() ||
-            (exit == cell::Exit::Done && kernel.sent() != kernel.received())) {
-            fuzz::broken("not all was sent, or more than was received");
+        const auto exit = kernel.live(negative_self_test ? cell::Mode::Call : cell::Mode::Serve);
+        if (exit == cell::Exit::Done && kernel.missing() != 0) {
+            broken("a clean end, and not all was sent");
         }
     } catch (const scripted::ConnectionKernel::Broken& failure) {
-        fuzz::broken(failure.what);
+        broken(failure.what);
     }
-    return 0;
 }
+
+} // namespace cloister::fuzz

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+// RFC 862, TCP: sends back whatever it receives, until the client ends its stream.
+#include "handlers/connection.h"
+
+namespace cloister::cell {
+
+extern "C" CLOISTER_CELL_CODE void cloister_handle(std::uint8_t* buffer) {
+    for (;;) {
+        const long received = receive(buffer);
+        if (received == 0) {
+            finish();
+        }
+        send(buffer, received);
+    }
+}
+
+} // namespace cloister::cell
+
+CLOISTER_CONVERSATION{cloister::control::Conversation::make(cloister::control::Answer::Same, "")};
