@@ -27,7 +27,7 @@
 
 namespace {
 
-constexpr int filter_length = 72; // as long as connection.policy's
+constexpr int filter_length = 72; // as long as a cell's
 constexpr long most_on_a_host = 1000;
 constexpr double give_up_s = 120;
 

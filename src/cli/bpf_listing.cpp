@@ -59,7 +59,7 @@ std::vector<State> states_of(const policy::Program& program) {
     return states;
 }
 
-// "connection.policy:9", or where the rules for a call are several, "listener.policy:20-22".
+// "echo.policy:9", or where the rules for a call are several, "listener.policy:20-22".
 std::string lines_of(const policy::Policy& policy, std::int64_t number, policy::Arch arch) {
     const policy::Rule* first = nullptr;
     const policy::Rule* last = nullptr;

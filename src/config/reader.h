@@ -10,7 +10,7 @@
 #include <sys/types.h>
 
 /// Parses a configuration file in a child process that can do nothing else: not root, without capabilities,
-/// under Landlock, limits and a seccomp filter (reader.policy). Whatever it hands back is checked as if it
+/// under Landlock, limits and a seccomp filter (policy/processes/reader.policy). Whatever it hands back is checked as if it
 /// came from an enemy.
 namespace cloister::config {
 

@@ -26,6 +26,13 @@ std::string ms(std::chrono::milliseconds time) {
 
 const std::vector<Case>& cases() {
     static const std::vector<Case> all{
+        {Key::handler, {"a", "b", "c"}, [](const Config& c) { return c.services[0].handler; }},
+        {Key::content, {"/1", "/2", "/3"}, [](const Config& c) { return c.services[0].content.string(); }},
+        {Key::content_after,
+         {"request", "request", "request"},
+         [](const Config& c) {
+             return std::string{c.services[0].content_after_request ? "request" : "connect"};
+         }},
         {Key::listen,
          {"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"},
          [](const Config& c) { return c.services[0].listen.at(0).text; }},

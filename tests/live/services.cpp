@@ -17,10 +17,10 @@ using namespace cloister;
 tl::expected<Fd, supervisor::Failure> open_listener(const config::Service& service) {
     const std::string& address = service.listen.front().text;
     if (address.find("/hostile/") == std::string::npos) {
-        return supervisor::open_listener_binary();
+        return supervisor::open_listener_binary(service.handler);
     }
     const auto beside = std::filesystem::read_symlink("/proc/self/exe").parent_path();
-    const auto path = (beside / "../tests/hostile/start/cloister-listener").lexically_normal();
+    const auto path = (beside / "../tests/hostile/start/cloister-listener-echo").lexically_normal();
     Fd fd{::open(path.c_str(), O_PATH | O_CLOEXEC)};
     if (!fd.valid()) {
         return tl::unexpected(supervisor::Failure{ExitCode::NoInput, path.string()});

@@ -14,7 +14,7 @@
 namespace cloister::supervisor {
 namespace {
 
-Conversation talk(std::string says, const std::string& expects, std::size_t most = 100) {
+Script talk(std::string says, const std::string& expects, std::size_t most = 100) {
     return {std::move(says), most, [expects](std::string_view heard) {
                 return heard == expects ? std::string{} : "heard '" + std::string{heard} + "'";
             }};
@@ -25,7 +25,7 @@ struct Pair {
     Fd theirs;
     Exchange exchange;
 
-    explicit Pair(Conversation conversation) : Pair{make(), std::move(conversation)} {}
+    explicit Pair(Script conversation) : Pair{make(), std::move(conversation)} {}
 
     void send(std::string_view bytes) const {
         EXPECT_EQ(::send(theirs.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
@@ -45,7 +45,7 @@ struct Pair {
         EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
         return ends;
     }
-    Pair(std::array<int, 2> ends, Conversation conversation)
+    Pair(std::array<int, 2> ends, Script conversation)
         : theirs{ends[0]}, exchange{Fd{ends[1]}, std::move(conversation)} {}
 };
 
@@ -126,10 +126,11 @@ TEST(Exchange, TellsThatNobodyListens) {
     EXPECT_EQ(exchange.error(), ECONNREFUSED);
 }
 
-TEST(EchoConversation, IsOfOtherBytesEachTimeAndTakesNoneButThese) {
-    const Conversation one = echo_conversation();
+TEST(ScriptOfEcho, HasOtherBytesEachTimeAndTakesNoneButThese) {
+    constexpr auto echo = control::Conversation::make(control::Answer::Same, "");
+    const Script one = script_of(echo, {});
     EXPECT_EQ(one.says.size(), 32U);
-    EXPECT_NE(one.says, echo_conversation().says);
+    EXPECT_NE(one.says, script_of(echo, {}).says);
     EXPECT_EQ(one.judge(one.says), "");
     std::string other = one.says;
     other.back() ^= 1;
