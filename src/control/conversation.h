@@ -39,7 +39,8 @@ struct Conversation {
 };
 
 /// Defined by each handler, CLOISTER_CONVERSATION{...}, for the listener: cells do not have it.
-extern "C" [[gnu::visibility("hidden")]] const Conversation cloister_conversation;
+extern "C"
+    [[gnu::visibility("hidden"), gnu::section(".conversation")]] const Conversation cloister_conversation;
 #define CLOISTER_CONVERSATION                                                                                \
     extern "C" [[gnu::section(".conversation"),                                                              \
                  gnu::used]] constexpr cloister::control::Conversation cloister_conversation

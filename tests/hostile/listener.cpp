@@ -108,6 +108,9 @@ void send_two_descriptors(const Message& message) {
         send_bytes(hello, sizeof hello - 1);
     } else if (deed == "sends-nonsense") {
         send_bytes(tagged(Message::Tag{4711}), sizeof hello);
+    } else if (deed == "is-of-another-version") {
+        hello.build.version[0] = '9';
+        send_bytes(hello, sizeof hello);
     } else if (deed == "is-armed-too-early") {
         send_bytes(tagged(Message::Tag::Armed), sizeof hello);
     } else if (deed == "floods") {

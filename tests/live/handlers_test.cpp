@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What each handler other than echo does for its clients, and what a cell of it that was taken over may do.
+#include "cell/cell.h"
 #include "client.h"
 #include "harness.h"
 #include "hostile/monitor.h"
@@ -92,7 +93,7 @@ TEST(Daytime, DoesNotWaitForEverForTheClientsEnd) {
 
 class Static : public testing::Test {
   protected:
-    [[nodiscard]] Setup setup(const std::string& content, std::vector<std::string> options = {}) const {
+    [[nodiscard]] live::Setup setup(const std::string& content, std::vector<std::string> options = {}) const {
         std::ofstream{file_, std::ios::binary} << content;
         ::chmod(file_.c_str(), 0644);
         options.push_back("--content=" + file_);
@@ -241,9 +242,9 @@ class HostileHandler : public testing::TestWithParam<const char*> {
   protected:
     HostileHandler() { std::ofstream{directory_.file("content")} << "the content"; }
 
-    [[nodiscard]] Setup setup() const {
+    [[nodiscard]] live::Setup setup() const {
         ::chmod(directory_.path().c_str(), 0755);
-        Setup setup = setup_of(GetParam(), {"--policy-dir=" CLOISTER_POLICY_SOURCE});
+        live::Setup setup = setup_of(GetParam(), {"--policy-dir=" CLOISTER_POLICY_SOURCE});
         if (GetParam() == std::string{"static"}) {
             setup.options.push_back("--content=" + directory_.file("content"));
         }

@@ -56,6 +56,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Misdeed{"sends-too-much", 70, out_of_order},
                     Misdeed{"sends-too-little", 70, out_of_order},
                     Misdeed{"sends-nonsense", 70, out_of_order},
+                    Misdeed{"is-of-another-version", 78,
+                            "handler echo is of version 9.1.0 .*, cloisterd of 0.1.0 .*: rebuild it"},
                     Misdeed{"is-armed-too-early", 70, out_of_order}, Misdeed{"floods", 70, out_of_order},
                     Misdeed{"passes-two-descriptors", 70, "descriptors (not )?taken"}),
     [](const auto& instance) { return std::regex_replace(instance.param.name, std::regex{"-"}, ""); });
