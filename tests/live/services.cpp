@@ -32,7 +32,7 @@ tl::expected<Fd, supervisor::Failure> open_listener(const config::Service& servi
 
 int main(int argc, char** argv) {
     const supervisor::OomScore oom_score;
-    auto config = config::parse_options(argc, argv, supervisor::installed_surroundings());
+    auto config = config::read_configuration(argc, argv, supervisor::installed_surroundings());
     if (!config) {
         (void)std::fputs(config.error().err.c_str(), stderr);
         return static_cast<int>(config.error().code);
