@@ -275,11 +275,10 @@ void StateMachine::on(const event::Stop& stop) {
     }
     if (stopping_) {
         for (Generation& generation : generations_) {
-            if (!ending_ && generation.phase == Phase::draining) {
+            if (generation.phase == Phase::draining) {
                 end(generation);
             }
         }
-        ending_ = true;
         return;
     }
     stopping_ = true;

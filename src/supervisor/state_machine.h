@@ -217,7 +217,6 @@ class StateMachine {
     Time now_{0};
     bool said_started_ = false;
     bool stopping_ = false;
-    bool ending_ = false;
     std::optional<action::Exit> result_; ///< once the end is certain
     std::optional<Time> exit_at_;        ///< whoever is left
     Actions out_;
