@@ -3,10 +3,10 @@
 
 #include <sys/types.h>
 
-/// Whether a process of our own user could have taken us over (ptrace(2), pidfd_getfd(2)) before we could
-/// forbid it. After execve(2) the user of a process may trace it, unless who made that call may not read the
-/// program (would_dump(), fs/exec.c). Then, and when a process changes its user (commit_creds(),
-/// kernel/cred.c), the sysctl fs.suid_dumpable decides: 1 allows it.
+/// Whether a process of the same user could have taken control of this one (ptrace(2), pidfd_getfd(2)) before
+/// main forbade it. After execve(2) processes of its user may trace a process, unless the caller of execve(2)
+/// had no permission to read the program (would_dump(), fs/exec.c). Then, and when a process changes its user
+/// (commit_creds(), kernel/cred.c), the sysctl fs.suid_dumpable decides: 1 allows it.
 namespace cloister {
 
 /// PR_GET_DUMPABLE: 1 allows processes of our user to trace us, 0 and 2 root alone.
@@ -21,8 +21,8 @@ struct Start {
     int suid_dumpable; ///< the sysctl; -1: not known
 };
 
-/// Null if nobody could have taken us over but root and who may rewrite the program anyway; else the cause
-/// and its cure.
+/// Null if only root, and users who may rewrite the program anyway, could have taken control of this process;
+/// else the cause and its cure.
 [[nodiscard]] const char* weakness_of(const Start& start);
 
 /// Dies (NotPermitted) if processes of our user could have taken us over since execve(2). `at_start` is

@@ -48,7 +48,7 @@ void prepend(std::deque<std::string>& names, std::string_view path) {
     names.insert(names.begin(), parts.begin(), parts.end());
 }
 
-/// Mode bits say 'the group', and mean an access control list if there is one (acl(5)): its mask. O_PATH
+/// If there is an access control list, the group bits of the mode are its mask (acl(5)). O_PATH
 /// descriptors have no extended attributes, so it is opened again; what can't be opened has a list.
 bool has_access_list(const Component& component, const Component& directory) {
     const Fd fd{::openat(directory.fd.get(), component.name.c_str(),
@@ -86,7 +86,8 @@ bool is_private_group(uid_t owner, gid_t group) {
     return alone;
 }
 
-/// Empty: nobody may write to it who may not. `directory` is null for /.
+/// Who besides its owner may write to it against the rule, and the cure; empty: nobody. `directory` is null
+/// for /.
 std::string who_else_may_write(const Component& component, const Component* directory) {
     const auto& status = component.status;
     const bool group = (status.st_mode & S_IWGRP) != 0;

@@ -7,13 +7,13 @@
 #include <sys/types.h>
 #include <tl/expected.hpp>
 
-/// Opens what nobody but root and one user can have put there, or can change. Every component of the path is
+/// Opens files that only root and one user can have created, and can change. Every component of the path is
 /// checked on the descriptor that the next one is opened from, so nothing can be swapped between check and
 /// use: the components that a symbolic link adds, too, and the link itself.
 namespace cloister::trust {
 
 /// Each component belongs to root or to `user`, and neither its group nor others may write to it, except:
-/// - a directory of root's with the sticky bit, where each may change only what is his own (inode(7));
+/// - a directory of root's with the sticky bit, where each user may change only his own files (inode(7));
 /// - a directory on a read-only mount, such as a Kubernetes ConfigMap (root's, 0777 or 1777);
 /// - a file or a directory whose group is its owner's alone, as the umask 002 of user private groups makes
 ///   them: the group has the owner's name, no other member, is no other account's, and there is no access

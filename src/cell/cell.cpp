@@ -3,9 +3,9 @@
 // but this code and its arena. So: no calls out, no constants in .rodata, no stack protector
 // (CMakeLists.txt).
 //
-// A newborn's code (cell.ld) begins with the setup page: the code of setup and, at its end, the setup call
-// site. The last call from there unmaps that page and returns to the start of what follows, the loop: there
-// lies the handler, and there the filter allows no instruction more than the handler's policy.
+// The code of a new cell (cell.ld) begins with the setup page: the code of setup and, at its end, the setup
+// call site. The last call from there unmaps that page and returns to the start of the next page, the loop,
+// which contains the handler. The filter allows every instruction there what the handler's policy allows.
 #include "cell/handler.h"
 
 #include <csignal>
@@ -18,7 +18,7 @@
 namespace cloister::cell {
 namespace {
 
-/// The end of a newborn that can't be confined. Only through the setup call site does the filter allow these
+/// The end of a new cell that can't be confined. Only through the setup call site does the filter allow these
 /// codes: no cell that reads can claim them.
 SETUP_CODE [[noreturn]] void fail_setup(Exit step) {
     for (;;) {
@@ -49,14 +49,14 @@ SETUP_CODE void set_up(const Parameters& parameters) {
 }
 
 /// Unmaps the page that ends with the setup call site. It stands at the front of its mapping, which is
-/// trimmed. If that is refused, it is still there to fail from.
+/// trimmed. If that fails, the call site is still mapped.
 INLINE void unmap_setup_page() {
     constexpr long size = arch::max_page_size;
     const long end = address(cloister_setup_call) + arch::system_call_size;
     must(sys::setup_call(SYS_munmap, end - size, size) == 0, Exit::SetupPage);
 }
 
-/// Tries what only the filter, or a missing page, can stop.
+/// For negative self-tests: does what only the filter, or a missing page, prevents.
 [[noreturn]] INLINE void violate(Mode mode) {
     constexpr long number = SYS_getppid; // harmless anywhere
     if (mode == Mode::Call) {
@@ -72,7 +72,7 @@ INLINE void confine(const Parameters& parameters) {
     set_up(parameters);
     unmap_setup_page();
     if (parameters.mode == Mode::Release) {
-        close_and_leave(Exit::Done); // it may sleep there: src/listener/release.cpp
+        close_and_leave(Exit::Done); // close(2) may sleep: src/listener/release.cpp
     }
     if (parameters.mode != Mode::Serve) {
         violate(parameters.mode);

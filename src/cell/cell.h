@@ -17,8 +17,8 @@ inline constexpr int exit_signal = 40; ///< a real-time signal: they queue (sign
 inline constexpr unsigned long clone_flags = 0x80000 | exit_signal;  ///< CLONE_SETTLS: thread pointer 0
 inline constexpr unsigned long releaser_flags = clone_flags | 0x400; ///< CLONE_FILES
 
-/// How a cell ends, for the log. Up to 5 it is a claim of a process that may have been taken over; above, the
-/// filter lets only newborns say it (policy/setup.policy).
+/// The exit code of a cell, for the log. Up to 5 it is a claim of a process that may have been taken over;
+/// the others are allowed at the setup call site only (policy/setup.policy).
 enum class Exit : int {
     Done = 0,      ///< the client ended its stream; all that the handler sent was handed to the kernel
     Idle = 1,      ///< nothing was received for the idle limit
@@ -41,17 +41,17 @@ struct CallSites {
     const std::uint8_t *listener, *clone, *setup;
 };
 
-/// What a cell does once it is confined; it must not survive any but the first.
+/// What a cell does after its setup. Call and the jumps are negative self-tests, which must kill it.
 enum class Mode : std::uintptr_t {
     Serve = 0,
-    Call = 1,    ///< a call that its setup may make and a cell may not: SIGSYS
+    Call = 1,    ///< makes a call of setup.policy: SIGSYS
     Release = 2, ///< closes descriptor 0 of the listener, whose descriptors it shares, and ends
-    // Any other value is an instruction that it must not have, and jumps to: SIGSEGV.
+    // Any other value: jumps to this address, of an instruction that it must not have: SIGSEGV.
 };
 
-/// What a newborn is told. It comes in six registers: a cell inherits no memory with anything in it.
+/// What a new cell is given, in six registers: the memory that it inherits contains nothing for it.
 struct Parameters {
-    long listener;     ///< whose child it must be
+    long listener;     ///< what getppid() must return
     std::uint64_t cpu; ///< seconds: SIGXCPU, and a second later SIGKILL
     timeval lifetime;
     Mode mode;
@@ -74,10 +74,10 @@ extern "C" {
 /// cleared, and ends by one of Exit.
 [[nodiscard]] long cloister_clone_cell(const Parameters*, const std::uint8_t* buffer, unsigned long flags);
 
-/// What a newborn runs; for cloister_clone_cell and for tests.
+/// What a new cell runs; for cloister_clone_cell and for tests.
 [[noreturn]] void cloister_cell_main(const Parameters* parameters, std::uint8_t* buffer);
 
-// Of this program: two call sites, and the pages that a newborn has, setup and loop (cell.ld).
+// Of this program: two call sites, and the pages that a new cell has, setup and loop (cell.ld).
 [[gnu::visibility("hidden")]] extern const std::uint8_t cloister_clone_call[], cloister_setup_call[],
     cloister_cell_start[], cloister_cell_end[];
 }

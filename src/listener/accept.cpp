@@ -59,11 +59,11 @@ void Server::accept_connections() {
     }
 }
 
-/// One connection. False if there is none, or no room for one.
+/// Accepts one connection and gives it to a cell. False if none waits, or the kernel has no room for one.
 bool Server::accept_from(std::uint32_t socket) {
     sockaddr_storage address{};
     socklen_t length = sizeof address;
-    // Without an address for unix: if it could not be told, the kernel would close the connection here.
+    // No address is asked for unix: if the kernel could not return it, it would close the connection here.
     auto* const peer = is_unix(socket) ? nullptr : reinterpret_cast<sockaddr*>(&address);
     const long fd = sys::accept(listening_fd(socket), peer, peer == nullptr ? nullptr : &length);
     if (fd == control::connection_fd) {
@@ -73,7 +73,7 @@ bool Server::accept_from(std::uint32_t socket) {
             close_self_test();
         }
     } else if (fd == -EAGAIN) {
-        return false; // the client has gone, or another generation was quicker
+        return false; // the client has closed it, or another generation has accepted it
     } else if (is_no_room(fd)) {
         pause("accept4", fd);
         return false;
@@ -93,8 +93,8 @@ void Server::die_of(const char* what, std::uint32_t socket, long error) const {
         error_text(error));
 }
 
-/// Rests for a moment when the kernel has no room. Says so once a minute at most, with the last client it
-/// hit.
+/// Accepts nothing for a moment, because the kernel has no room. Logs that once a minute at most, with the
+/// last client that was refused.
 void Server::pause(std::string_view call, long error, std::string_view peer) {
     resume_ns_ = now_ns_ + pause_ns;
     ++complaints_;

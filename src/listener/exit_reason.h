@@ -5,8 +5,8 @@
 
 namespace cloister::listener {
 
-/// What the kernel told us of a connection's end, and no more: an exit code is what the cell says
-/// (cell::Exit), a signal says which and not who sent it. Root and processes of our user may send any.
+/// The exit reason as far as wait4(2) shows it: an exit code is a claim of the cell (cell::Exit), and of a
+/// signal the sender is not known. Root and processes of the same user may send any.
 /// `wait_status` as of wait4(2). `ended_by_us`: we have sent SIGKILL.
 [[nodiscard]] ExitReason exit_reason_of(int wait_status, bool ended_by_us);
 

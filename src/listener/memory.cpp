@@ -145,7 +145,7 @@ void without_kept(const Kept& kept, Range range, Rest rest) {
 } // namespace
 
 const cell::Arena* map_arena() {
-    constexpr std::size_t hole = 65536; // no frame reaches across it
+    constexpr std::size_t hole = 65536; // larger than any stack frame of a cell
     constexpr std::size_t size = hole + sizeof(cell::Arena) + hole;
     if (control::content_room() != 0) { // which would fill these 2 MiB
         auto* const gap = const_cast<std::uint8_t*>(control::cloister_content_gap);
@@ -163,7 +163,7 @@ const cell::Arena* map_arena() {
             continue;
         }
         munmap(got, size);
-        if (address_of(got) == at) { // a kernel before 4.17 does not know MAP_FIXED_NOREPLACE
+        if (address_of(got) == at) { // before Linux 4.17 `at` is only a hint: mmap(2)
             void* const arena = map(at + hole, sizeof(cell::Arena), PROT_READ | PROT_WRITE);
             if (address_of(arena) == at + hole) {
                 return static_cast<const cell::Arena*>(arena);

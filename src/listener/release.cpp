@@ -2,9 +2,10 @@
 //
 // What the listener must not close itself. A client of a unix socket can pass descriptors (SCM_RIGHTS,
 // unix(7)). Until somebody receives them they belong to the connection; a client that was not accepted yet
-// belongs to the listening socket. Whoever drops the last reference to such a socket closes all of that, and
-// that may take as long as the client likes: a TCP socket with SO_LINGER sleeps in close (socket(7)). The
-// kernel does not wait so in a process that exits (tcp_close() and inet_release(), PF_EXITING).
+// belongs to the listening socket. The process that closes the last reference to such a socket closes all of
+// that, which may take as long as the client chooses: a TCP socket with SO_LINGER sleeps in close
+// (socket(7)). The kernel does not wait for that in a process that exits (tcp_close() and inet_release(),
+// PF_EXITING).
 //
 // Since Linux 6.16 a socket can refuse descriptors (SO_PASSRIGHTS). Where it does not, a releaser closes: a
 // cell that shares the listener's table of descriptors (CLONE_FILES), closes descriptor 0 in it, and ends. If
@@ -91,8 +92,8 @@ void Server::start_releaser() {
     releaser_due_ns_ = now_ns_ + releaser_patience_ns;
 }
 
-/// Descriptor 0 becomes a listening unix socket that we shall not listen on any more. The descriptor that it
-/// had is not the last reference.
+/// Puts a listening unix socket that is not needed any more at descriptor 0, for a releaser to close, and
+/// closes its former descriptor, which is not the last reference then.
 void Server::occupy_with_a_listener() {
     const auto socket = static_cast<std::uint32_t>(std::countr_zero(to_release_));
     to_release_ &= ~(std::uint64_t{1} << socket);

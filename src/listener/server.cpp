@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t second_ns = 1'000'000'000;
 constexpr std::int64_t retry_log_ns = second_ns / 10;
-constexpr std::size_t kill_batch = 200;  // a machine that serves others shall not stand still meanwhile
+constexpr std::size_t kill_batch = 200;  // more at a time would delay other processes of the machine
 constexpr std::size_t sweep_ticks = 60;  // in which the sweep has seen the whole table
 constexpr std::size_t sweep_least = 128; // places of the table per tick
 constexpr int signals_per_round = 512;
@@ -75,7 +75,8 @@ bool Server::able_to_accept() const {
     return phase_ == Phase::serving && !occupied_ && now_ns_ >= resume_ns_;
 }
 
-/// Waits until something happens. A listener that must rest is not polled: the backlog holds its clients.
+/// Waits until something happens. While accepting pauses, the listening sockets are not polled: clients wait
+/// in the backlog.
 void Server::wait() {
     std::int64_t timeout_ns = cells_.live() != 0 ? second_ns : -1; // the sweep of tick()
     if (log_.pending()) {
@@ -127,15 +128,15 @@ void Server::take_messages() {
     }
     struct {
         control::Message message;
-        char more; // read(2) cuts off what is longer, and does not say so
+        char more; // of a longer message, which read(2) cuts off without an error
     } order{};
     const long size = sys::read(control::control_fd, &order, sizeof order);
     if (size == -EINTR || size == -EAGAIN) {
         return;
     }
     if (size <= 0) {
-        sys::exit_group(
-            static_cast<int>(ExitCode::SelfTest)); // the supervisor is gone; the cells end with us
+        // The supervisor has ended. The kernel kills the cells when we end.
+        sys::exit_group(static_cast<int>(ExitCode::SelfTest));
     }
     if (size != static_cast<long>(sizeof order.message)) {
         bug("the supervisor sent a message of another length than %zu", sizeof order.message);

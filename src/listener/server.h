@@ -14,15 +14,15 @@
 namespace cloister::listener {
 
 /// What the listener blocks and takes with rt_sigtimedwait; bit n-1 = signal n. Cells keep the mask, so that
-/// neither a terminal nor a service manager that signals the whole group cuts a connection. ALRM, XCPU and
-/// faults stay deadly. The listener itself acts on the exit signal only: it is told what to do by the
-/// supervisor.
+/// signals of a terminal or a service manager to the whole process group end no connection. ALRM, XCPU and
+/// faults are not blocked. The listener itself acts on the exit signal only; orders come from the supervisor
+/// by messages.
 [[nodiscard]] std::uint64_t blocked_signals();
 
-/// Proves that a cell is confined before any client is served: cells are born as all are, and then one makes
-/// a call of the setup call site's (SIGSYS), and one each jumps to the setup call site, the clone call site
-/// and the listener call site (SIGSEGV: they are not there). Dies unless that killed them. Under the final
-/// filter.
+/// The negative self-tests, before any client is served: forks four cells in the usual way. After its setup
+/// one makes a call of the setup policy (SIGSYS must kill it); the others jump to the setup, the clone and
+/// the listener call site, which they do not have (SIGSEGV must kill them). Dies if that did not end them.
+/// Under the final filter.
 void run_negative_self_tests(const control::Launch& launch);
 
 /// Releasers that may live at a time; while so many do, no unix client is accepted that needs another.
@@ -65,8 +65,8 @@ class Server {
 
     // Releasers (release.cpp).
     bool occupied_ = false;                      // descriptor 0 is for a releaser to close
-    pid_t releaser_ = 0;                         // the one that shall do so; 0: none is alive that has not
-    std::int64_t releaser_due_ns_ = 0;           // it has stopped if descriptor 0 is not free by then
+    pid_t releaser_ = 0;                         // that has not closed it yet; 0: there is none
+    std::int64_t releaser_due_ns_ = 0;           // by then descriptor 0 is free, or it was stopped
     std::size_t releasers_ = 0;                  // alive, among cells_
     std::uint64_t to_release_ = 0;               // listening sockets that wait for one, by bits
     std::uint64_t tried_ = 0;                    // listening sockets that the supervisor has tried, by bits

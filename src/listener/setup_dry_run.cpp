@@ -14,8 +14,8 @@
 namespace cloister::listener {
 namespace {
 
-/// A step of setup, with the arguments that a newborn passes. False if the kernel says that it is done, and
-/// it is not; what fails, the newborn notices itself.
+/// A step of cell setup, with the arguments that a new cell passes. False if the kernel reported success and
+/// the step had no effect. True if the call failed: a new cell notices that itself.
 struct Step {
     const char* what;
     bool (*holds)(const cell::Parameters&);

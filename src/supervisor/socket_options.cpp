@@ -45,7 +45,7 @@ std::optional<Failure> set_timeout(int fd, const std::string& name, int option, 
     return {};
 }
 
-/// No connection shall sleep in close(2). A socket that was passed to us may have been made so.
+/// Switches SO_LINGER off, so that close(2) of a connection does not sleep. It may be on for a passed socket.
 std::optional<Failure> forbid_linger(int fd, const std::string& name) {
     constexpr linger none{0, 0};
     if (::setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none) != 0) {

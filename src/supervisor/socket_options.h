@@ -19,8 +19,8 @@ namespace cloister::supervisor {
 [[nodiscard]] std::optional<Failure> set_options(ListeningSocket& socket, const std::string& name,
                                                  const config::Service& service);
 
-/// Whoever is at the other end of this unix socket, or connects to it, can pass no descriptors
-/// (so_passrights). Does nothing where the kernel has no such option; what clients pass is then closed as
+/// Makes this unix socket refuse descriptors (so_passrights): from its other end, and from clients that
+/// connect to it. Does nothing where the kernel has no such option; what clients pass is then closed as
 /// src/listener/release.cpp says.
 [[nodiscard]] std::optional<Failure> refuse_descriptors(int fd, const std::string& name);
 

@@ -28,7 +28,7 @@ std::optional<int64_t> whole_number(const std::string& text) {
     return error == std::errc{} && stop == end && value >= 0 ? std::optional{value} : std::nullopt;
 }
 
-/// The variable's text; it is gone afterwards. Called before there is any other thread.
+/// The variable's text. Removes the variable. Called before there is any other thread.
 std::optional<std::string> take_variable(const char* name) {
     const char* text = ::getenv(name); // NOLINT(concurrency-mt-unsafe)
     auto taken = text == nullptr ? std::nullopt : std::optional<std::string>{text};

@@ -11,7 +11,7 @@
 /// vDSO. A call site is the one instruction from which a policy's calls may be made: the combined filter
 /// compares the address that a system call returns to.
 ///   listener_call  policy/listener.policy    the listener; a cell does not have that page
-///   setup_call     policy/setup.policy       a newborn cell, which then unmaps that page
+///   setup_call     policy/setup.policy       a new cell, which then unmaps that page
 ///   cell_call      policy/handlers/*.policy  any other instruction: all that is left to a cell
 /// The clone call site (policy/clone.policy) is in src/cell/arch/*/cell.cpp.
 /// Each returns what the kernel returns: -4095 … -1 is a negated errno (syscall(2)).

@@ -6,7 +6,7 @@
 
 namespace cloister::live {
 
-inline constexpr int faked = 0; ///< 'success' without the deed
+inline constexpr int faked = 0; ///< success is reported, and nothing was done
 
 /// A system call that fails, or is faked, and how the program must end of it.
 struct Fault {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The clone call site, the first instructions of a newborn, and the setup call site (src/cell/cell.cpp).
+// The clone call site, the first instructions of a new cell, and the setup call site (src/cell/cell.cpp).
 #include "cell/cell.h"
 
 // The clone call site: cloister_clone_cell(parameters = x0, buffer = x1, flags = x2). The parameters go
