@@ -248,7 +248,7 @@ TEST_F(Policy, ThatDoesNotParseIs65WithFileLineAndColumn) {
         const Outcome outcome = start(option);
         EXPECT_EQ(outcome.exit_code, 65);
         EXPECT_TRUE(
-            std::regex_search(outcome.err, std::regex{"/connection\\.policy:\\d+:1: error: .*'alow'"}))
+            std::regex_search(outcome.err, std::regex{"/echo\\.policy:\\d+:1: error: .*'alow'"}))
             << outcome.err;
     }
 }
@@ -260,7 +260,7 @@ TEST_F(Policy, ThatContradictsItsOwnTestsIs65) {
         const Outcome outcome = start(option);
         EXPECT_EQ(outcome.exit_code, 65) << outcome.err;
         EXPECT_TRUE(std::regex_search(
-            outcome.err, std::regex{"/connection\\.policy:\\d+:1: error: this test does not hold: the policy "
+            outcome.err, std::regex{"/echo\\.policy:\\d+:1: error: this test does not hold: the policy "
                                     "says allow \\(line \\d+\\) for openat\\(dfd=0, .*\ntest +kill +openat"}))
             << outcome.err;
     }
@@ -272,7 +272,7 @@ TEST_F(Policy, WhoseRulesContradictEachOtherIs65) {
     EXPECT_EQ(outcome.exit_code, 65) << outcome.err;
     EXPECT_TRUE(std::regex_search(
         outcome.err,
-        std::regex{"/connection\\.policy:\\d+:1: error: this rule says allow where line \\d+ says "
+        std::regex{"/echo\\.policy:\\d+:1: error: this rule says allow where line \\d+ says "
                    "kill-process: close\\(fd=0\\) on "}))
         << outcome.err;
 }
