@@ -133,7 +133,7 @@ TEST_F(TrustedPolicies, AreHashedWithoutBeingParsedByVersion) {
     EXPECT_EQ(version.exit_code, 0);
     EXPECT_THAT(version.out, // sha256sum
                 HasSubstr("clone.policy             "
-                          "fcfb5f5d2acbc5e6a828d852d5ce88fc7afa78aecacf78e8a25e26acefdb2e29"));
+                          "2f9d23efc183016965f402b0ca2bfc1edb5830759a169288d8bc19dd99abe9c5"));
 }
 
 /// cloisterd, a listener and their policies as they are installed, in PREFIX.
