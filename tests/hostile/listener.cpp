@@ -134,8 +134,8 @@ void send_two_descriptors(const Message& message) {
     } else if (deed == "is-armed-and-silent" || deed == "is-armed-twice") {
         send_bytes(hello, sizeof hello);
         Message launch{};
-        Fd memory;
-        (void)control::receive_message(control::control_fd, launch, &memory);
+        control::Descriptors passed;
+        (void)control::receive_message(control::control_fd, launch, &passed);
         send_bytes(tagged(Message::Tag::Armed), sizeof hello);
         if (deed == "is-armed-twice") {
             send_bytes(tagged(Message::Tag::Armed), sizeof hello);
@@ -155,7 +155,7 @@ void behave_once(char** argv) {
     const int made = open(file.c_str(), O_CREAT | O_EXCL | O_CLOEXEC | O_WRONLY, 0600);
     if (made >= 0) {
         const auto build = std::filesystem::read_symlink("/proc/self/exe") / "../../../..";
-        execve((build.lexically_normal() / "bin/cloister-listener").c_str(), argv, environ);
+        execve((build.lexically_normal() / "bin/cloister-listener-echo").c_str(), argv, environ);
         say("no real listener\n");
     }
 }
