@@ -157,7 +157,7 @@ TEST(Usage, HelpAndVersionSucceed) {
     EXPECT_EQ(version.exit_code, 0) << version.err;
     EXPECT_NE(version.out.find("libseccomp"), std::string::npos) << version.out;
     const std::regex hash{"[0-9a-f]{64}"};
-    EXPECT_EQ(std::distance(std::sregex_iterator{version.out.begin(), version.out.end(), hash}, {}), 7)
+    EXPECT_EQ(std::distance(std::sregex_iterator{version.out.begin(), version.out.end(), hash}, {}), 8)
         << version.out;
 }
 
@@ -247,8 +247,7 @@ TEST_F(Policy, ThatDoesNotParseIs65WithFileLineAndColumn) {
     for (const char* option : {"--listen=127.0.0.1:0", "--check"}) {
         const Outcome outcome = start(option);
         EXPECT_EQ(outcome.exit_code, 65);
-        EXPECT_TRUE(
-            std::regex_search(outcome.err, std::regex{"/echo\\.policy:\\d+:1: error: .*'alow'"}))
+        EXPECT_TRUE(std::regex_search(outcome.err, std::regex{"/echo\\.policy:\\d+:1: error: .*'alow'"}))
             << outcome.err;
     }
 }
@@ -271,9 +270,8 @@ TEST_F(Policy, WhoseRulesContradictEachOtherIs65) {
     const Outcome outcome = start();
     EXPECT_EQ(outcome.exit_code, 65) << outcome.err;
     EXPECT_TRUE(std::regex_search(
-        outcome.err,
-        std::regex{"/echo\\.policy:\\d+:1: error: this rule says allow where line \\d+ says "
-                   "kill-process: close\\(fd=0\\) on "}))
+        outcome.err, std::regex{"/echo\\.policy:\\d+:1: error: this rule says allow where line \\d+ says "
+                                "kill-process: close\\(fd=0\\) on "}))
         << outcome.err;
 }
 
