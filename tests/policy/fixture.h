@@ -30,9 +30,9 @@ inline const Bindings addresses = {{"buffer", 0x7f1234561000},          {"stack"
 /// A shipped policy, shared or a handler's: the fixture of these tests.
 inline Policy shipped(std::string_view name) {
     const auto shared = fmt::format("{}/{}.policy", CLOISTER_POLICIES, name);
-    auto policy = load(std::filesystem::exists(shared)
-                           ? shared
-                           : fmt::format("{}/handlers/{}.policy", CLOISTER_POLICIES, name));
+    auto policy =
+        load(std::filesystem::exists(shared) ? shared
+                                             : fmt::format("{}/handlers/{}.policy", CLOISTER_POLICIES, name));
     if (!policy) {
         throw std::runtime_error{policy.error().text()};
     }
