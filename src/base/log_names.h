@@ -34,6 +34,7 @@ enum class ExitReason : std::uint8_t {
     SetupPage,
 };
 
+// NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): in the order in which they are read
 struct ExitReasonText {
     ExitReason reason;
     std::string_view name;

@@ -37,6 +37,7 @@ std::vector<Filter> filters_asked(const Question& question) {
 policy::Combined load_combined_checked(const Question& question) {
     const auto filters = filters_asked(question);
     std::vector<std::string> names;
+    names.reserve(filters.size());
     for (const auto& filter : filters) {
         names.push_back(filter.handler);
     }

@@ -131,7 +131,7 @@ std::vector<Bound> bounds(unsigned max_connections, const Cost& cost, unsigned o
     };
     constexpr bool hard = true;
     constexpr const char* raise_it = "no more are accepted; raise it";
-    look("RLIMIT_NPROC", hard_limit(RLIMIT_NPROC), 1, own_processes, hard,
+    look("RLIMIT_NPROC", hard_limit(RLIMIT_NPROC), 1, own_processes + 1, hard, // and the log relay,
          "no more are accepted; raise it (LimitNPROC=)");
     look("RLIMIT_SIGPENDING", hard_limit(RLIMIT_SIGPENDING), 1, 0, !hard,
          "with more, ends of cells are noticed late; raise it (LimitSIGPENDING=)");

@@ -111,7 +111,14 @@ void keep_descriptors(const RelayPlan& plan) {
     }
     for (auto& [fd, target] : moves) { // first out of the way: one may lie where another one goes
         fd = fcntl(fd, F_DUPFD_CLOEXEC, ready_fd + 1);
-        expect(fd >= 0, "take /proc/self/status, stderr or a pipe; mount /proc");
+        if (fd < 0 && errno != EBADF) {
+            die(ExitCode::SystemCall,
+                "cannot start the log relay: take its descriptors: %s; raise RLIMIT_NOFILE above 325, which "
+                "a "
+                "listener needs, too",
+                error_text(errno));
+        }
+        expect(fd >= 0, "open /proc/self/status; mount /proc");
     }
     for (const auto& [fd, target] : moves) {
         expect(dup2(fd, target) == target, "dup2");

@@ -114,9 +114,9 @@ TEST(Inherited, NothingReachesTheListenerButItsSocketsTheLogAndTheSupervisor) {
     const pid_t listener = daemon.listener();
     ASSERT_NE(listener, 0);
     ASSERT_TRUE(within(5s, [&] {
-        return descriptors_of(listener) == std::vector{1, 2, 3, 4};
+        return descriptors_of(listener) == std::vector{1, 2, 3, 5};
     })) << "signals, log, supervisor, the socket";
-    EXPECT_EQ(identity_of(4, listener), served);
+    EXPECT_EQ(identity_of(5, listener), served);
     EXPECT_EQ(identity_of(1, listener), "anon_inode:[signalfd]");
     EXPECT_TRUE(identities_of(daemon.pid()).contains(identity_of(2, listener))) << "the log";
     for (const auto& [name, pid] : {std::pair{"supervisor", daemon.pid()}, std::pair{"listener", listener}}) {

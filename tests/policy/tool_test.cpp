@@ -29,7 +29,7 @@ TEST_F(PolicyTool, TakesEachHandlerOfADirectoryInTurnOrTheOneThatIsNamed) {
     EXPECT_EQ(policy("check " + together), 0) << err;
     EXPECT_EQ(policy("prove " + together), 0) << err;
     for (const std::string name : {"daytime", "discard", "echo", "static"}) {
-        EXPECT_TRUE(says(" say what the policies in " + together + " say with that of " + name + "\n"))
+        EXPECT_TRUE(says(" are equivalent to the policies in " + together + " with that of " + name + "\n"))
             << out;
     }
     EXPECT_EQ(policy("prove --json " + together), 0) << err;

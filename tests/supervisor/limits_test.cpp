@@ -151,7 +151,7 @@ TEST_F(Bounds, OnProcessesOfTheUserAreEnforcedAsTheHardLimitSays) {
         return fmt::format("{} {} {} {}", all.at(0).name, all.at(0).is, all.at(0).allows,
                            allowed_connections(60'000, all));
     });
-    EXPECT_EQ(report, "RLIMIT_NPROC 40 38 38") << "supervisor and listener are two of them";
+    EXPECT_EQ(report, "RLIMIT_NPROC 40 37 37") << "supervisor, listener and log relay are three of them";
 }
 
 TEST_F(Bounds, WhatCannotBeReadDoesNotBind) {
