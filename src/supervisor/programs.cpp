@@ -21,13 +21,48 @@ std::uint64_t address(const void* pointer) {
 }
 
 /// Each policy is where the listener has its instruction, and there is one for each.
-tl::expected<void, Failure> expect_place(const policy::Policy& policy, std::string_view wanted) {
+tl::expected<void, Failure> expect_call_site(const policy::Policy& policy, std::string_view wanted) {
     if (policy.at_name() == wanted) {
         return {};
     }
     return tl::unexpected(failure(policy.error_at(
         policy.at_where, wanted.empty() ? "a cell's policy holds everywhere else: it has no 'at'"
                                         : fmt::format("cloisterd enforces this policy at ${}", wanted))));
+}
+
+tl::expected<OpenedPolicies::File, Failure> open_policy(const std::filesystem::path& path,
+                                                        const char* call_site,
+                                                        const std::optional<config::User>& user) {
+    auto file = trust::open_file(path, {.user = geteuid()});
+    if (!file && file.error().error == 0 && geteuid() == 0 && user) { // the user's own?
+        const AsUser as{*user};
+        file = trust::open_file(path, {.user = user->uid});
+    }
+    if (!file) {
+        const auto& [error, message] = file.error();
+        const bool exhausted = error == EMFILE || error == ENFILE || error == ENOMEM;
+        return tl::unexpected(
+            Failure{error == ENOENT || error == ENOTDIR ? ExitCode::NoInput
+                    : exhausted                         ? ExitCode::SystemCall
+                                                        : ExitCode::BadPolicy,
+                    fmt::format("{}: {}{}", path.string(),
+                                error == 0 ? "not to be trusted: " : "cannot open: ", message)});
+    }
+    return OpenedPolicies::File{std::move(*file), path, call_site};
+}
+
+tl::expected<policy::Policy, Failure> load_policy(const OpenedPolicies::File& file) {
+    auto policy = policy::load(file.fd.get(), file.path);
+    if (!policy) {
+        return tl::unexpected(failure(policy.error()));
+    }
+    if (auto placed = expect_call_site(*policy, file.call_site); !placed) {
+        return tl::unexpected(placed.error());
+    }
+    if (auto checked = policy::check(*policy, nullptr); !checked) {
+        return tl::unexpected(failure(checked.error()));
+    }
+    return std::move(*policy);
 }
 
 } // namespace
@@ -42,65 +77,66 @@ StringMap Policies::hashes() const {
 }
 
 tl::expected<OpenedPolicies, Failure> open_policies(const std::filesystem::path& dir,
-                                                    const std::filesystem::path& handler,
+                                                    const HandlerPolicies& handlers,
                                                     const std::optional<config::User>& user) {
     OpenedPolicies opened;
-    std::vector<std::pair<std::filesystem::path, const char*>> wanted{{handler, ""}};
-    for (const auto& [name, place] : shared_policies) {
-        wanted.emplace_back(dir / fmt::format("{}.policy", name), place);
-    }
-    wanted.emplace_back(dir / relay_policy_file, "");
-    for (const auto& [path, place] : wanted) {
-        auto file = trust::open_file(path, {.user = geteuid()});
-        if (!file && file.error().error == 0 && geteuid() == 0 && user) { // the user's own?
-            const AsUser as{*user};
-            file = trust::open_file(path, {.user = user->uid});
-        }
+    for (const auto& [handler, path] : handlers) {
+        auto file = open_policy(path, "", user);
         if (!file) {
-            const auto& [error, message] = file.error();
-            const bool exhausted = error == EMFILE || error == ENFILE || error == ENOMEM;
-            return tl::unexpected(
-                Failure{error == ENOENT || error == ENOTDIR ? ExitCode::NoInput
-                        : exhausted                         ? ExitCode::SystemCall
-                                                            : ExitCode::BadPolicy,
-                        fmt::format("{}: {}{}", path.string(),
-                                    error == 0 ? "not to be trusted: " : "cannot open: ", message)});
+            return tl::unexpected(file.error());
         }
-        opened.files.push_back({std::move(*file), path, place});
+        opened.handlers.emplace(handler, std::move(*file));
+    }
+    std::vector<std::pair<std::filesystem::path, const char*>> shared;
+    for (const auto& [name, call_site] : shared_policies) {
+        shared.emplace_back(dir / fmt::format("{}.policy", name), call_site);
+    }
+    shared.emplace_back(dir / relay_policy_file, "");
+    for (const auto& [path, call_site] : shared) {
+        auto file = open_policy(path, call_site, user);
+        if (!file) {
+            return tl::unexpected(file.error());
+        }
+        opened.shared.push_back(std::move(*file));
     }
     return opened;
 }
 
-tl::expected<Policies, Failure> load_policies(const OpenedPolicies& opened) {
-    std::vector<policy::Policy> all;
-    for (const auto& [fd, path, place] : opened.files) {
-        auto policy = policy::load(fd.get(), path);
+tl::expected<std::map<std::string, Policies>, Failure> load_policies(const OpenedPolicies& opened) {
+    std::vector<policy::Policy> shared;
+    for (const auto& file : opened.shared) {
+        auto policy = load_policy(file);
         if (!policy) {
-            return tl::unexpected(failure(policy.error()));
+            return tl::unexpected(policy.error());
         }
-        if (auto placed = expect_place(*policy, place); !placed) {
-            return tl::unexpected(placed.error());
-        }
-        if (auto checked = policy::check(*policy, nullptr); !checked) {
-            return tl::unexpected(failure(checked.error()));
-        }
-        all.push_back(std::move(*policy));
+        shared.push_back(std::move(*policy));
     }
-    policy::Policy relay = std::move(all.back());
-    all.pop_back();
-    auto combined = policy::combine(std::move(all));
-    if (!combined) {
-        return tl::unexpected(failure(combined.error()));
+    const policy::Policy relay = std::move(shared.back());
+    shared.pop_back();
+    std::map<std::string, Policies> all;
+    for (const auto& [handler, file] : opened.handlers) {
+        auto policy = load_policy(file);
+        if (!policy) {
+            return tl::unexpected(policy.error());
+        }
+        std::vector<policy::Policy> parts = shared;
+        parts.push_back(std::move(*policy));
+        auto combined = policy::combine(std::move(parts));
+        if (!combined) {
+            return tl::unexpected(failure(combined.error()));
+        }
+        all.emplace(handler, Policies{std::move(*combined), relay});
     }
-    return Policies{std::move(*combined), std::move(relay)};
+    return all;
 }
 
-tl::expected<policy::Program, Failure> compile_and_prove(const Policies& policies, const Places& places) {
+tl::expected<policy::Program, Failure> compile_and_prove(const Policies& policies,
+                                                         const Addresses& addresses) {
     const auto behind = [](const std::uint8_t* instruction) {
         return address(instruction + arch::system_call_size);
     };
-    const auto& at = places.call_sites;
-    const auto buffer = address(places.arena) + offsetof(cell::Arena, buffer);
+    const auto& at = addresses.call_sites;
+    const auto buffer = address(addresses.arena) + offsetof(cell::Arena, buffer);
     const policy::Bindings bindings{
         {"buffer", buffer},
         {"stack", buffer}, // it grows down from there
@@ -138,7 +174,7 @@ tl::expected<policy::Program, Failure> relay_program(const Policies& policies) {
     return *program;
 }
 
-Places sample_places() {
+Addresses sample_addresses() {
     constexpr std::uintptr_t code = 0x5555'5556'0000;
     constexpr auto page = arch::max_page_size;
     const auto at = [](std::uintptr_t address) {

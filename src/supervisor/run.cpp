@@ -67,6 +67,7 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
     umask(077);
     raise_soft_limit(RLIMIT_NOFILE, "RLIMIT_NOFILE"); // a start needs more than 256: generation.cpp
     std::vector<Fd> binaries;
+    binaries.reserve(config.services.size());
     for (const config::Service& service : config.services) {
         auto binary = open_binary(service);
         if (!binary) {
@@ -74,14 +75,13 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
         }
         binaries.push_back(std::move(*binary));
     }
-    std::vector<OpenedPolicies> opened;
+    HandlerPolicies wanted;
     for (const config::Service& service : config.services) {
-        auto files =
-            open_policies(config.policy_dir, handler_policy(config.policy_dir, service.handler), config.user);
-        if (!files) {
-            return fail(files.error());
-        }
-        opened.push_back(std::move(*files));
+        wanted.emplace(service.handler, handler_policy(config.policy_dir, service.handler));
+    }
+    auto opened = open_policies(config.policy_dir, wanted, config.user);
+    if (!opened) {
+        return fail(opened.error());
     }
     tl::expected<std::vector<std::vector<ListeningSocket>>, Failure> sockets;
     if (!config.check) {
@@ -98,28 +98,27 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
         std::for_each(sockets->begin(), sockets->end(), remove_unix_paths);
         return fail(failure);
     };
-    std::vector<Policies> policies;
+    const auto policies = load_policies(*opened);
+    if (!policies) {
+        return fail_bound(policies.error());
+    }
+    opened->handlers.clear(); // closes them
+    opened->shared.clear();
     std::vector<ServedContent> contents;
-    for (std::size_t i = 0; i < config.services.size(); ++i) {
-        auto loaded = load_policies(opened[i]);
-        if (!loaded) {
-            return fail_bound(loaded.error());
-        }
-        policies.push_back(std::move(*loaded));
-        auto content = load_content(config.services[i]);
+    for (const config::Service& service : config.services) {
+        auto content = load_content(service);
         if (!content) {
             return fail_bound(content.error());
         }
         contents.push_back(std::move(*content));
     }
-    opened.clear();
-    auto relay_filter = relay_program(policies.front());
+    auto relay_filter = relay_program(policies->begin()->second);
     if (!relay_filter) {
         return fail_bound(relay_filter.error());
     }
     if (config.check) { // else they are proved for each listener, for where its memory lies
-        for (const Policies& service : policies) {
-            if (const auto proved = compile_and_prove(service, sample_places()); !proved) {
+        for (const auto& [handler, combined] : *policies) {
+            if (const auto proved = compile_and_prove(combined, sample_addresses()); !proved) {
                 return fail(proved.error());
             }
         }
@@ -138,8 +137,8 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
     log_fatal_errors_to(log.writer());
     std::vector<RunnableService> services;
     for (std::size_t i = 0; i < config.services.size(); ++i) {
-        services.push_back(
-            {config.services[i], policies[i], contents[i], std::move(binaries[i]), std::move((*sockets)[i])});
+        services.push_back({config.services[i], policies->at(config.services[i].handler), contents[i],
+                            std::move(binaries[i]), std::move((*sockets)[i])});
     }
     Loop loop{config, std::move(services), oom_score, log, relay, priority, privileges.groups_empty};
     const ExitCode code = loop.run();

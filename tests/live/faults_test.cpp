@@ -447,7 +447,7 @@ TEST(Policies, AreNotParsedBeforePrivilegesAreGivenUp) {
     for (const char* name : {"handlers/echo", "listener", "clone", "setup", "processes/relay"}) {
         std::ofstream{policies.file(fmt::format("{}.policy", name))} << "nonsense\n";
     }
-    const Fault none{"None", SYS_sethostname, -1, 0, EPERM, 65, "echo.policy:1:1: error"};
+    const Fault none{"None", SYS_sethostname, -1, 0, EPERM, 65, "listener.policy:1:1: error"};
     const Fault still_root{"Uid", SYS_setresuid, -1, 0, EAGAIN, 77, "cannot become that user"};
     for (const std::string more : {"--idle-timeout=1s", "--check"}) {
         for (const Fault& fault : {none, still_root}) {

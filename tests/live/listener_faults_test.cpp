@@ -91,11 +91,12 @@ class Listener {
         if (!hello || hello->tag != control::Message::Tag::Hello) {
             return false;
         }
-        const auto policies = supervisor::open_policies(CLOISTER_POLICY_SOURCE,
-                                                        CLOISTER_POLICY_SOURCE "/handlers/echo.policy", {})
-                                  .and_then(supervisor::load_policies);
+        const auto policies =
+            supervisor::open_policies(CLOISTER_POLICY_SOURCE,
+                                      {{"echo", CLOISTER_POLICY_SOURCE "/handlers/echo.policy"}}, {})
+                .and_then(supervisor::load_policies);
         const auto program =
-            supervisor::compile_and_prove(policies.value(), {hello->arena, hello->call_sites});
+            supervisor::compile_and_prove(policies.value().at("echo"), {hello->arena, hello->call_sites});
         const auto launch = std::make_unique<control::Launch>();
         control::prepare(*launch);
         launch->arena = hello->arena;
