@@ -17,7 +17,8 @@ struct Address {
     std::string text; ///< as it was given
     sockaddr_storage storage;
     socklen_t length;
-    mode_t mode = 0660; ///< of a unix socket
+    mode_t mode = 0660;     ///< of a unix socket
+    bool with_ipv4 = false; ///< of [::]: it takes IPv4 connections too (take_ipv4_where_free in model.h)
 };
 
 /// The error says what is wrong with `text` and what to write instead, without repeating `text`.

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstring>
 #include <fmt/format.h>
+#include <set>
 #include <sys/un.h>
 
 namespace cloister::config {
@@ -68,6 +69,7 @@ class Builder {
         if (failure_) {
             return tl::unexpected{*failure_};
         }
+        take_ipv4_where_free(config_.services);
         if (line_.flag(Key::show_config)) {
             auto shown = show(config_);
             return tl::unexpected{
@@ -292,7 +294,7 @@ class Builder {
             if (failure_) {
                 return;
             }
-            if (auto refusal = apply(spec, given, service)) {
+            if (auto refusal = service == nullptr ? apply(spec, given) : apply(spec, given, *service)) {
                 fail(given, refusal->code, refusal->why);
                 return;
             }
@@ -300,57 +302,61 @@ class Builder {
         }
     }
 
-    Verdict apply(const Spec& spec, const Given& given, Service* service) {
+    static std::chrono::milliseconds time_of(const Given& given) {
+        return std::chrono::milliseconds{given.value.number};
+    }
+
+    Verdict apply(const Spec& spec, const Given& given, Service& service) {
         const std::uint64_t number = given.value.number;
-        const std::chrono::milliseconds time{spec.kind == Kind::time || spec.kind == Kind::seconds ? number
-                                                                                                   : 0};
         switch (spec.key) {
         case Key::name:
-            service->name = given.value.text;
+            service.name = given.value.text;
             return {};
         case Key::handler:
-            service->handler = given.value.text;
+            service.handler = given.value.text;
             return {};
         case Key::listen:
-            return add_address(given, *service);
+            return add_address(given, service);
         case Key::content:
-            return read_path(given.value.text, service->content);
+            return read_path(given.value.text, service.content);
         case Key::content_after:
-            service->content_after_request = number == 1;
+            service.content_after_request = number == 1;
             return {};
         case Key::max_connections:
-            service->max_connections = static_cast<unsigned>(number);
+            service.max_connections = static_cast<unsigned>(number);
             return {};
         case Key::idle_timeout:
-            service->idle_timeout = time;
+            service.idle_timeout = time_of(given);
             return {};
         case Key::lifetime:
-            service->lifetime = time;
+            service.lifetime = time_of(given);
             return {};
         case Key::cpu_limit:
-            service->cpu_limit = std::chrono::duration_cast<std::chrono::seconds>(time);
+            service.cpu_limit = std::chrono::duration_cast<std::chrono::seconds>(time_of(given));
             return {};
         case Key::socket_buffer:
-            service->socket_buffer =
-                number == 0 ? std::nullopt : std::optional{static_cast<unsigned>(number)};
+            service.socket_buffer = number == 0 ? std::nullopt : std::optional{static_cast<unsigned>(number)};
             return {};
         case Key::drain_timeout:
-            service->drain_timeout = time;
+            service.drain_timeout = time_of(given);
             return {};
+        default:
+            bug("a key of the daemon is set in a service");
+        }
+    }
+
+    Verdict apply(const Spec& spec, const Given& given) {
+        switch (spec.key) {
         case Key::user:
             return read_user(given.value.text, given.said, config_.user, config_.warnings);
         case Key::policy_dir:
             return read_path(given.value.text, config_.policy_dir);
         case Key::log_format:
-            config_.log_format = number == 1 ? LogFormat::logfmt : LogFormat::json;
+            config_.log_format = given.value.number == 1 ? LogFormat::logfmt : LogFormat::json;
             return {};
-        case Key::config:
-        case Key::check:
-        case Key::show_config:
-        case Key::version:
-            break;
+        default:
+            bug("a key that is none of the daemon's values is set");
         }
-        return Refusal{ExitCode::SelfTest, "this is no value"};
     }
 
     Verdict add_address(const Given& given, Service& service) {
@@ -377,6 +383,22 @@ class Builder {
 };
 
 } // namespace
+
+void take_ipv4_where_free(std::vector<Service>& services) {
+    std::set<std::uint16_t> taken; // ports of 0.0.0.0; port 0 is another one each time
+    for (const Service& service : services) {
+        for (const Address& address : service.listen) {
+            if (is_any_ipv4(address.storage) && port_of(address.storage) != 0) {
+                taken.insert(port_of(address.storage));
+            }
+        }
+    }
+    for (Service& service : services) {
+        for (Address& address : service.listen) {
+            address.with_ipv4 = is_any_ipv6(address.storage) && !taken.contains(port_of(address.storage));
+        }
+    }
+}
 
 tl::expected<Config, Exit> read_configuration(int argc, const char* const* argv,
                                               const Surroundings& surroundings) {

@@ -89,6 +89,9 @@ struct Service {
     Origins origins{};
 };
 
+/// Sets Address::with_ipv4: [::] takes IPv4 too, unless any of the services has 0.0.0.0 with the same port.
+void take_ipv4_where_free(std::vector<Service>& services);
+
 struct Config {
     std::vector<Service> services; ///< at least one
     std::optional<User> user;

@@ -99,9 +99,12 @@ Received receive(int fd, Clock::time_point until) {
 }
 
 std::string how_it_ended(int status) {
-    return WIFSIGNALED(status)
-               ? fmt::format("signal {} ({}) ended it", WTERMSIG(status), ::strsignal(WTERMSIG(status)))
-               : fmt::format("it ended with exit code {}", WEXITSTATUS(status));
+    if (!WIFSIGNALED(status)) {
+        return fmt::format("it ended with exit code {}", WEXITSTATUS(status));
+    }
+    const char* const description = ::sigdescr_np(WTERMSIG(status));
+    return fmt::format("signal {} ({}) ended it", WTERMSIG(status),
+                       description == nullptr ? "unknown" : description);
 }
 
 } // namespace

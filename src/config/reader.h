@@ -11,7 +11,7 @@
 
 /// Parses a configuration file in a child process that can do nothing else: not root, without capabilities,
 /// under Landlock, limits and a seccomp filter (policy/processes/reader.policy). Whatever it hands back is
-/// checked as if it came from an enemy.
+/// checked as if an attacker had written it.
 namespace cloister::config {
 
 /// What is wrong with the reading, not with the file.

@@ -91,7 +91,7 @@ constexpr bool is_in_order() {
 static_assert(is_in_order());
 
 constexpr std::uint64_t kib = 1024;
-constexpr std::uint64_t longest_ms = 24 * 3'600'000;
+constexpr std::uint64_t longest_ms = std::uint64_t{24} * 3'600'000;
 
 size_t edit_distance(std::string_view from, std::string_view to) {
     std::vector<size_t> row(to.size() + 1);

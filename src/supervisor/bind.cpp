@@ -21,17 +21,6 @@ const sockaddr* generic(const sockaddr_storage& address) {
     return reinterpret_cast<const sockaddr*>(&address);
 }
 
-/// [::] takes IPv4 too, unless 0.0.0.0 of the same port stands beside it; any other IPv6 address takes IPv6
-/// only.
-bool is_ipv6_only(const config::Address& address, const std::vector<config::Address>& all) {
-    const auto port = config::port_of(address.storage);
-    return !config::is_any_ipv6(address.storage) ||
-           std::ranges::any_of(all, [&](const config::Address& other) {
-               return port != 0 && config::port_of(other.storage) == port &&
-                      config::is_any_ipv4(other.storage);
-           });
-}
-
 std::string lowest_port() {
     std::ifstream file{"/proc/sys/net/ipv4/ip_unprivileged_port_start"};
     std::string port;
@@ -46,13 +35,11 @@ bool is_broadcast(const config::Address& address) {
            ::connect(probe.get(), generic(address.storage), address.length) != 0 && errno == EACCES;
 }
 
-std::optional<Failure> bind_tcp(int fd, const config::Address& address,
-                                const std::vector<config::Address>& all) {
+std::optional<Failure> bind_tcp(int fd, const config::Address& address) {
     std::optional<Failure> failure =
         set_option(fd, address.text, SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR", 1);
     if (!failure && address.storage.ss_family == AF_INET6) {
-        failure = set_option(fd, address.text, IPPROTO_IPV6, IPV6_V6ONLY, "IPV6_V6ONLY",
-                             is_ipv6_only(address, all));
+        failure = set_option(fd, address.text, IPPROTO_IPV6, IPV6_V6ONLY, "IPV6_V6ONLY", !address.with_ipv4);
     }
     if (!failure && ::bind(fd, generic(address.storage), address.length) != 0) {
         failure = bind_failure(address, errno);
@@ -133,8 +120,7 @@ tl::expected<ListeningSocket, Failure> bind_listener(const config::Address& addr
         return tl::unexpected{errno == EAFNOSUPPORT ? bind_failure(address, errno)
                                                     : system_failure(address.text, "socket", errno)};
     }
-    auto failure = socket.is_unix ? bind_unix(socket, address, user)
-                                  : bind_tcp(socket.fd.get(), address, service.listen);
+    auto failure = socket.is_unix ? bind_unix(socket, address, user) : bind_tcp(socket.fd.get(), address);
     if (!failure) {
         failure = set_options(socket, address.text, service); // before there is a queue
     }

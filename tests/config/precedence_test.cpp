@@ -204,6 +204,19 @@ TEST_F(Precedence, LeavesNoAddressGivenTwice) {
     EXPECT_TRUE(read({"--listen=[::]:3", "--listen=0.0.0.0:3"}));
 }
 
+TEST_F(Precedence, OfIpv4OnOnePortIsTheIpv4AddressOfAnyService) {
+    const auto service = [](const char* name, const char* address) {
+        return fmt::format("[[service]]\nname = \"{}\"\nlisten = [\"{}\"]\n", name, address);
+    };
+    const auto with_ipv4 = [&](const std::string& text) {
+        return good(text).services[0].listen[0].with_ipv4;
+    };
+    EXPECT_TRUE(with_ipv4(service("a", "[::]:7") + service("b", "0.0.0.0:8")));
+    EXPECT_FALSE(with_ipv4(service("a", "[::]:7") + service("b", "0.0.0.0:7")));
+    EXPECT_TRUE(with_ipv4(service("a", "[::]:0") + service("b", "0.0.0.0:0"))) << "ports of their own";
+    EXPECT_FALSE(with_ipv4(service("a", "[::1]:7"))) << "which is no address of IPv4";
+}
+
 // --show-config
 
 using ShowConfig = test::ConfigurationTest;

@@ -41,7 +41,9 @@ class Sockets : public ::testing::Test {
         for (const auto& text : addresses) {
             options.listen.push_back(config::parse_address(text).value());
         }
-        return options;
+        std::vector<config::Service> all{options};
+        config::take_ipv4_where_free(all);
+        return all.front();
     }
     static std::vector<ListeningSocket> open(const std::vector<std::string>& addresses) {
         auto listeners = open_sockets(listen_on(addresses), {}, {});
