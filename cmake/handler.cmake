@@ -55,18 +55,20 @@ function(cloister_add_binary_test name)
   set_tests_properties(Binary.${name} PROPERTIES SKIP_RETURN_CODE 77)
 endfunction()
 
-# cloister_add_handler(NAME name SOURCES file... POLICY file [PAGES n] [CONTENT])
+# cloister_add_handler(NAME name SOURCES file... POLICY file [MODEL file] [PAGES n] [CONTENT])
 #   NAME     as in `--handler`: [a-z0-9][a-z0-9-]{0,31}
 #   SOURCES  freestanding C++ that defines cloister_handle and CLOISTER_CONVERSATION (handlers/connection.h)
 #   POLICY   what its cells may do
+#   MODEL    C++ that defines answer_to (scripted/model.h): what the handler answers
 #   PAGES    of code and constants, 1 unless given
 #   CONTENT  its cells may read the service's content (control/content.h)
 # Makes the program cloister-listener-NAME, installs it as libexec/cloister/handlers/NAME with its policy beside it, and
-# adds the tests Binary.* and Policy.* of that handler where testing is enabled.
+# adds the tests Binary.* and Policy.* of that handler where testing is enabled. With a model also the test Handler.*, and, by
+# clang, the target fuzz-NAME: the handler against a scripted kernel.
 function(cloister_add_handler)
-  cmake_parse_arguments(arg "CONTENT" "NAME;POLICY;PAGES;POLICY_DESTINATION" "SOURCES" ${ARGN})
+  cmake_parse_arguments(arg "CONTENT" "NAME;POLICY;MODEL;PAGES;POLICY_DESTINATION" "SOURCES" ${ARGN})
   if(arg_UNPARSED_ARGUMENTS OR NOT arg_SOURCES OR NOT arg_POLICY)
-    message(FATAL_ERROR "cloister_add_handler(NAME name SOURCES file... POLICY file [PAGES n] [CONTENT]); not known: '${arg_UNPARSED_ARGUMENTS}'")
+    message(FATAL_ERROR "cloister_add_handler(NAME name SOURCES file... POLICY file [MODEL file] [PAGES n] [CONTENT]); not known: '${arg_UNPARSED_ARGUMENTS}'")
   endif()
   string(LENGTH "${arg_NAME}" length)
   if(NOT arg_NAME MATCHES "^[a-z0-9][a-z0-9-]*$" OR length GREATER 32)
@@ -98,4 +100,24 @@ function(cloister_add_handler)
     endif()
   endif()
   add_test(NAME Policy.IsProved/${arg_NAME} COMMAND ${CLOISTER_TOOL} policy prove ${CLOISTER_POLICIES} --handler ${policy})
+  if(arg_MODEL)
+    cloister_add_model_harness(model-${arg_NAME} ${arg_SOURCES} ${arg_MODEL})
+    target_compile_definitions(model-${arg_NAME} PRIVATE CLOISTER_NO_FUZZER)
+    add_test(NAME Handler.AnswersAsItsModel/${arg_NAME} COMMAND model-${arg_NAME})
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+      cloister_add_model_harness(fuzz-${arg_NAME} ${arg_SOURCES} ${arg_MODEL})
+      target_compile_options(fuzz-${arg_NAME} PRIVATE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all)
+      target_link_options(fuzz-${arg_NAME} PRIVATE -fsanitize=fuzzer,address,undefined)
+      set_target_properties(fuzz-${arg_NAME} PROPERTIES EXCLUDE_FROM_ALL ON)
+    endif()
+  endif()
+endfunction()
+
+# The handler and its model, compiled against the scripted twin of the kernel (syscall/raw.h).
+function(cloister_add_model_harness target)
+  add_executable(${target} ${ARGN} ${CLOISTER_HARNESS}/model.cpp ${CLOISTER_HARNESS}/scripted/kernel.cpp
+    ${CLOISTER_HARNESS}/scripted/connection.cpp ${CLOISTER_HARNESS}/cell.cpp)
+  target_compile_features(${target} PRIVATE cxx_std_20)
+  target_compile_definitions(${target} PRIVATE CLOISTER_SCRIPTED_KERNEL)
+  target_include_directories(${target} PRIVATE ${CLOISTER_HARNESS} ${CLOISTER_INCLUDE})
 endfunction()

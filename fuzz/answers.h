@@ -2,7 +2,7 @@
 #pragma once
 
 #include "harness.h"
-#include "scripted/handlers.h"
+#include "scripted/connection.h"
 
 #include <algorithm>
 #include <sys/syscall.h>
@@ -68,13 +68,14 @@ class Answers final : public scripted::Script {
     long work_ = 0;
 };
 
-/// Lives a life of a handler, by the very source that runs in a cell.
-inline void live(scripted::ConnectionKernel& kernel, bool negative_self_test = false) {
+/// Lives a life of a handler, by the very source that runs in a cell; how it ended.
+inline cell::Exit live(scripted::ConnectionKernel& kernel, bool negative_self_test = false) {
     try {
         const auto exit = kernel.live(negative_self_test ? cell::Mode::Call : cell::Mode::Serve);
         if (exit == cell::Exit::Done && kernel.missing() != 0) {
             broken("a clean end, and not all was sent");
         }
+        return exit;
     } catch (const scripted::ConnectionKernel::Broken& failure) {
         broken(failure.what);
     }

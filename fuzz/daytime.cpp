@@ -4,12 +4,13 @@
 // libc makes of the time that the kernel answers, and only that; the time is the first answer after those of
 // setup (ff 8 BYTES).
 #include "answers.h"
+#include "scripted/handlers.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace cloister;
     fuzz::Input input{data, size};
     fuzz::Answers answers{input, input.byte() & 7U};
     scripted::DaytimeKernel kernel{answers};
-    fuzz::live(kernel);
+    (void)fuzz::live(kernel);
     return 0;
 }

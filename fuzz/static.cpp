@@ -5,6 +5,7 @@
 // hold besides: it sends the content, no sooner than an empty line has come, which an oracle by lines finds
 // by itself.
 #include "answers.h"
+#include "scripted/handlers.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace cloister;
@@ -20,6 +21,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     fuzz::Answers answers{input, input.byte() & 7U};
     scripted::StaticKernel kernel{answers, std::move(content), (first & 1U) != 0, std::move(request)};
-    fuzz::live(kernel);
+    (void)fuzz::live(kernel);
     return 0;
 }

@@ -16,5 +16,5 @@ extern "C" CLOISTER_CELL_CODE void cloister::cell::cloister_handle(std::uint8_t*
 }
 
 // What cloisterd's self-test says, and what must come back.
-CLOISTER_CONVERSATION{cloister::control::Conversation::make(cloister::control::Answer::Bytes, "Hello, 2 of you\n",
-                                                            "HELLO, 2 OF YOU\n")};
+CLOISTER_CONVERSATION{cloister::control::Conversation::make(cloister::control::Answer::Bytes,
+                                                            "Hello, 2 of you\n", "HELLO, 2 OF YOU\n")};
