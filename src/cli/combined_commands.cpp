@@ -19,6 +19,7 @@ using nlohmann::json;
 
 tl::expected<policy::Combined, policy::Error> load_combined(const Filter& filter) {
     std::vector<policy::Policy> policies;
+    policies.reserve(filter.files.size());
     for (const auto& file : filter.files) {
         auto policy = policy::load(file);
         if (!policy) {
@@ -53,7 +54,7 @@ policy::Combined load_combined_checked(const Question& question) {
     return checked(one, [&] { return or_exit(load_combined(filter), question.json); });
 }
 
-std::string place_of(const policy::Policy& policy) {
+std::string call_site_of(const policy::Policy& policy) {
     return policy.at ? fmt::format("at ${}", policy.at_name()) : "elsewhere";
 }
 
@@ -92,14 +93,16 @@ int check_combined(const std::string& directory, const Filter& filter, json& ans
         answers.push_back({{"file", directory}, {"ok", false}, {"error", as_json(combined.error())}});
         return static_cast<int>(report(combined.error()));
     }
-    std::vector<std::string> places;
-    for (const auto* policy : all_of(*combined)) {
-        places.push_back(fmt::format("{} {}", policy->name, place_of(*policy)));
+    const auto policies = all_of(*combined);
+    std::vector<std::string> call_sites;
+    call_sites.reserve(policies.size());
+    for (const auto* policy : policies) {
+        call_sites.push_back(fmt::format("{} {}", policy->name, call_site_of(*policy)));
     }
     answers.push_back(
         {{"file", directory}, {"ok", true}, {"handler", filter.handler}, {"combined", texts_of(*combined)}});
     if (!silent) {
-        fmt::print("{}: one filter: {}\n", directory, fmt::join(places, ", "));
+        fmt::print("{}: one filter: {}\n", directory, fmt::join(call_sites, ", "));
     }
     return 0;
 }
@@ -134,7 +137,7 @@ int prove_filter(const Question& question, const Filter& filter, const std::stri
                    to_string(arch), question.file,
                    filter.handler.empty() ? "" : fmt::format(" with that of {}", filter.handler));
         for (const auto* policy : all_of(combined)) {
-            fmt::print("  {:<30} {}\n", fmt::format("{} {}", policy->name, place_of(*policy)),
+            fmt::print("  {:<30} {}\n", fmt::format("{} {}", policy->name, call_site_of(*policy)),
                        policy->sha256);
         }
         fmt::print("SHA-256 of the bytes: {}\n", hash);
@@ -189,14 +192,17 @@ int combined_show(const Question& question) {
 policy::Policy combined_policy_at(const Question& question) {
     const auto combined = load_combined_checked(question);
     const auto wanted = question.at.substr(question.at.rfind('$', 0) == 0 ? 1 : 0);
-    std::vector<std::string_view> places;
-    for (const auto* policy : all_of(combined)) {
-        places.push_back(policy->at ? policy->at_name() : "elsewhere");
-        if (places.back() == wanted) {
+    const auto policies = all_of(combined);
+    std::vector<std::string_view> call_sites;
+    call_sites.reserve(policies.size());
+    for (const auto* policy : policies) {
+        call_sites.push_back(policy->at ? policy->at_name() : "elsewhere");
+        if (call_sites.back() == wanted) {
             return *policy;
         }
     }
-    usage(fmt::format("--at {}: say where the call comes from: {}", question.at, fmt::join(places, ", ")));
+    usage(
+        fmt::format("--at {}: say where the call comes from: {}", question.at, fmt::join(call_sites, ", ")));
 }
 
 } // namespace cloister::tool

@@ -109,6 +109,7 @@ tl::expected<std::vector<Filter>, policy::Error> filters_in(const std::string& d
         chosen = *found;
     }
     std::vector<std::string> names;
+    names.reserve(chosen.size());
     for (const auto& file : chosen) {
         names.push_back(fs::path{file}.stem().string());
     }
@@ -128,6 +129,7 @@ tl::expected<std::vector<Filter>, policy::Error> filters_in(const std::string& d
         names = {fs::path{file}.stem().string()};
     }
     std::vector<Filter> filters;
+    filters.reserve(chosen.size());
     for (std::size_t i = 0; i < chosen.size(); ++i) {
         filters.push_back({names[i], *shared});
         filters.back().files.push_back(chosen[i]);

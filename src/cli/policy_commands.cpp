@@ -119,7 +119,7 @@ policy::Policy policy_asked(const Question& question) {
         return combined_policy_at(question);
     }
     if (!question.at.empty()) {
-        usage(fmt::format("--at {}: {} is one policy; places are told apart where FILE is a directory",
+        usage(fmt::format("--at {}: {} is one policy; call sites are told apart where FILE is a directory",
                           question.at, question.file));
     }
     return load_checked(question);

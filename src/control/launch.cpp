@@ -74,7 +74,8 @@ Build own_build() {
     constexpr char release[] = CLOISTER_VERSION;
     static_assert(sizeof release <= sizeof build.version);
     std::memcpy(build.version, release, sizeof release);
-    build.contract = version * 1'000'000 + sizeof(Launch) * 16 + sizeof(cell::Arena);
+    build.contract = static_cast<std::uint32_t>(version * std::size_t{1'000'000} + sizeof(Launch) * 16 +
+                                                sizeof(cell::Arena));
     return build;
 }
 

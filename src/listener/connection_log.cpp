@@ -54,8 +54,8 @@ void Server::log_connection(const Cell& cell, int status, const rusage& usage) {
     const PeerText peer{cell.peer};
     count_failed_setup(reason);
     if (is_supervisor(cell)) {
-        if (cell.socket < launch_.socket_count) {
-            tried_ |= std::uint64_t{1} << cell.socket; // another client may come from that port one day
+        if (cell.socket < control::max_listening_sockets) { // not the self-test's own
+            tried_ |= std::uint64_t{1} << cell.socket;      // another client may come from that port one day
         }
         if (ended_by.level == Level::info) {
             return;

@@ -28,7 +28,7 @@ tl::expected<void, Error> expect_that_call_sites_stay_lost(const Policy& policy)
             return tl::unexpected{policy.error_at(
                 rule.where,
                 shares ? "policies that share a program can allow clone only with flags that are given by "
-                         "'==' and have no CLONE_VM: parent and child would lose their places together"
+                         "'==' and have no CLONE_VM: parent and child would lose their call sites together"
                        : fmt::format("'{}' could bring back memory that a process has given up, and with it "
                                      "what is allowed there: policies that share a program can't allow it",
                                      name))};
@@ -41,7 +41,7 @@ tl::expected<void, Error> expect_that_call_sites_stay_lost(const Policy& policy)
 
 std::vector<const Policy*> all_of(const Combined& combined) {
     std::vector<const Policy*> all;
-    for (const auto& policy : combined.places) {
+    for (const auto& policy : combined.at_call_sites) {
         all.push_back(&policy);
     }
     all.push_back(&combined.elsewhere);
@@ -97,7 +97,7 @@ tl::expected<Combined, Error> combine(std::vector<Policy> policies) {
     const auto last = elsewhere - policies.data();
     combined.elsewhere = std::move(policies[static_cast<std::size_t>(last)]);
     policies.erase(policies.begin() + last);
-    combined.places = std::move(policies);
+    combined.at_call_sites = std::move(policies);
     return combined;
 }
 
@@ -130,10 +130,10 @@ tl::expected<void, Error> check_bindings(const Combined& combined, Arch arch, co
                 fmt::format("neither it nor those that it is combined with have a parameter ${}", name));
         }
     }
-    for (std::size_t i = 0; i < combined.places.size(); ++i) {
+    for (std::size_t i = 0; i < combined.at_call_sites.size(); ++i) {
         for (std::size_t j = 0; j < i; ++j) {
             const auto& [a, b] =
-                std::pair<const Policy&, const Policy&>{combined.places[i], combined.places[j]};
+                std::pair<const Policy&, const Policy&>{combined.at_call_sites[i], combined.at_call_sites[j]};
             if (const auto at = bindings.find(a.at_name())->second;
                 at == bindings.find(b.at_name())->second) {
                 return refuse(a, a.at_where,
@@ -147,7 +147,7 @@ tl::expected<void, Error> check_bindings(const Combined& combined, Arch arch, co
 
 const Policy& policy_at(const Combined& combined, const Bindings& bindings,
                         std::uint64_t instruction_pointer) {
-    for (const auto& policy : combined.places) {
+    for (const auto& policy : combined.at_call_sites) {
         const auto bound = bindings.find(policy.at_name());
         if (bound != bindings.end() && bound->second == instruction_pointer) {
             return policy;
@@ -163,9 +163,9 @@ Verdict evaluate(const Combined& combined, Arch arch, const Bindings& bindings, 
 std::string describe(const Combined& combined, const Bindings& bindings, const seccomp_data& call) {
     auto from_nowhere = call;
     from_nowhere.instruction_pointer = 0;
-    const auto place = policy_at(combined, bindings, call.instruction_pointer).at_name();
+    const auto name = policy_at(combined, bindings, call.instruction_pointer).at_name();
     return fmt::format("{} {} (0x{:x})", describe(from_nowhere),
-                       place.empty() ? "elsewhere" : fmt::format("at ${}", place), call.instruction_pointer);
+                       name.empty() ? "elsewhere" : fmt::format("at ${}", name), call.instruction_pointer);
 }
 
 tl::expected<Assembly, Error> assemble(const Combined& combined, Arch arch, const Bindings& bindings) {
@@ -193,7 +193,7 @@ tl::expected<Assembly, Error> assemble(const Combined& combined, Arch arch, cons
     code = {load(offsetof(seccomp_data, arch)), if_equal(audit_arch(abi_of(arch)), 1, 0),
             BPF_STMT(BPF_RET | BPF_K, combined.elsewhere.otherwise.value())};
     std::vector<std::size_t> jumps;
-    for (const auto& policy : combined.places) {
+    for (const auto& policy : combined.at_call_sites) {
         const auto address = bindings.find(policy.at_name())->second;
         // The low word first: call sites differ in it, so a call from elsewhere takes two steps for each.
         code.insert(code.end(), {load(low), if_equal(static_cast<std::uint32_t>(address), 0, 3), load(high),
@@ -206,7 +206,7 @@ tl::expected<Assembly, Error> assemble(const Combined& combined, Arch arch, cons
     std::rotate(programs.begin(), programs.end() - 1, programs.end());
     for (std::size_t i = 0; i < programs.size(); ++i) {
         made.parts.push_back(
-            {i == 0 ? &combined.elsewhere : &combined.places[i - 1], code.size(), programs[i].size()});
+            {i == 0 ? &combined.elsewhere : &combined.at_call_sites[i - 1], code.size(), programs[i].size()});
         if (i > 0) {
             code[jumps[i - 1]].k = static_cast<std::uint32_t>(code.size() - jumps[i - 1] - 1);
         }
@@ -231,8 +231,8 @@ tl::expected<Prover, Error> Prover::make(const Combined& combined, Arch arch, co
         }
         Meaning meaning{combined.elsewhere, names, &bindings};
         auto text = meaning.of_text(combined.elsewhere, arch);
-        for (const auto& policy : combined.places) {
-            const auto there = meaning.of_place(bindings.find(policy.at_name())->second);
+        for (const auto& policy : combined.at_call_sites) {
+            const auto there = meaning.of_call_site(bindings.find(policy.at_name())->second);
             text = meaning.diagram().if_else(there, meaning.of_text(policy, arch), text);
         }
         return Prover{std::move(meaning), text};

@@ -7,35 +7,34 @@
 
 /// Policies that share one filter program, which several processes run under. The instruction pointer that
 /// seccomp sees, the address behind the system call instruction, decides which of them applies to a call. A
-/// process that has lost the executable memory of a call site has lost that policy. A `place` below is a call
-/// site, as the address behind it.
+/// process that has lost the executable memory of a call site has lost that policy.
 namespace cloister::policy {
 
 struct Combined {
-    std::vector<Policy> places; ///< each applies to calls from its `at`; sorted by name
-    Policy elsewhere;           ///< has no `at`: it applies to all other calls
+    std::vector<Policy> at_call_sites; ///< each applies to calls from its `at`; sorted by name
+    Policy elsewhere;                  ///< has no `at`: it applies to all other calls
 };
 
-/// Refuses: none or two without `at`, a name or a place that is there twice, different else actions, and a
-/// rule that allows a call which could map a lost call site again, such as mmap.
+/// Refuses: none or two without `at`, a name or a call site that is there twice, different else actions, and
+/// a rule that allows a call which could map a lost call site again, such as mmap.
 [[nodiscard]] tl::expected<Combined, Error> combine(std::vector<Policy> policies);
 
 /// Bindings hold the parameters of all: each policy takes those that it has. Refused, here and by what
-/// follows, are a parameter that is not bound, a binding that no policy has, two places at one address, an
-/// ABI that one of them does not list.
+/// follows, are a parameter that is not bound, a binding that no policy has, two call sites at one address,
+/// an ABI that one of them does not list.
 [[nodiscard]] tl::expected<void, Error> check_bindings(const Combined& combined, Arch arch,
                                                        const Bindings& bindings);
 
-/// First the ABI, then the place, then that policy as compile() makes it.
+/// First the ABI, then the call site, then that policy as compile() makes it.
 [[nodiscard]] tl::expected<Program, Error> compile(const Combined& combined, Arch arch,
                                                    const Bindings& bindings);
 
-/// The program returns, for calls from each place, the action of its policy, and for calls from every other
-/// address that of the remaining one. The error is one of the policy that applies to the call it shows.
+/// The program returns, for calls from each call site, the action of its policy, and for calls from every
+/// other address that of the remaining one. The error is one of the policy that applies to the call it shows.
 [[nodiscard]] tl::expected<void, Error> prove(const Combined& combined, Arch arch, const Bindings& bindings,
                                               std::span<const sock_filter> program);
 
-/// The policy that applies to calls from there. A place that is not bound matches no address.
+/// The policy that applies to calls from there. A call site that is not bound matches no address.
 [[nodiscard]] const Policy& policy_at(const Combined& combined, const Bindings& bindings,
                                       std::uint64_t instruction_pointer);
 /// Its action for that call, by the text.

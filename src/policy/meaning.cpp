@@ -179,7 +179,7 @@ Meaning::Node Meaning::of_text(const Policy& policy, Arch arch) {
     return meaning;
 }
 
-Meaning::Node Meaning::of_place(std::uint64_t instruction_pointer) {
+Meaning::Node Meaning::of_call_site(std::uint64_t instruction_pointer) {
     return diagram_.both(
         word_equals(pointer_word, static_cast<std::uint32_t>(instruction_pointer)),
         word_equals(pointer_word + 1, static_cast<std::uint32_t>(instruction_pointer >> 32U)));

@@ -32,7 +32,7 @@ class Meaning {
     /// The same of one rule: where it applies.
     [[nodiscard]] Node of_rule(const Policy& policy, const Rule& rule, Arch arch);
     /// True for calls from that address.
-    [[nodiscard]] Node of_place(std::uint64_t instruction_pointer);
+    [[nodiscard]] Node of_call_site(std::uint64_t instruction_pointer);
     /// The calls of a pattern, on that ABI; false where the ABI has no such call.
     [[nodiscard]] Node of_pattern(const Policy& policy, const Pattern& pattern, Arch arch);
     /// The value that the program returns. Throws std::invalid_argument: an instruction outside the fragment.

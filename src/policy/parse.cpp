@@ -325,7 +325,7 @@ class Parser {
             line.require_reason();
         }
         rule.reason = line.reason();
-        check_place(line, rule, name);
+        check_call_site(line, rule, name);
         policy_.rules.push_back(std::move(rule));
     }
 
@@ -371,7 +371,7 @@ class Parser {
     }
 
     // Rules for one call stand next to each other, so that a reader of one sees all.
-    void check_place(const Line& line, const Rule& rule, Word name) const {
+    void check_call_site(const Line& line, const Rule& rule, Word name) const {
         if (policy_.rules.size() == max_rules) {
             line.fail(rule.where, fmt::format("more than {} rules", max_rules));
         }

@@ -101,7 +101,7 @@ std::string version_text(const fs::path& policy_dir) {
     const auto add = [&](const std::string& name, const fs::path& file) {
         text += fmt::format("{:<24} {}\n", name, hash_of(file));
     };
-    for (const auto& [name, place] : shared_policies) {
+    for (const auto& [name, call_site] : shared_policies) {
         add(fmt::format("{}.policy", name), policy_dir / fmt::format("{}.policy", name));
     }
     std::set<std::string> found = names_in(policy_dir / "handlers", "", ".policy");
@@ -143,7 +143,7 @@ bool is_installed() {
 
 fs::path handler_policy(const fs::path& policy_dir, const std::string& handler) {
     const fs::path name = fmt::format("{}.policy", handler);
-    const fs::path ours = policy_dir / "handlers" / name;
+    fs::path ours = policy_dir / "handlers" / name;
     std::error_code error;
     const auto cloisterd = own_path();
     if (!cloisterd || fs::exists(ours, error)) {

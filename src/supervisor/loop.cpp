@@ -38,6 +38,7 @@ Fd open_signals(std::initializer_list<int> signals) {
 
 std::vector<StateMachine::Service> machine_services(const std::vector<RunnableService>& services) {
     std::vector<StateMachine::Service> found;
+    found.reserve(services.size());
     for (const RunnableService& service : services) {
         found.push_back({service.config.drain_timeout, service.sockets.size()});
     }

@@ -186,11 +186,11 @@ TEST(ReaderPolicy, HoldsItsTestsAndCompilesToWhatItSays) {
 
 /// How a child ends that confines itself as the reader does, and then does something else than reading. It
 /// hands over nothing, so that its end is told.
-std::string ends_after(const std::function<void()>& deed) {
+std::string ends_after(const std::function<void()>& action) {
     const auto parent = ::getpid();
     return said_of([&](int out) {
         confine_reader(out, parent, {});
-        deed();
+        action();
         ::_exit(0);
     });
 }
@@ -204,7 +204,7 @@ TEST(ConfinedReader, CanHandOverWhatItReadAndNothingElse) {
                     ::free(some);
                 }),
                 HasSubstr("it ended with exit code 0;"));
-    const std::vector<std::pair<const char*, std::function<void()>>> deeds{
+    const std::vector<std::pair<const char*, std::function<void()>>> actions{
         {"open", [] { (void)::open("/etc/passwd", O_RDONLY); }},
         {"socket", [] { (void)::socket(AF_UNIX, SOCK_STREAM, 0); }},
         {"fork", [] { (void)::fork(); }},
@@ -218,8 +218,8 @@ TEST(ConfinedReader, CanHandOverWhatItReadAndNothingElse) {
          }},
         {"abort", [] { std::abort(); }},
     };
-    for (const auto& [name, deed] : deeds) {
-        EXPECT_THAT(ends_after(deed), HasSubstr("signal 31 (Bad system call) ended it;")) << name;
+    for (const auto& [name, action] : actions) {
+        EXPECT_THAT(ends_after(action), HasSubstr("signal 31 (Bad system call) ended it;")) << name;
     }
 }
 

@@ -34,9 +34,9 @@ policy::Policy shipped(const std::string& name) {
 /// The one program of listener and cells of a handler, bound to this test's instructions.
 class Cage {
   public:
-    /// `ia32_place` shall be where int $0x80 stands.
-    explicit Cage(Site ia32_place = Site::elsewhere, const std::string& handler = "echo")
-        : ia32_place_{ia32_place}, handler_{handler} {}
+    /// `ia32_site` shall be where int $0x80 stands.
+    explicit Cage(Site ia32_site = Site::elsewhere, const std::string& handler = "echo")
+        : ia32_site_{ia32_site}, handler_{handler} {}
 
     [[nodiscard]] Outcome run(const Attempt& attempt, Site site) const {
         return in_child(attempt, site, [&] {
@@ -70,11 +70,11 @@ class Cage {
     void expect_by_policy(const Attempt& attempt, Site site) const;
 
   private:
-    [[nodiscard]] std::uint64_t place(Site site) const {
-        return return_address(site == ia32_place_ ? Site::ia32 : site);
+    [[nodiscard]] std::uint64_t address_of(Site site) const {
+        return return_address(site == ia32_site_ ? Site::ia32 : site);
     }
 
-    Site ia32_place_;
+    Site ia32_site_;
     std::string handler_;
     policy::Combined combined_ = policy::combine({shipped("handlers/" + handler_), shipped("listener"),
                                                   shipped("clone"), shipped("setup")})
@@ -83,9 +83,9 @@ class Cage {
                                {"stack", reinterpret_cast<std::uint64_t>(buffer + sizeof buffer)},
                                {"setup_page", reinterpret_cast<std::uint64_t>(setup_page)},
                                {"setup_page_size", sizeof setup_page},
-                               {"listener_return", place(Site::listener)},
-                               {"clone_return", place(Site::clone)},
-                               {"setup_return", place(Site::setup)}};
+                               {"listener_return", address_of(Site::listener)},
+                               {"clone_return", address_of(Site::clone)},
+                               {"setup_return", address_of(Site::setup)}};
     policy::Program program_ = policy::compile(combined_, policy::native_arch, bindings_).value();
 };
 
@@ -114,18 +114,18 @@ void Cage::expect_by_policy(const Attempt& attempt, Site site) const {
     }
 }
 
-struct Place {
+struct CallSite {
     Site site;
     std::string handler;
 };
 
-class LiveFilterAt : public testing::TestWithParam<Place> {
+class LiveFilterAt : public testing::TestWithParam<CallSite> {
   protected:
     Site site_ = GetParam().site;
     Cage cage_{Site::elsewhere, GetParam().handler};
 };
 
-TEST_P(LiveFilterAt, EveryNumberWithoutArgumentsEndsByThePolicyOfThatPlace) {
+TEST_P(LiveFilterAt, EveryNumberWithoutArgumentsEndsByThePolicyOfThatCallSite) {
     for (long number = 0; number <= last_number; ++number) {
         if (!is_exempt(number)) {
             cage_.expect_by_policy({number, {}}, site_);
@@ -145,7 +145,7 @@ TEST_P(LiveFilterAt, NumbersThatAreNoneEndIt) {
     }
 }
 
-TEST_P(LiveFilterAt, AllowsWhatThePolicyOfThatPlaceAllows) {
+TEST_P(LiveFilterAt, AllowsWhatThePolicyOfThatCallSiteAllows) {
     const auto calls = cage_.allowed_calls(site_);
     EXPECT_FALSE(calls.empty());
     for (const Attempt& attempt : calls) {
@@ -154,7 +154,7 @@ TEST_P(LiveFilterAt, AllowsWhatThePolicyOfThatPlaceAllows) {
     }
 }
 
-TEST_P(LiveFilterAt, EachArgumentOfAnAllowedCallPerturbedEndsByThePolicyOfThatPlace) {
+TEST_P(LiveFilterAt, EachArgumentOfAnAllowedCallPerturbedEndsByThePolicyOfThatCallSite) {
     for (const Attempt& allowed : cage_.allowed_calls(site_)) {
         for (std::size_t i = 0; i < allowed.arguments.size(); ++i) {
             const std::uint64_t value = allowed.arguments[i];
@@ -169,8 +169,8 @@ TEST_P(LiveFilterAt, EachArgumentOfAnAllowedCallPerturbedEndsByThePolicyOfThatPl
     }
 }
 
-/// What one place may do, the others may not, unless their own policy says so.
-TEST_P(LiveFilterAt, CallsOfTheOtherPlacesEndByThePolicyOfThatPlace) {
+/// What one call site may do, the others may not, unless their own policy says so.
+TEST_P(LiveFilterAt, CallsOfTheOtherCallSitesEndByThePolicyOfThatCallSite) {
     for (const Site other : sites) {
         for (const Attempt& attempt : cage_.allowed_calls(other)) {
             cage_.expect_by_policy(attempt, site_);
@@ -178,16 +178,17 @@ TEST_P(LiveFilterAt, CallsOfTheOtherPlacesEndByThePolicyOfThatPlace) {
     }
 }
 
-std::string name_of(const testing::TestParamInfo<Place>& instance) {
+std::string name_of(const testing::TestParamInfo<CallSite>& instance) {
     constexpr const char* names[] = {"ListenerCallSite", "CloneCallSite", "SetupCallSite", "Elsewhere"};
     const auto& [site, handler] = instance.param;
     return names[static_cast<std::size_t>(site)] + (handler == "echo" ? "" : "Of" + handler);
 }
-INSTANTIATE_TEST_SUITE_P(Place, LiveFilterAt,
-                         testing::Values(Place{Site::listener, "echo"}, Place{Site::clone, "echo"},
-                                         Place{Site::setup, "echo"}, Place{Site::elsewhere, "echo"},
-                                         Place{Site::elsewhere, "discard"}, Place{Site::elsewhere, "daytime"},
-                                         Place{Site::elsewhere, "static"}),
+INSTANTIATE_TEST_SUITE_P(CallSite, LiveFilterAt,
+                         testing::Values(CallSite{Site::listener, "echo"}, CallSite{Site::clone, "echo"},
+                                         CallSite{Site::setup, "echo"}, CallSite{Site::elsewhere, "echo"},
+                                         CallSite{Site::elsewhere, "discard"},
+                                         CallSite{Site::elsewhere, "daytime"},
+                                         CallSite{Site::elsewhere, "static"}),
                          name_of);
 
 /// What distinguishes the handlers.
@@ -218,7 +219,7 @@ TEST(LiveFilter, EachHandlersCellsMayMakeItsOwnCallsAndNoOthers) {
     }
 }
 
-TEST(LiveFilter, The32BitInstructionEndsEachPlace) {
+TEST(LiveFilter, The32BitInstructionEndsAtEachCallSite) {
     constexpr long getpid = 20; // of i386
     const Outcome control = in_child({getpid, {}}, Site::ia32, [] {});
     if (control.killed_by(end_without_ia32)) {
@@ -226,11 +227,11 @@ TEST(LiveFilter, The32BitInstructionEndsEachPlace) {
                         "for 64-bit programs, so there is nothing to forbid";
     }
     ASSERT_TRUE(control.exited());
-    for (const Site place : sites) { // listener, clone, setup are where that instruction stands, then none is
-        const Cage cage{place};
+    for (const Site site : sites) { // listener, clone, setup are where that instruction stands, then none is
+        const Cage cage{site};
         for (long number = -1; number <= last_number; ++number) {
             EXPECT_TRUE(cage.run({number, {}}, Site::ia32).killed_by(SIGSYS))
-                << number << " at site " << static_cast<int>(place);
+                << number << " at site " << static_cast<int>(site);
         }
     }
 }

@@ -9,31 +9,31 @@
 namespace cloister::cell {
 namespace {
 
-using hostile::Deed;
+using hostile::Action;
 using hostile::Order;
 
 [[gnu::always_inline]] inline std::uint64_t do_it(const std::uint8_t* buffer, const Order& order) {
     const auto& a = order.arguments;
     auto* const place = reinterpret_cast<volatile std::uint64_t*>(a[0]);
     const auto argument = [&](int i) { return static_cast<long>(a[i]); };
-    switch (order.deed) {
-    case Deed::Where:
+    switch (order.action) {
+    case Action::Where:
         return reinterpret_cast<std::uint64_t>(buffer);
-    case Deed::SetupCallSite:
+    case Action::SetupCallSite:
         return reinterpret_cast<std::uint64_t>(cloister_setup_call);
-    case Deed::Content:
+    case Action::Content:
         return reinterpret_cast<std::uint64_t>(&control::cloister_content);
-    case Deed::Peek:
+    case Action::Peek:
         return *place;
-    case Deed::Poke:
+    case Action::Poke:
         *place = a[1];
         return 0;
-    case Deed::Call:
+    case Action::Call:
         return static_cast<std::uint64_t>(sys::cell_call(argument(0), argument(1), argument(2), argument(3),
                                                          argument(4), argument(5), argument(6)));
-    case Deed::Jump:
+    case Action::Jump:
         return jump(order);
-    case Deed::Spin:
+    case Action::Spin:
         for (;;) {
             asm volatile("");
         }

@@ -81,69 +81,69 @@ void send_two_descriptors(const Message& message) {
     _exit(1); // which, unlike close(2), does not linger
 }
 
-[[noreturn]] void misbehave(std::string_view deed) {
+[[noreturn]] void misbehave(std::string_view action) {
     static constexpr std::uint8_t code[3 * arch::max_page_size]{}; // places that a policy can be bound to
     Message hello = tagged(Message::Tag::Hello);
     hello.build = control::own_build();
     hello.arena = reinterpret_cast<const cell::Arena*>(code + arch::max_page_size);
     hello.call_sites = {&code[0], &code[arch::max_page_size], &code[2 * arch::max_page_size]};
-    if (deed == "closes-its-socket") {
+    if (action == "closes-its-socket") {
         close(control::control_fd);
-    } else if (deed == "says-hello-and-closes") {
+    } else if (action == "says-hello-and-closes") {
         send_bytes(hello, sizeof hello);
         close(control::control_fd);
-    } else if (deed == "ends") {
+    } else if (action == "ends") {
         _exit(0);
-    } else if (deed == "ends-with-77") {
+    } else if (action == "ends-with-77") {
         _exit(77);
-    } else if (deed == "ends-with-1") {
+    } else if (action == "ends-with-1") {
         _exit(1);
-    } else if (deed == "crashes") {
+    } else if (action == "crashes") {
         abort();
-    } else if (deed == "sends-nothing-at-all") {
+    } else if (action == "sends-nothing-at-all") {
         send_bytes(hello, 0);
-    } else if (deed == "sends-too-much") {
+    } else if (action == "sends-too-much") {
         send_bytes(hello, sizeof hello + 1);
-    } else if (deed == "sends-too-little") {
+    } else if (action == "sends-too-little") {
         send_bytes(hello, sizeof hello - 1);
-    } else if (deed == "sends-nonsense") {
+    } else if (action == "sends-nonsense") {
         send_bytes(tagged(Message::Tag{4711}), sizeof hello);
-    } else if (deed == "is-of-another-version") {
+    } else if (action == "is-of-another-version") {
         hello.build.version[0] = '9';
         send_bytes(hello, sizeof hello);
-    } else if (deed == "is-armed-too-early") {
+    } else if (action == "is-armed-too-early") {
         send_bytes(tagged(Message::Tag::Armed), sizeof hello);
-    } else if (deed == "floods") {
+    } else if (action == "floods") {
         for (;;) {
             send_bytes(hello, sizeof hello);
         }
-    } else if (deed == "passes-two-descriptors") {
+    } else if (action == "passes-two-descriptors") {
         send_two_descriptors(hello);
-    } else if (deed == "leaves-a-child-behind") {
+    } else if (action == "leaves-a-child-behind") {
         if (fork() == 0) {
             char byte = 0;
             (void)!read(control::control_fd, &byte, 1); // until cloisterd closes its end
             _exit(0);
         }
         _exit(77);
-    } else if (deed == "says-hello-and-is-silent") {
+    } else if (action == "says-hello-and-is-silent") {
         send_bytes(hello, sizeof hello);
-    } else if (deed == "says-hello-twice") {
+    } else if (action == "says-hello-twice") {
         send_bytes(hello, sizeof hello);
         send_bytes(hello, sizeof hello);
-    } else if (deed == "is-armed-and-silent" || deed == "is-armed-twice") {
+    } else if (action == "is-armed-and-silent" || action == "is-armed-twice") {
         send_bytes(hello, sizeof hello);
         Message launch{};
         control::Descriptors passed;
         (void)control::receive_message(control::control_fd, launch, &passed);
         send_bytes(tagged(Message::Tag::Armed), sizeof hello);
-        if (deed == "is-armed-twice") {
+        if (action == "is-armed-twice") {
             send_bytes(tagged(Message::Tag::Armed), sizeof hello);
         }
-    } else if (deed == "stops") {
+    } else if (action == "stops") {
         (void)raise(SIGSTOP);
-    } else if (deed != "is-silent") {
-        say("no such deed\n");
+    } else if (action != "is-silent") {
+        say("no such action\n");
     }
     live_on();
 }

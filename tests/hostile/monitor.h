@@ -10,7 +10,7 @@ namespace cloister::hostile {
 inline constexpr std::uint64_t magic =
     0x21'4b'43'41'54'54'41'21; // anything else is echoed: the self-test must pass
 
-enum class Deed : std::uint64_t {
+enum class Action : std::uint64_t {
     Where,         ///< reply: the address of the buffer, below which the stack lies
     SetupCallSite, ///< reply: the address of the setup call site
     Content,       ///< reply: where the content lies, if there is any
@@ -23,7 +23,7 @@ enum class Deed : std::uint64_t {
 
 struct Order {
     std::uint64_t magic;
-    Deed deed;
+    Action action;
     std::uint64_t arguments[7];
     std::uint64_t target;
     std::uint64_t

@@ -730,7 +730,7 @@ TEST(Listener, DoesNotWaitForAReaderThatDoesNotRead) {
 }
 
 /// NegativeSelfTests are cells like all others, but that their end is awaited at once.
-TEST(NegativeSelfTests, MustDieOfTheSignalThatTheirDeedDeserves) {
+TEST(NegativeSelfTests, AreEndedByTheSignalThatBelongsToTheirAction) {
     for (const int right : {0, 1, 2, 3, 4}) { // so many die as they must
         ListenerWorld world;
         world.at_clone = [&, born = 0](pid_t pid) mutable {

@@ -23,7 +23,7 @@
 namespace cloister::live {
 namespace {
 
-using hostile::Deed;
+using hostile::Action;
 
 Setup setup_of(const std::string& handler, std::vector<std::string> options = {}) {
     options.insert(options.begin(), "--handler=" + handler);
@@ -251,9 +251,9 @@ class HostileHandler : public testing::TestWithParam<const char*> {
         setup.program = "../tests/hostile/bin/cloisterd";
         return setup;
     }
-    void order(const Client& client, Deed deed, const std::vector<std::uint64_t>& arguments,
+    void order(const Client& client, Action action, const std::vector<std::uint64_t>& arguments,
                std::uint64_t expected = 0) const {
-        hostile::Order order{hostile::magic, deed, {}, 0, expected};
+        hostile::Order order{hostile::magic, action, {}, 0, expected};
         std::copy(arguments.begin(), arguments.end(), order.arguments);
         std::string bytes(sizeof order, '\0');
         std::memcpy(bytes.data(), &order, sizeof order);
@@ -264,7 +264,7 @@ class HostileHandler : public testing::TestWithParam<const char*> {
                                  std::uint64_t expected = 0) const {
         Client client{daemon.address()};
         const std::string name = client.name();
-        order(client, Deed::Call, call, expected);
+        order(client, Action::Call, call, expected);
         if (call[0] == SYS_shutdown) { // which it may survive
             client.half_close();
         }
@@ -308,12 +308,12 @@ TEST_P(HostileHandler, MayMakeTheCallsOfItsPolicyAndNoOthers) {
         return; // which could not say where its buffer is
     }
     const Client client{daemon.address()};
-    order(client, Deed::Where, {});
+    order(client, Action::Where, {});
     std::uint64_t buffer = 0;
     std::memcpy(&buffer, client.receive(sizeof buffer).data(), sizeof buffer);
     EXPECT_EQ(buffer % 1024, 0U);
     const Client other{daemon.address()}; // it has the same addresses
-    order(other, Deed::Call, {SYS_clock_gettime, CLOCK_REALTIME, buffer});
+    order(other, Action::Call, {SYS_clock_gettime, CLOCK_REALTIME, buffer});
     if (handler == "daytime") {
         EXPECT_EQ(other.receive(sizeof(hostile::Reply)), std::string(sizeof(hostile::Reply), '\0'));
         EXPECT_EQ(end_after(daemon, {SYS_clock_gettime, CLOCK_REALTIME, buffer + 8}).at("reason"),
@@ -329,25 +329,25 @@ INSTANTIATE_TEST_SUITE_P(Of, HostileContent, testing::Values("static"),
 
 TEST_P(HostileContent, CannotBeWrittenNorReadBehind) {
     const Daemon daemon{setup()};
-    const auto does = [&](const Client& client, Deed deed, const std::vector<std::uint64_t>& arguments) {
-        order(client, deed, arguments);
+    const auto does = [&](const Client& client, Action action, const std::vector<std::uint64_t>& arguments) {
+        order(client, action, arguments);
         std::uint64_t reply = 0;
         std::memcpy(&reply, client.receive(sizeof reply).data(), sizeof reply);
         return reply;
     };
     const Client client{daemon.address()};
-    const std::uint64_t content = does(client, Deed::Content, {});
-    EXPECT_EQ(does(client, Deed::Peek, {content}), std::strlen("the content"));
-    const auto dies = [&](Deed deed, const std::vector<std::uint64_t>& arguments) {
+    const std::uint64_t content = does(client, Action::Content, {});
+    EXPECT_EQ(does(client, Action::Peek, {content}), std::strlen("the content"));
+    const auto dies = [&](Action action, const std::vector<std::uint64_t>& arguments) {
         const Client other{daemon.address()};
-        order(other, deed, arguments);
+        order(other, action, arguments);
         return daemon.end_of(other.name()).at("signal") == SIGSEGV;
     };
-    EXPECT_TRUE(dies(Deed::Poke, {content, 0}));
-    EXPECT_TRUE(dies(Deed::Poke, {content + 8, 0}));
-    EXPECT_TRUE(dies(Deed::Peek, {content - 8}));
-    EXPECT_TRUE(dies(Deed::Peek, {content + arch::max_page_size}));
-    EXPECT_EQ(does(client, Deed::Peek, {content}), std::strlen("the content"));
+    EXPECT_TRUE(dies(Action::Poke, {content, 0}));
+    EXPECT_TRUE(dies(Action::Poke, {content + 8, 0}));
+    EXPECT_TRUE(dies(Action::Peek, {content - 8}));
+    EXPECT_TRUE(dies(Action::Peek, {content + arch::max_page_size}));
+    EXPECT_EQ(does(client, Action::Peek, {content}), std::strlen("the content"));
 }
 
 } // namespace

@@ -21,7 +21,7 @@
 namespace cloister::live {
 namespace {
 
-using hostile::Deed;
+using hostile::Action;
 using hostile::Order;
 
 constexpr std::uint64_t page =
@@ -40,17 +40,17 @@ class Taken {
   public:
     explicit Taken(const Daemon& daemon) : daemon_{daemon}, client_{daemon.address()} {}
 
-    void order(Deed deed, std::vector<std::uint64_t> arguments = {}, std::uint64_t target = 0) const {
-        Order order{hostile::magic, deed, {}, target, 0};
+    void order(Action action, std::vector<std::uint64_t> arguments = {}, std::uint64_t target = 0) const {
+        Order order{hostile::magic, action, {}, target, 0};
         std::copy(arguments.begin(), arguments.end(), order.arguments);
         std::string bytes(sizeof order, '\0');
         std::memcpy(bytes.data(), &order, sizeof order);
         client_.send(bytes);
     }
-    /// What the deed gives, if the cell survives it.
-    [[nodiscard]] std::uint64_t does(Deed deed, std::vector<std::uint64_t> arguments = {},
+    /// What the action gives, if the cell survives it.
+    [[nodiscard]] std::uint64_t does(Action action, std::vector<std::uint64_t> arguments = {},
                                      std::uint64_t target = 0) const {
-        order(deed, std::move(arguments), target);
+        order(action, std::move(arguments), target);
         const std::string bytes = client_.receive(sizeof(hostile::Reply));
         hostile::Reply reply = 0;
         std::memcpy(&reply, bytes.data(), sizeof reply);
@@ -60,8 +60,8 @@ class Taken {
     [[nodiscard]] Json end() const { return daemon_.end_of(client_.name()); }
     [[nodiscard]] const Client& client() const { return client_; }
 
-    [[nodiscard]] std::uint64_t buffer() const { return does(Deed::Where); }
-    [[nodiscard]] std::uint64_t setup_page() const { return does(Deed::SetupCallSite) + call - page; }
+    [[nodiscard]] std::uint64_t buffer() const { return does(Action::Where); }
+    [[nodiscard]] std::uint64_t setup_page() const { return does(Action::SetupCallSite) + call - page; }
 
   private:
     const Daemon& daemon_;
@@ -72,10 +72,10 @@ class HostileCell : public testing::Test {
   protected:
     Daemon daemon_{hostile_setup()};
 
-    void expect_death(Deed deed, const std::vector<std::uint64_t>& arguments, int signal,
+    void expect_death(Action action, const std::vector<std::uint64_t>& arguments, int signal,
                       std::uint64_t target = 0) const {
         const Taken cell{daemon_};
-        cell.order(deed, arguments, target);
+        cell.order(action, arguments, target);
         const Json end = cell.end();
         EXPECT_EQ(end.at("signal"), signal) << end;
         EXPECT_EQ(end.at("reason"), signal == SIGSYS ? "violation" : "crashed") << end;
@@ -85,10 +85,10 @@ class HostileCell : public testing::Test {
 TEST_F(HostileCell, ControlReadsAndWritesItsOwnBufferAndStack) {
     const Taken cell{daemon_};
     const std::uint64_t buffer = cell.buffer();
-    EXPECT_EQ(cell.does(Deed::Poke, {buffer + 4096, 4711}), 0U);
-    EXPECT_EQ(cell.does(Deed::Peek, {buffer + 4096}), 4711U);
-    EXPECT_EQ(cell.does(Deed::Poke, {buffer - stack, 815}), 0U);
-    EXPECT_EQ(cell.does(Deed::Peek, {buffer - stack}), 815U);
+    EXPECT_EQ(cell.does(Action::Poke, {buffer + 4096, 4711}), 0U);
+    EXPECT_EQ(cell.does(Action::Peek, {buffer + 4096}), 4711U);
+    EXPECT_EQ(cell.does(Action::Poke, {buffer - stack, 815}), 0U);
+    EXPECT_EQ(cell.does(Action::Peek, {buffer - stack}), 815U);
     EXPECT_TRUE(cell.client().echoes("it serves as well"));
 }
 
@@ -96,13 +96,13 @@ TEST_F(HostileCell, HasNoneOfTheThreeCallSites) {
     const std::uint64_t setup_site = Taken{daemon_}.setup_page();
     const std::uint64_t pages[] = {setup_site - 2 * page, setup_site - page, setup_site};
     for (const std::uint64_t start : pages) {
-        expect_death(Deed::Peek, {start}, SIGSEGV);
-        expect_death(Deed::Peek, {start + page - 8}, SIGSEGV);
+        expect_death(Action::Peek, {start}, SIGSEGV);
+        expect_death(Action::Peek, {start + page - 8}, SIGSEGV);
     }
     const std::uint64_t instructions[] = {setup_site - 2 * page, setup_site - call, setup_site + page - call};
     for (const std::uint64_t instruction : instructions) {
-        expect_death(Deed::Jump, {SYS_getppid}, SIGSEGV, instruction);
-        expect_death(Deed::Jump, {SYS_mmap, 0, page, 7, 0x22, ~0ULL, 0}, SIGSEGV, instruction);
+        expect_death(Action::Jump, {SYS_getppid}, SIGSEGV, instruction);
+        expect_death(Action::Jump, {SYS_mmap, 0, page, 7, 0x22, ~0ULL, 0}, SIGSEGV, instruction);
     }
 }
 
@@ -110,7 +110,7 @@ TEST_F(HostileCell, GetsNothingFromTheKernelsOwnPage) {
     constexpr std::uint64_t vsyscalls[] = {0xffffffffff600000, 0xffffffffff600400, 0xffffffffff600800};
     for (const std::uint64_t entry : vsyscalls) { // gettimeofday, time, getcpu; a fault where there is none
         const Taken cell{daemon_};
-        cell.order(Deed::Jump, {}, entry);
+        cell.order(Action::Jump, {}, entry);
         const Json end = cell.end();
         EXPECT_TRUE(end.at("signal") == SIGSYS || end.at("signal") == SIGSEGV) << end;
     }
@@ -119,21 +119,21 @@ TEST_F(HostileCell, GetsNothingFromTheKernelsOwnPage) {
 TEST_F(HostileCell, CannotBringThemBack) {
     const std::uint64_t setup_site = Taken{daemon_}.setup_page();
     for (const std::uint64_t where : {setup_site - 2 * page, setup_site - page, setup_site}) {
-        expect_death(Deed::Call, {SYS_mmap, where, page, 7, 0x32, ~0ULL, 0}, SIGSYS);
-        expect_death(Deed::Call, {SYS_mremap, setup_site + page, page, page, 3, where}, SIGSYS);
+        expect_death(Action::Call, {SYS_mmap, where, page, 7, 0x32, ~0ULL, 0}, SIGSYS);
+        expect_death(Action::Call, {SYS_mremap, setup_site + page, page, page, 3, where}, SIGSYS);
     }
-    expect_death(Deed::Call, {SYS_munmap, setup_site + page, page}, SIGSYS);
-    expect_death(Deed::Call, {SYS_mprotect, setup_site + page, page, 7}, SIGSYS);
-    expect_death(Deed::Call, {SYS_brk, 0}, SIGSYS);
+    expect_death(Action::Call, {SYS_munmap, setup_site + page, page}, SIGSYS);
+    expect_death(Action::Call, {SYS_mprotect, setup_site + page, page, 7}, SIGSYS);
+    expect_death(Action::Call, {SYS_brk, 0}, SIGSYS);
 }
 
 TEST_F(HostileCell, CannotWriteItsCodeOrAroundItsArena) {
     const Taken cell{daemon_};
     const std::uint64_t buffer = cell.buffer();
     const std::uint64_t code = cell.setup_page() + page;
-    expect_death(Deed::Poke, {code + 8, 0}, SIGSEGV);
-    expect_death(Deed::Poke, {buffer - stack - 8, 0}, SIGSEGV);
-    expect_death(Deed::Poke, {buffer - stack + sizeof(cell::Arena), 0}, SIGSEGV);
+    expect_death(Action::Poke, {code + 8, 0}, SIGSEGV);
+    expect_death(Action::Poke, {buffer - stack - 8, 0}, SIGSEGV);
+    expect_death(Action::Poke, {buffer - stack + sizeof(cell::Arena), 0}, SIGSEGV);
 }
 
 /// The code that a cell has, up to what fills its page.
@@ -143,7 +143,7 @@ std::string code_of_a_cell() {
     const std::uint64_t code = cell.setup_page() + page;
     std::string written(page, '\0');
     for (std::uint64_t offset = 0; offset < page; offset += sizeof(std::uint64_t)) {
-        const std::uint64_t bytes = cell.does(Deed::Peek, {code + offset});
+        const std::uint64_t bytes = cell.does(Action::Peek, {code + offset});
         std::memcpy(&written[offset], &bytes, sizeof bytes);
     }
     written.resize(written.find_last_not_of(code_fill) + 1);
@@ -167,7 +167,7 @@ std::vector<std::uint64_t> places_that_write(const Daemon& daemon, std::vector<s
             instructions.push_back(offset);
         }
         const Taken cell{daemon};
-        cell.order(Deed::Jump, {SYS_write, 0, buffer + marker_at, sizeof marker, 0, marker[0], marker[1]},
+        cell.order(Action::Jump, {SYS_write, 0, buffer + marker_at, sizeof marker, 0, marker[0], marker[1]},
                    code + offset);
         cell.client().half_close();
         try {
@@ -215,7 +215,7 @@ TEST_F(HostileCell, HasNothingOfTheListenersMemory) {
         if (!kept && mapping.name != "[vsyscall]") {
             const std::uint64_t middle = mapping.start + (mapping.end - mapping.start) / 2;
             for (const std::uint64_t where : {mapping.start, middle, mapping.end - sizeof(hostile::Reply)}) {
-                expect_death(Deed::Peek, {where}, SIGSEGV);
+                expect_death(Action::Peek, {where}, SIGSEGV);
             }
             ++tried;
         }
@@ -230,12 +230,12 @@ TEST_F(HostileCell, ReachesNoOtherProcess) {
     const auto listener = static_cast<std::uint64_t>(daemon_.listener());
     const auto supervisor = static_cast<std::uint64_t>(daemon_.pid());
     for (const std::uint64_t pid : {sibling, listener, supervisor}) {
-        expect_death(Deed::Call, {SYS_kill, pid, SIGKILL}, SIGSYS);
-        expect_death(Deed::Call, {SYS_tgkill, pid, pid, SIGKILL}, SIGSYS);
-        expect_death(Deed::Call, {SYS_ptrace, 16, pid}, SIGSYS);
-        expect_death(Deed::Call, {SYS_process_vm_readv, pid}, SIGSYS);
-        expect_death(Deed::Call, {SYS_pidfd_open, pid}, SIGSYS);
-        expect_death(Deed::Call, {SYS_prlimit64, pid, 0, 0, 0}, SIGSYS);
+        expect_death(Action::Call, {SYS_kill, pid, SIGKILL}, SIGSYS);
+        expect_death(Action::Call, {SYS_tgkill, pid, pid, SIGKILL}, SIGSYS);
+        expect_death(Action::Call, {SYS_ptrace, 16, pid}, SIGSYS);
+        expect_death(Action::Call, {SYS_process_vm_readv, pid}, SIGSYS);
+        expect_death(Action::Call, {SYS_pidfd_open, pid}, SIGSYS);
+        expect_death(Action::Call, {SYS_prlimit64, pid, 0, 0, 0}, SIGSYS);
     }
     EXPECT_TRUE(other.echoes("after"));
 }
@@ -253,7 +253,7 @@ TEST_F(HostileCell, GetsNoProcessNoFileNoSocketNoPrivilege) {
         ASSERT_TRUE(policy::number_of(Abi::x86_64, name)) << name;
         const auto number = policy::number_of(policy::abi_of(policy::native_arch), name);
         if (number) { // aarch64 has no fork, vfork, open
-            expect_death(Deed::Call, {*number}, SIGSYS);
+            expect_death(Action::Call, {*number}, SIGSYS);
         }
     }
 }
@@ -262,23 +262,23 @@ TEST_F(HostileCell, ReachesNoOtherDescriptorAndNoOtherBuffer) {
     const Taken cell{daemon_};
     const std::uint64_t buffer = cell.buffer();
     for (const std::uint64_t fd : {1ULL, 2ULL, 3ULL, 4ULL, 68ULL, ~0ULL}) {
-        expect_death(Deed::Call, {SYS_recvfrom, fd, buffer, 8, 0, 0, 0}, SIGSYS);
-        expect_death(Deed::Call, {SYS_sendto, fd, buffer, 8, MSG_NOSIGNAL, 0, 0}, SIGSYS);
-        expect_death(Deed::Call, {SYS_close, fd}, SIGSYS);
+        expect_death(Action::Call, {SYS_recvfrom, fd, buffer, 8, 0, 0, 0}, SIGSYS);
+        expect_death(Action::Call, {SYS_sendto, fd, buffer, 8, MSG_NOSIGNAL, 0, 0}, SIGSYS);
+        expect_death(Action::Call, {SYS_close, fd}, SIGSYS);
     }
-    expect_death(Deed::Call, {SYS_recvfrom, 0, buffer + 1, 8, 0, 0, 0}, SIGSYS);
-    expect_death(Deed::Call, {SYS_recvfrom, 0, buffer, 65537, 0, 0, 0}, SIGSYS);
-    expect_death(Deed::Call, {SYS_sendto, 0, buffer - 8, 8, MSG_NOSIGNAL, 0, 0}, SIGSYS);
+    expect_death(Action::Call, {SYS_recvfrom, 0, buffer + 1, 8, 0, 0, 0}, SIGSYS);
+    expect_death(Action::Call, {SYS_recvfrom, 0, buffer, 65537, 0, 0, 0}, SIGSYS);
+    expect_death(Action::Call, {SYS_sendto, 0, buffer - 8, 8, MSG_NOSIGNAL, 0, 0}, SIGSYS);
 }
 
 TEST_F(HostileCell, MayClaimAnyOfSixExitCodesAndNoOther) {
     for (std::uint64_t code = 0; code <= 5; ++code) {
         const Taken cell{daemon_};
-        cell.order(Deed::Call, {SYS_exit_group, code});
+        cell.order(Action::Call, {SYS_exit_group, code});
         EXPECT_EQ(cell.end().at("exit"), code);
     }
-    expect_death(Deed::Call, {SYS_exit_group, 6}, SIGSYS);
-    expect_death(Deed::Call, {SYS_exit_group, 256}, SIGSYS);
+    expect_death(Action::Call, {SYS_exit_group, 6}, SIGSYS);
+    expect_death(Action::Call, {SYS_exit_group, 256}, SIGSYS);
 }
 
 /// A listener whose setups fail again and again ends: many cells that say so must not end it for the others.
@@ -288,7 +288,7 @@ TEST_F(HostileCell, CannotClaimThatItsSetupFailedAndSoEndTheListener) {
     const pid_t listener = daemon_.listener();
     for (int i = 0; i < 40; ++i) {
         const auto code = static_cast<std::uint64_t>(6 + i % 10);
-        expect_death(Deed::Call, {SYS_exit_group, code}, SIGSYS);
+        expect_death(Action::Call, {SYS_exit_group, code}, SIGSYS);
     }
     EXPECT_TRUE(other.echoes("after"));
     EXPECT_TRUE(Client{daemon_.address()}.echoes("a new one"));
@@ -298,7 +298,7 @@ TEST_F(HostileCell, CannotClaimThatItsSetupFailedAndSoEndTheListener) {
 TEST(HostileCells, UseCpuUpToTheirLimit) {
     const Daemon daemon{hostile_setup({"--cpu-limit=1s"})};
     const Taken cell{daemon};
-    cell.order(Deed::Spin);
+    cell.order(Action::Spin);
     EXPECT_TRUE(Client{daemon.address()}.echoes("others are served"));
     EXPECT_EQ(daemon.end_of(cell.client().name(), 30s).at("reason"), "cpu");
 }
@@ -306,7 +306,7 @@ TEST(HostileCells, UseCpuUpToTheirLimit) {
 TEST(HostileCells, LiveUpToTheirLifetime) {
     const Daemon daemon{hostile_setup({"--lifetime=1s"})};
     const Taken cell{daemon};
-    cell.order(Deed::Spin);
+    cell.order(Action::Spin);
     EXPECT_EQ(daemon.end_of(cell.client().name(), 30s).at("reason"), "lifetime");
 }
 

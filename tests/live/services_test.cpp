@@ -116,7 +116,7 @@ TEST_P(HangingStart, DelaysNoOtherService) {
     EXPECT_EQ(several.daemon.ends_within(5s), 0) << several.daemon.log();
 }
 
-INSTANTIATE_TEST_SUITE_P(Misdeed, HangingStart,
+INSTANTIATE_TEST_SUITE_P(Misbehaviour, HangingStart,
                          testing::Values("is-silent", "stops", "says-hello-and-is-silent",
                                          "is-armed-and-silent"),
                          [](const auto& instance) {
@@ -131,11 +131,11 @@ struct Removed {
 class BadReplacement : public testing::TestWithParam<std::pair<const char*, const char*>> {};
 
 TEST_P(BadReplacement, ConcernsItsOwnServiceOnlyAndTheLogSaysWhy) {
-    const auto& [misdeed, said] = GetParam();
+    const auto& [misbehaviour, said] = GetParam();
     const TemporaryDirectory directory;
     fs::create_directory(directory.file("hostile"));
     fs::permissions(directory.file("hostile"), fs::perms{0755});
-    const Several several{{"127.0.0.1:0", "unix:" + directory.file("hostile/later-") + misdeed}};
+    const Several several{{"127.0.0.1:0", "unix:" + directory.file("hostile/later-") + misbehaviour}};
     const Removed marker{fmt::format("/tmp/cloister-later-{}", several.daemon.pid())};
     (void)several.daemon.await_record("started");
     const pid_t listener = several.ready(0).at("listener_pid");
@@ -155,7 +155,7 @@ TEST_P(BadReplacement, ConcernsItsOwnServiceOnlyAndTheLogSaysWhy) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Misdeed, BadReplacement,
+    Misbehaviour, BadReplacement,
     testing::Values(std::pair{"crashes", "ended with signal 6 while it started"},
                     std::pair{"ends-with-77", "could not confine itself: exit code 77"},
                     std::pair{"leaves-a-child-behind", "could not confine itself: exit code 77"},

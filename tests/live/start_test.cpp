@@ -12,24 +12,24 @@ namespace cloister::live {
 namespace {
 
 /// What tests/hostile/listener.cpp does, and how cloisterd must end of it.
-struct Misdeed {
+struct Misbehaviour {
     const char* name;
     int exit_code;
     const char* said; ///< a regular expression for stderr
 };
 
-void PrintTo(const Misdeed& misdeed, std::ostream* out) {
-    *out << misdeed.name;
+void PrintTo(const Misbehaviour& misbehaviour, std::ostream* out) {
+    *out << misbehaviour.name;
 }
 
-Setup setup_of(const TemporaryDirectory& directory, const std::string& misdeed) {
+Setup setup_of(const TemporaryDirectory& directory, const std::string& misbehaviour) {
     return {.program = "../tests/hostile/start/cloisterd",
-            .listen = {"unix:" + directory.file(misdeed)},
+            .listen = {"unix:" + directory.file(misbehaviour)},
             .options = {"--policy-dir=" CLOISTER_POLICY_SOURCE},
             .await_ready = false};
 }
 
-class BadStart : public testing::TestWithParam<Misdeed> {};
+class BadStart : public testing::TestWithParam<Misbehaviour> {};
 
 TEST_P(BadStart, ThatGoesWrongIsGivenUpAtOnce) {
     const TemporaryDirectory directory;
@@ -43,23 +43,22 @@ const char* const out_of_order = "listener, process [0-9]+, sent what it should 
 const char* const killed = "listener, process [0-9]+, was killed, or had closed its socket";
 
 INSTANTIATE_TEST_SUITE_P(
-    Misdeed, BadStart,
-    testing::Values(Misdeed{"closes-its-socket", 70, killed}, Misdeed{"says-hello-and-closes", 70, killed},
-                    Misdeed{"sends-nothing-at-all", 70, killed},
-                    Misdeed{"ends", 70, "could not confine itself: exit code 0"},
-                    Misdeed{"ends-with-1", 70, "could not confine itself: exit code 1"},
-                    Misdeed{"ends-with-77", 77, "could not confine itself: exit code 77"},
-                    Misdeed{"leaves-a-child-behind", 77, "could not confine itself: exit code 77"},
-                    Misdeed{"says-hello-twice", 70, out_of_order},
-                    Misdeed{"is-armed-twice", 70, out_of_order},
-                    Misdeed{"crashes", 70, "ended with signal 6 while it started"},
-                    Misdeed{"sends-too-much", 70, out_of_order},
-                    Misdeed{"sends-too-little", 70, out_of_order},
-                    Misdeed{"sends-nonsense", 70, out_of_order},
-                    Misdeed{"is-of-another-version", 78,
-                            "handler echo is of version 9.1.0 .*, cloisterd of 0.1.0 .*: rebuild it"},
-                    Misdeed{"is-armed-too-early", 70, out_of_order}, Misdeed{"floods", 70, out_of_order},
-                    Misdeed{"passes-two-descriptors", 70, "descriptors (not )?taken"}),
+    Misbehaviour, BadStart,
+    testing::Values(
+        Misbehaviour{"closes-its-socket", 70, killed}, Misbehaviour{"says-hello-and-closes", 70, killed},
+        Misbehaviour{"sends-nothing-at-all", 70, killed},
+        Misbehaviour{"ends", 70, "could not confine itself: exit code 0"},
+        Misbehaviour{"ends-with-1", 70, "could not confine itself: exit code 1"},
+        Misbehaviour{"ends-with-77", 77, "could not confine itself: exit code 77"},
+        Misbehaviour{"leaves-a-child-behind", 77, "could not confine itself: exit code 77"},
+        Misbehaviour{"says-hello-twice", 70, out_of_order}, Misbehaviour{"is-armed-twice", 70, out_of_order},
+        Misbehaviour{"crashes", 70, "ended with signal 6 while it started"},
+        Misbehaviour{"sends-too-much", 70, out_of_order}, Misbehaviour{"sends-too-little", 70, out_of_order},
+        Misbehaviour{"sends-nonsense", 70, out_of_order},
+        Misbehaviour{"is-of-another-version", 78,
+                     "handler echo is of version 9.1.0 .*, cloisterd of 0.1.0 .*: rebuild it"},
+        Misbehaviour{"is-armed-too-early", 70, out_of_order}, Misbehaviour{"floods", 70, out_of_order},
+        Misbehaviour{"passes-two-descriptors", 70, "descriptors (not )?taken"}),
     [](const auto& instance) { return std::regex_replace(instance.param.name, std::regex{"-"}, ""); });
 
 class StopDuringAStart : public testing::TestWithParam<const char*> {};
@@ -72,13 +71,13 @@ TEST_P(StopDuringAStart, IsObeyedAtOnce) {
         listener = daemon.listener();
         return listener != 0;
     })) << daemon.log();
-    std::this_thread::sleep_for(200ms); // by then it is at its misdeed
+    std::this_thread::sleep_for(200ms); // by then it is at its misbehaviour
     daemon.signal(SIGTERM);
     EXPECT_EQ(daemon.ends_within(5s), 0) << daemon.log();
     EXPECT_FALSE(is_alive(listener));
 }
 
-INSTANTIATE_TEST_SUITE_P(Misdeed, StopDuringAStart,
+INSTANTIATE_TEST_SUITE_P(Misbehaviour, StopDuringAStart,
                          testing::Values("is-silent", "stops", "says-hello-and-is-silent",
                                          "is-armed-and-silent"),
                          [](const auto& instance) {
@@ -87,14 +86,15 @@ INSTANTIATE_TEST_SUITE_P(Misdeed, StopDuringAStart,
 
 TEST(SlowStart, ThatNeverEndsIsGivenUpWhenItsTimeIsOver) {
     const TemporaryDirectory directory;
-    const Misdeed slow[] = {{"is-armed-and-silent", 70, "self-test: no answer within 10 s"},
-                            {"is-silent", 70, "the listener, process [0-9]+, has not answered for 20 s"}};
+    const Misbehaviour slow[] = {
+        {"is-armed-and-silent", 70, "self-test: no answer within 10 s"},
+        {"is-silent", 70, "the listener, process [0-9]+, has not answered for 20 s"}};
     Daemon first{setup_of(directory, slow[0].name)}; // at the same time
     Daemon second{setup_of(directory, slow[1].name)};
     for (Daemon* const daemon : {&first, &second}) {
-        const Misdeed& misdeed = slow[daemon == &second];
-        EXPECT_EQ(daemon->ends_within(40s), misdeed.exit_code) << daemon->log();
-        EXPECT_TRUE(std::regex_search(daemon->log(), std::regex{misdeed.said})) << daemon->log();
+        const Misbehaviour& misbehaviour = slow[daemon == &second];
+        EXPECT_EQ(daemon->ends_within(40s), misbehaviour.exit_code) << daemon->log();
+        EXPECT_TRUE(std::regex_search(daemon->log(), std::regex{misbehaviour.said})) << daemon->log();
     }
 }
 

@@ -298,7 +298,7 @@ TEST_F(Policy, WhoseProgramSaysMoreThanItsTextIs65WithTheCallAndNeverBecomesRead
     }
 }
 
-TEST_F(Policy, AtAnotherPlaceThanItsOwnIs65) {
+TEST_F(Policy, AtAnotherCallSiteThanItsOwnIs65) {
     const auto expect_refusal = [this](const std::string& name, const std::string& from,
                                        const std::string& to, const char* said) {
         file_ = directory_.file(name);

@@ -80,9 +80,9 @@ TEST(CombinedMutantsOfTheText, AreCaught) {
         ++caught;
         return differ(prove(mutant, native_arch, addresses, program));
     };
-    for (std::size_t p = 0; p <= combined.places.size(); ++p) {
+    for (std::size_t p = 0; p <= combined.at_call_sites.size(); ++p) {
         auto mutant = combined;
-        auto& policy = p < mutant.places.size() ? mutant.places[p] : mutant.elsewhere;
+        auto& policy = p < mutant.at_call_sites.size() ? mutant.at_call_sites[p] : mutant.elsewhere;
         for (std::size_t r = 0; r < policy.rules.size(); ++r) {
             for (std::size_t c = 0; c < policy.rules[r].conditions.size(); ++c) {
                 auto& condition = policy.rules[r].conditions[c];

@@ -7,9 +7,9 @@ namespace {
 
 Policy piece(const std::string& name, const std::string& at, const std::string& lines = "",
              const std::string& otherwise = "kill-process", const std::string& archs = "x86_64 aarch64") {
-    const auto place = at.empty() ? "" : fmt::format("at ${}\n", at);
+    const auto site = at.empty() ? "" : fmt::format("at ${}\n", at);
     const auto param = at.empty() ? "" : fmt::format("param ${} addr : x\n", at);
-    auto policy = parse(fmt::format("policy {} 1\nsyntax 1\n{}arch {}\nelse {}\n{}{}", name, place, archs,
+    auto policy = parse(fmt::format("policy {} 1\nsyntax 1\n{}arch {}\nelse {}\n{}{}", name, site, archs,
                                     otherwise, param, lines),
                         name + ".policy");
     if (!policy) {
@@ -29,10 +29,10 @@ std::string without_source(const std::string& text) {
 
 TEST(Combine, TakesOnePolicyForEachCallSiteAndOneForElsewhere) {
     const auto combined = shipped_together();
-    ASSERT_EQ(combined.places.size(), 3U);
-    EXPECT_EQ(combined.places[0].name, "clone");
-    EXPECT_EQ(combined.places[1].name, "listener");
-    EXPECT_EQ(combined.places[2].name, "setup");
+    ASSERT_EQ(combined.at_call_sites.size(), 3U);
+    EXPECT_EQ(combined.at_call_sites[0].name, "clone");
+    EXPECT_EQ(combined.at_call_sites[1].name, "listener");
+    EXPECT_EQ(combined.at_call_sites[2].name, "setup");
     EXPECT_EQ(combined.elsewhere.name, "echo");
     EXPECT_EQ(combination_of({piece("a", "")}), "combined") << "one alone holds everywhere";
 }
@@ -65,8 +65,8 @@ TEST(Combine, RefusesCallsThatCouldRestoreALostCallSite) {
             ":7:1: error: '{}' could bring back memory that a process has given up, and with it what is "
             "allowed there: policies that share a program can't allow it\n",
             call);
-        const auto at_a_place = combination_of({piece("a", ""), piece("b", "here", line + " : x\n")});
-        EXPECT_TRUE(at_a_place.starts_with("b.policy" + expected)) << at_a_place;
+        const auto at_a_call_site = combination_of({piece("a", ""), piece("b", "here", line + " : x\n")});
+        EXPECT_TRUE(at_a_call_site.starts_with("b.policy" + expected)) << at_a_call_site;
         EXPECT_EQ(
             combination_of({piece("a", ""), piece("b", "here", "errno EPERM" + line.substr(5) + " : x\n")}),
             "combined")
@@ -80,7 +80,7 @@ TEST(Combine, RefusesCallsThatCouldRestoreALostCallSite) {
         const auto refused = combination_of({piece("a", ""), piece("b", "here", line)});
         EXPECT_TRUE(refused.starts_with("b.policy:7:1: error: policies that share a program can allow clone "
                                         "only with flags that are given by '==' and have no CLONE_VM: parent "
-                                        "and child would lose their places together\n"))
+                                        "and child would lose their call sites together\n"))
             << refused;
     }
 }
@@ -197,8 +197,9 @@ class CombinedProgram : public testing::TestWithParam<Arch> {
     [[nodiscard]] static bool tells_apart(const std::string& said) {
         return said.find(": program and policy differ: for ") != std::string::npos;
     }
-    // Where the block of the prologue that asks for that place begins: two words, each loaded and compared.
-    [[nodiscard]] static std::size_t block(std::size_t place) { return 3 + 5 * place; }
+    // Where the block of the prologue that asks for that call site begins: two words, each loaded and
+    // compared.
+    [[nodiscard]] static std::size_t block(std::size_t site) { return 3 + 5 * site; }
 
     Combined combined = shipped_together();
     Program program = compile(combined, GetParam(), addresses).value();
@@ -242,8 +243,8 @@ TEST_P(CombinedProgram, WithTwoCallSitesSwappedIsRefusedWithAWitness) {
 }
 
 TEST_P(CombinedProgram, ThatComparesOneWordOnlyIsRefusedWithAWitness) {
-    for (std::size_t place = 0; place < 3; ++place) {
-        for (const auto load : {block(place), block(place) + 2}) {
+    for (std::size_t site = 0; site < 3; ++site) {
+        for (const auto load : {block(site), block(site) + 2}) {
             auto wrong = program;
             wrong[load + 1].jf = 0; // whatever the word, it counts as the right one
             EXPECT_NE(prove_of(wrong).find("elsewhere (0x"), std::string::npos) << prove_of(wrong);
@@ -252,10 +253,10 @@ TEST_P(CombinedProgram, ThatComparesOneWordOnlyIsRefusedWithAWitness) {
 }
 
 TEST_P(CombinedProgram, WithoutOneCallSiteIsRefusedWithAWitness) {
-    for (std::size_t place = 0; place < 3; ++place) {
+    for (std::size_t site = 0; site < 3; ++site) {
         auto wrong = program;
-        wrong[block(place) + 1].jt = 3;
-        const auto name = fmt::format("at ${} (0x", combined.places[place].at_name());
+        wrong[block(site) + 1].jt = 3;
+        const auto name = fmt::format("at ${} (0x", combined.at_call_sites[site].at_name());
         EXPECT_NE(prove_of(wrong).find(name), std::string::npos) << prove_of(wrong);
     }
 }
@@ -337,7 +338,7 @@ TEST(CombinedText, IsEvaluatedByCallSite) {
     EXPECT_EQ(says("getppid", 0), "kill-process");
     EXPECT_EQ(says("exit_group", 0), "allow");
     EXPECT_EQ(&policy_at(combined, {}, listener_site), &combined.elsewhere)
-        << "a place that is not bound is nowhere";
+        << "a call site that is not bound is nowhere";
 }
 
 } // namespace

@@ -16,13 +16,13 @@ inline std::vector<std::uint64_t> interesting_addresses(const Combined& combined
         0xffffffffff600000, // the page of vsyscalls, and where its calls return to
         0xffffffffff600009,
         0x7fffffffffff};
-    for (const auto& policy : combined.places) {
+    for (const auto& policy : combined.at_call_sites) {
         const auto place = addresses.find(policy.at_name())->second;
         found.insert(found.end(),
                      {place, place - 2, place - 1, place + 1, place + 2, place ^ std::uint64_t{1} << 32U,
                       place ^ std::uint64_t{1} << 63U, place ^ 0x80000000, place & 0xffffffff,
                       place & 0xffffffff00000000, place << 32U | place >> 32U, ~place});
-        for (const auto& other : combined.places) { // the high word of one, the low word of the other
+        for (const auto& other : combined.at_call_sites) { // the high word of one, the low word of the other
             found.push_back((place & 0xffffffff00000000) |
                             (addresses.find(other.at_name())->second & 0xffffffff));
         }

@@ -234,7 +234,7 @@ TEST_F(PolicyTool, AnswersWhichActionACallGetsFromACallSite) {
         << err;
     EXPECT_EQ(policy("ask " + echo + " --at elsewhere close"), 64);
     EXPECT_TRUE(says("--at elsewhere: " + echo +
-                     " is one policy; places are told apart where FILE is a "
+                     " is one policy; call sites are told apart where FILE is a "
                      "directory"))
         << err;
 }
