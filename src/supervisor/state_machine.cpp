@@ -223,10 +223,8 @@ void StateMachine::on(const event::Reached& reached) {
     }
     generation->unreached[reached.socket] = false;
     if (reached.reach == Reach::wrong) {
-        fail(*generation, {ExitCode::SelfTest, fmt::format("self-test: {}", reached.text)});
-        return;
-    }
-    if (reached.reach != Reach::served) {
+        generation->wrong_answer = reached.text;
+    } else if (reached.reach != Reach::served) {
         out_.emplace_back(action::SayReach{generation->id, generation->service, reached.socket, reached.reach,
                                            reached.text});
     }
@@ -245,9 +243,15 @@ void StateMachine::give_up_reach(Generation& generation) {
 }
 
 void StateMachine::become_ready_if_tested(Generation& generation) {
+    if (generation.phase != Phase::testing || !generation.self_tested) {
+        return;
+    }
+    if (!generation.wrong_answer.empty()) {
+        fail(generation, {ExitCode::SelfTest, fmt::format("self-test: {}", generation.wrong_answer)});
+        return;
+    }
     const auto& unreached = generation.unreached;
-    if (generation.phase != Phase::testing || !generation.self_tested ||
-        std::find(unreached.begin(), unreached.end(), true) != unreached.end()) {
+    if (std::find(unreached.begin(), unreached.end(), true) != unreached.end()) {
         return;
     }
     if (Generation* const old = find(generation.service, Role::serving); old != nullptr) {

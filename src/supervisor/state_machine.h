@@ -202,6 +202,7 @@ class StateMachine {
         bool self_tested = false;
         std::vector<bool> unreached{}; ///< public sockets that are not tried to the end
         std::optional<Time> reach_deadline{};
+        std::string wrong_answer{}; ///< of a public socket; the self-test's failure says more
     };
     struct State {
         Service service;

@@ -330,6 +330,17 @@ TEST(StateMachine, TakesAWrongAnswerOfAPublicSocketForAFailedStart) {
                 ElementsAre("forget 1", "close sockets", "exit 70 'self-test: x answers wrongly'"));
 }
 
+TEST(StateMachine, SaysThatTheSelfTestFailedThoughAPublicSocketAnsweredWronglyBefore) {
+    World world{1, 1};
+    world.begin();
+    (void)world.tell(event::Said{1, Word::hello});
+    (void)world.tell(event::Said{1, Word::armed});
+    EXPECT_THAT(world.tell(event::Reached{1, 0, Reach::wrong, "x answers wrongly"}), IsEmpty());
+    EXPECT_THAT(world.tell(event::SelfTested{1, "no echo"}), ElementsAre("kill 1"));
+    EXPECT_THAT(world.die(1, {false, 9}),
+                ElementsAre("forget 1", "close sockets", "exit 70 'self-test: no echo'"));
+}
+
 TEST(StateMachine, DoesNotTryThePublicSocketsOfAReplacement) {
     World world{1, 1};
     world.begin();
