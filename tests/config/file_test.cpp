@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What a configuration file may say, and what is said about one that is wrong: the whole of it.
+#include "config/file.h"
 #include "fixture.h"
 
 #include <fmt/format.h>
@@ -107,6 +108,24 @@ struct Wrong {
     const char* text;
     const char* message; ///< what follows "cloisterd: FILE:"
 };
+
+/// toml++ 3.3.0 alone ran into undefined behaviour at letters with accents (file.cpp).
+TEST_F(ConfigurationFile, MayNotHaveACharacterBeyondAsciiOutsideOfStrings) {
+    for (unsigned code = 0x80; code < 0x3100; ++code) {
+        const std::string character = code < 0x800 ? std::string{static_cast<char>(0xc0 | code >> 6),
+                                                                 static_cast<char>(0x80 | (code & 63))}
+                                                   : std::string{static_cast<char>(0xe0 | code >> 12),
+                                                                 static_cast<char>(0x80 | (code >> 6 & 63)),
+                                                                 static_cast<char>(0x80 | (code & 63))};
+        for (const auto& [before, behind] : {std::pair{"", " = 1\n"}, std::pair{"user ", "= \"x\"\n"},
+                                             std::pair{"user = ", "\n"}, std::pair{"user = \"x\"", "\n"}}) {
+            const auto read = parse_file(before + character + behind);
+            ASSERT_FALSE(read) << code << before;
+            EXPECT_EQ(read.error().line, 1U) << code << before;
+        }
+        EXPECT_TRUE(parse_file("# " + character + "\n")) << code << " in a comment";
+    }
+}
 
 TEST_F(ConfigurationFile, IsRefusedWithPlaceCauseAndCure) {
     const std::vector<Wrong> all{
