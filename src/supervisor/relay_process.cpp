@@ -29,6 +29,9 @@ constexpr int stderr_fd = most_pipes;
 constexpr int status_fd = most_pipes + 1;
 constexpr int ready_fd = most_pipes + 2;
 constexpr long packet = PIPE_BUF;
+/// After each time that there was something to write. A wake-up for each connection's record would cost the
+/// cells processor time; a pipe holds what comes meanwhile.
+constexpr long rest_ns = 2'000'000;
 
 /// TERM and INT are for the supervisor, which ends us by closing the pipes. A terminal does not stop us
 /// (TTOU), a reader that is gone (PIPE) and a limit of the file's size (XFSZ) are errors of write(2).
@@ -175,16 +178,24 @@ void confine_relay(const RelayPlan& plan) {
     static char buffer[1 + packet + 1];
     for (std::size_t open = count; open != 0;) {
         (void)sys::ppoll(pipes.data(), static_cast<unsigned>(count), nullptr);
-        for (pollfd& pipe : pipes) { // one packet of each in turn: none keeps another from being read
-            const long size = pipe.revents == 0 ? -EAGAIN : sys::read(pipe.fd, buffer + 1, packet);
-            pipe.revents = 0;
-            if (size > 0) {
-                output.write(buffer + 1, static_cast<std::size_t>(size));
-            } else if (size != -EAGAIN && size != -EINTR) { // no writer is left
-                sys::close(std::exchange(pipe.fd, -1));
-                --open;
+        for (bool more = true; more;) { // one packet of each in turn: none keeps another from being read
+            more = false;
+            for (pollfd& pipe : pipes) {
+                const long size = pipe.revents == 0 ? -EAGAIN : sys::read(pipe.fd, buffer + 1, packet);
+                if (size > 0) {
+                    output.write(buffer + 1, static_cast<std::size_t>(size));
+                    more = true;
+                    continue;
+                }
+                pipe.revents = 0;
+                if (size != -EAGAIN && size != -EINTR) { // no writer is left
+                    sys::close(std::exchange(pipe.fd, -1));
+                    --open;
+                }
             }
         }
+        timespec rest{0, rest_ns};
+        (void)sys::ppoll(nullptr, 0, &rest);
     }
     sys::exit_group(0);
 }
