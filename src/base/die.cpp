@@ -28,6 +28,10 @@ Log* fatal_log = nullptr;
         length = more < 0 ? length : length + more;
     }
     length = length >= room ? room - 1 : length;
+    if (const auto cure = missing_cure({line, static_cast<std::size_t>(length < 0 ? 0 : length)});
+        !cure.empty() && length + 2 + static_cast<int>(cure.size()) < room) {
+        length += std::snprintf(line + length, static_cast<std::size_t>(room - length), "; %s", cure.data());
+    }
     if (Log* const log = std::exchange(fatal_log, nullptr); log != nullptr) {
         log_fatal_error(*log, code, {line, static_cast<std::size_t>(length < 0 ? 0 : length)});
     } else if (length > 0) {
@@ -70,6 +74,30 @@ FatalText split_fatal(std::string_view message) {
         }
     }
     return parts;
+}
+
+std::string_view missing_cure(std::string_view message) {
+    static constexpr std::pair<std::string_view, std::string_view> cures[] = {
+        {"EPERM",
+         "an outer seccomp filter, such as a container's profile, may deny the call: allow it there"},
+        {"ENOSYS",
+         "an outer seccomp filter, such as a container's profile, may deny the call: allow it there"},
+        {"EAGAIN",
+         "there is no room for another process: raise pids.max (TasksMax=), RLIMIT_NPROC of the user, "
+         "or kernel.pid_max"},
+        {"ENOMEM",
+         "memory has run out: raise memory.max, RLIMIT_AS or RLIMIT_DATA, or lower --max-connections"},
+        {"EMFILE", "raise RLIMIT_NOFILE (LimitNOFILE=, ulimit -n)"},
+        {"ENFILE", "raise fs.file-max, or end what holds so many files"},
+        {"EFBIG", "raise RLIMIT_FSIZE (LimitFSIZE=, ulimit -f), which counts memory files, too"},
+    };
+    const FatalText parts = split_fatal(message);
+    for (const auto& [error, cure] : cures) {
+        if (parts.error == error && parts.cure.empty()) {
+            return cure;
+        }
+    }
+    return {};
 }
 
 void log_fatal_error(Log& log, ExitCode code, std::string_view message) {

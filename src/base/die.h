@@ -10,9 +10,9 @@ namespace cloister {
 class Log;
 
 /// Ends this process at once: the environment failed us. The text says what was asked, what the kernel said,
-/// and what to do: `STEP: EPERM (Operation not permitted); CURE`. Until log_fatal_errors_to() it goes to
-/// descriptor 2 as one line, `program: text`, then into a record `fatal`. Allocates nothing and may be called
-/// under the listener's filter.
+/// and what to do: `STEP: EPERM (Operation not permitted); CURE`. A usual cure is added where the text has
+/// none. Until log_fatal_errors_to() it goes to descriptor 2 as one line, `program: text`, then into a record
+/// `fatal`. Allocates nothing and may be called under the listener's filter.
 [[noreturn, gnu::cold, gnu::format(printf, 2, 3)]] void die(ExitCode code, const char* format, ...);
 
 /// Ends this process at once: we are wrong. For what can't happen. The same as die() with ExitCode::SelfTest.
@@ -30,6 +30,10 @@ struct FatalText {
     std::string_view step, error, cure;
 };
 [[nodiscard]] FatalText split_fatal(std::string_view message);
+
+/// What helps against an error that a text names without a cure, and that no permission is missing for.
+/// Empty if we know nothing. die() adds it.
+[[nodiscard]] std::string_view missing_cure(std::string_view message);
 
 /// `EPERM (Operation not permitted)`. `error` may be negated, as raw system calls give it. One buffer for all
 /// calls.

@@ -15,7 +15,7 @@ namespace cloister::control {
 namespace {
 
 constexpr char magic[8] = {'c', 'l', 'o', 'i', 's', 't', 'e', 'r'};
-constexpr std::uint32_t version = 5;
+constexpr std::uint32_t version = 6;
 constexpr int all_seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
 template <typename T, std::size_t N>
@@ -93,16 +93,16 @@ void prepare(Launch& launch) {
     launch.sockets[self_test_socket].set_name("self-test");
 }
 
-Fd seal(const Launch& launch) {
+tl::expected<Fd, const char*> seal(const Launch& launch) {
     Fd fd = create_memory_file("cloister-launch", MFD_ALLOW_SEALING);
     if (!fd.valid()) {
-        die(ExitCode::SystemCall, "cannot make the listener's launch: memfd_create: %s", error_text(errno));
+        return tl::unexpected<const char*>("memfd_create");
     }
     if (write(fd.get(), &launch, sizeof launch) != static_cast<ssize_t>(sizeof launch)) {
-        die(ExitCode::SystemCall, "cannot write the listener's launch: write: %s", error_text(errno));
+        return tl::unexpected<const char*>("write");
     }
     if (!seal(fd.get())) {
-        die(ExitCode::SystemCall, "cannot seal the listener's launch: F_ADD_SEALS: %s", error_text(errno));
+        return tl::unexpected<const char*>("F_ADD_SEALS");
     }
     return fd;
 }

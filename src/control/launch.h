@@ -14,6 +14,7 @@
 #include <string_view>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <tl/expected.hpp>
 
 /// The one contract between the supervisor and a listener generation. The supervisor starts a handler's
 /// listener with the descriptors below, the listener says of which build it is, where its memory and its
@@ -87,8 +88,8 @@ void prepare(Launch& launch);
 [[nodiscard]] bool seal(int fd);
 [[nodiscard]] bool is_sealed(int fd);
 
-/// The launch configuration in a sealed memfd: dies when the kernel gives none.
-[[nodiscard]] Fd seal(const Launch& launch);
+/// The launch configuration in a sealed memfd. If the kernel gives none: the call that failed, with errno.
+[[nodiscard]] tl::expected<Fd, const char*> seal(const Launch& launch);
 
 /// Maps the launch configuration, for good, and checks seals, version, sizes and ranges, and that it is for
 /// `arena` and `call_sites`, the places of this process. Dies when anything is not as it must be.
@@ -115,6 +116,8 @@ struct Message {
         Armed,  ///< listener: confined, negative self-tests died as they must; serving
         Drain,  ///< supervisor: accept no more, leave when the last cell has ended
         End,    ///< supervisor: end all cells, in batches, and leave
+        Ask,    ///< supervisor: do you still serve?
+        Alive,  ///< listener: the answer, one for each question
     };
     Tag tag;
     std::int32_t landlock_abi;    ///< Armed: 0 = the kernel has no Landlock

@@ -172,6 +172,9 @@ void Server::give_to_cell(std::uint32_t socket, const Peer& peer) {
         }
     }
     const long pid = cell::cloister_clone_cell(&launch_.parameters, launch_.arena->buffer, cell::clone_flags);
+    if (pid < 0 && socket == control::self_test_socket) { // closed by our end: the supervisor sees why first
+        die(ExitCode::SystemCall, "cannot fork the self-test's cell: clone: %s", error_text(pid));
+    }
     if (pid < 0) {
         return refuse("clone", pid, peer);
     }

@@ -41,6 +41,14 @@ void expect_to_die(const control::Launch& launch, const NegativeSelfTest& test) 
             "a cell that %s should have died of signal %d; process %d still lives after 10 s", test.what,
             test.signal, pid);
     }
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+        die(ExitCode::SystemCall, "a cell of the self-test was killed; see whether memory ran out (dmesg)");
+    }
+    if (const ExitReason reason = exit_reason_of(status, false); is_failed_setup(reason)) {
+        die(ExitCode::SelfTest,
+            "a cell of the self-test could not be confined: it ended with %s (docs/log.md)",
+            text_of(reason).name.data());
+    }
     if (!WIFSIGNALED(status) || WTERMSIG(status) != test.signal) {
         die(ExitCode::SelfTest, "a cell that %s should have died of signal %d; it %s %d (%s)", test.what,
             test.signal, WIFEXITED(status) ? "exited with" : "died of signal",

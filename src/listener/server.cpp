@@ -153,6 +153,12 @@ void Server::handle(const control::Message& message) {
         stop_accepting();
         phase_ = Phase::ending;
         break;
+    case control::Message::Tag::Ask: {
+        control::Message answer{};
+        answer.tag = control::Message::Tag::Alive;
+        sys::write(control::control_fd, &answer, sizeof answer); // if that fails, the next read says why
+        break;
+    }
     default:
         bug("the supervisor sent message %u", static_cast<unsigned>(message.tag));
     }

@@ -65,7 +65,11 @@ void dry_run_setup(const cell::Parameters& parameters) {
     }
     int status = 0;
     if (pid < 0 || waitpid(static_cast<pid_t>(pid), &status, __WALL) != pid) {
-        die(ExitCode::SystemCall, "cannot dry-run the cell setup: %s", error_text(errno));
+        die(ExitCode::SystemCall, "cannot dry-run the cell setup: clone: %s", error_text(errno));
+    }
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+        die(ExitCode::SystemCall,
+            "the dry run of the cell setup was killed; see whether memory ran out (dmesg)");
     }
     if (!WIFEXITED(status) || WEXITSTATUS(status) > static_cast<int>(std::size(steps))) {
         die(ExitCode::SelfTest, "the dry run of the cell setup ended with status 0x%x", status);

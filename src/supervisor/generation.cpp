@@ -128,7 +128,10 @@ tl::expected<Generation, Failure> Generation::start(const Setup& setup, bool rea
     }
     const int fork_error = errno;
     if (const auto failure = setup.oom_score.lower()) {
-        die(failure->code, "%s", failure->message.c_str());
+        if (pid > 0) {
+            (void)::kill(pid, SIGKILL); // reaped by the loop
+        }
+        return tl::unexpected(*failure);
     }
     errno = fork_error;
     if (pid < 0) {
@@ -160,6 +163,8 @@ Generation::Heard Generation::hear() {
         landlock_abi_ = message.landlock_abi;
         bounding_empty_ = message.bounding_empty != 0;
         return Heard::armed;
+    case control::Message::Tag::Alive:
+        return Heard::alive;
     default:
         return Heard::nonsense;
     }
@@ -201,10 +206,13 @@ tl::expected<void, Failure> Generation::launch(const Setup& setup) {
     for (std::size_t i = 0; i < reaching.size(); ++i) {
         launch->sockets[i].own_client = reaching[i].client->own;
     }
-    const Fd memory = control::seal(*launch);
+    const auto memory = control::seal(*launch);
+    if (!memory) {
+        return system_call(fmt::format("cannot make the launch configuration: {}", memory.error()));
+    }
     control::Message message{};
     message.tag = control::Message::Tag::Launch;
-    (void)control::send_message(control_.get(), message, memory.get(), setup.content.fd());
+    (void)control::send_message(control_.get(), message, memory->get(), setup.content.fd());
     return {};
 }
 
@@ -217,6 +225,10 @@ void Generation::talk(const Setup& setup) {
             exchange.emplace(connect(std::move(*client), setup.sockets[i], script()));
         }
     }
+}
+
+void Generation::ask() {
+    send(control::Message::Tag::Ask);
 }
 
 void Generation::drain() {

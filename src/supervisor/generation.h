@@ -34,7 +34,7 @@ struct Setup {
 /// One run of a service's listener: its process, the socket to it, and our own clients of it. Never waits.
 class Generation {
   public:
-    enum class Heard { hello, armed, nonsense, nothing, closed };
+    enum class Heard { hello, armed, alive, nonsense, nothing, closed };
 
     /// Forks. `reach`: with a client for each public socket, too. On failure there is no process.
     [[nodiscard]] static tl::expected<Generation, Failure> start(const Setup& setup, bool reach);
@@ -52,6 +52,7 @@ class Generation {
     /// After armed: our clients say what they have to say.
     void talk(const Setup& setup);
 
+    void ask();   ///< whether it still serves; answered by alive
     void drain(); ///< accept no more, leave when the last cell has ended
     void end();   ///< end all cells in batches, and leave
     void kill();  ///< SIGKILL; the cells die with it. Closes the socket to it

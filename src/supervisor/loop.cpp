@@ -2,6 +2,7 @@
 #include "supervisor/loop.h"
 
 #include "base/die.h"
+#include "supervisor/cure.h"
 #include "supervisor/report.h"
 
 #include <algorithm>
@@ -138,8 +139,7 @@ void Loop::take_signals() {
 
 void Loop::reap() {
     int status = 0;
-    for (pid_t pid = 0;
-         (pid = waitpid(-1, &status, WNOHANG)) > 0;) { // as process 1, also children that are not ours
+    for (pid_t pid = 0; (pid = waitpid(-1, &status, WNOHANG)) > 0;) { // also cells whose listener was killed
         if (const auto record = relay_.ended(pid, status)) {
             log_.write(*record);
         }
@@ -163,6 +163,9 @@ void Loop::hear(Id id, Running& running) {
         break;
     case Generation::Heard::armed:
         events_.emplace_back(event::Said{id, Word::armed});
+        break;
+    case Generation::Heard::alive:
+        events_.emplace_back(event::Said{id, Word::alive});
         break;
     case Generation::Heard::nonsense:
         events_.emplace_back(event::Said{id, Word::nonsense});
@@ -232,6 +235,10 @@ void Loop::operator()(const action::SelfTest& test) {
     }
 }
 
+void Loop::operator()(const action::Ask& ask) {
+    running_.at(ask.id).generation.ask();
+}
+
 void Loop::operator()(const action::Drain& drain) {
     running_.at(drain.id).generation.drain();
 }
@@ -261,7 +268,7 @@ void Loop::operator()(const action::CloseSockets& /*close*/) {
 void Loop::operator()(const action::Exit& exit) {
     result_ = exit.code;
     if (!exit.message.empty()) {
-        log_fatal_error(log_.writer(), exit.code, exit.message);
+        log_fatal_error(log_.writer(), exit.code, with_cure(exit.message));
     }
 }
 
@@ -284,7 +291,7 @@ void Loop::operator()(const action::SayDied& died) {
 void Loop::operator()(const action::SayFailed& failed) {
     log_.write(Record{Level::error, "listener_failed"}
                    .add("service", name_of(failed.service))
-                   .add("message", failed.message));
+                   .add("message", with_cure(failed.message)));
 }
 
 void Loop::operator()(const action::SayDown& down) {
@@ -295,6 +302,21 @@ void Loop::operator()(const action::SayDown& down) {
                    .add("message",
                         "its listener ended again and again; it is tried again, and the other services go "
                         "on; see the records listener_died and listener_failed"));
+}
+
+void Loop::operator()(const action::SayWaiting& waiting) {
+    log_.write(Record{Level::warning, "service_waiting"}
+                   .add("service", name_of(waiting.service))
+                   .add("failures", waiting.failures)
+                   .add("retry_ms", waiting.retry.count())
+                   .add("message", with_cure(waiting.message)));
+}
+
+void Loop::operator()(const action::SaySilent& silent) {
+    log_.write(Record{Level::warning, "listener_silent"}
+                   .add("service", name_of(silent.service))
+                   .add("pid", silent.pid)
+                   .add("silent_ms", silent.silence.count()));
 }
 
 void Loop::operator()(const action::SayReach& reach) {

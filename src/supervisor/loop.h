@@ -35,6 +35,7 @@ class Loop {
     void operator()(const action::Start& start);
     void operator()(const action::Launch& launch);
     void operator()(const action::SelfTest& test);
+    void operator()(const action::Ask& ask);
     void operator()(const action::Drain& drain);
     void operator()(const action::End& end);
     void operator()(const action::Kill& kill);
@@ -46,6 +47,8 @@ class Loop {
     void operator()(const action::SayDied& died);
     void operator()(const action::SayFailed& failed);
     void operator()(const action::SayDown& down);
+    void operator()(const action::SayWaiting& waiting);
+    void operator()(const action::SaySilent& silent);
     void operator()(const action::SayReach& reach);
     void operator()(const action::SayStopping& stopping);
 

@@ -5,6 +5,7 @@
 #include "base/signals.h"
 #include "base/soft_limit.h"
 #include "supervisor/assign_sockets.h"
+#include "supervisor/cure.h"
 #include "supervisor/log.h"
 #include "supervisor/log_relay.h"
 #include "supervisor/loop.h"
@@ -16,6 +17,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,7 +27,7 @@ namespace cloister::supervisor {
 namespace {
 
 ExitCode fail(const Failure& failure) {
-    (void)std::fprintf(stderr, "cloisterd: %s\n", failure.message.c_str());
+    (void)std::fprintf(stderr, "cloisterd: %s\n", with_cure(failure.message).c_str());
     return failure.code;
 }
 
@@ -65,6 +67,9 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
              const OomScore& oom_score, const OpenBinary& open_binary) {
     reset_signals(blocked);
     umask(077);
+    // The cells of a listener that was killed are reaped here: a process 1 that reaps late, or never, would
+    // keep their place in pids.max. Where the kernel refuses that, they go to it.
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     raise_soft_limit(RLIMIT_NOFILE, "RLIMIT_NOFILE"); // a start needs more than 256: generation.cpp
     std::vector<Fd> binaries;
     binaries.reserve(config.services.size());

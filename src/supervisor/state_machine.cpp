@@ -15,21 +15,13 @@ std::string no_answer(int pid) {
                        answer_limit.count() / 1000);
 }
 
-/// What the end of a listener that had not become ready means. It has said why itself; its exit code is ours.
-Failure judge(int pid, const WaitStatus& status) {
-    if (status.exited) {
-        const bool one_of_ours = status.value >= static_cast<int>(ExitCode::Usage);
-        return {one_of_ours ? ExitCode{status.value} : ExitCode::SelfTest,
-                fmt::format("the listener, process {}, could not confine itself: exit code {}", pid,
-                            status.value)};
-    }
-    if (status.value == sigkill) {
-        return {ExitCode::SelfTest,
-                fmt::format(
-                    "the listener, process {}, was killed, or had closed its socket, while it started", pid)};
-    }
-    return {ExitCode::SelfTest, fmt::format("the listener, process {}, ended with signal {} while it started",
-                                            pid, status.value)};
+/// The kernel refused something that needs no permission: usually there was no room for it.
+bool may_pass(const Failure& failure) {
+    return failure.code == ExitCode::SystemCall;
+}
+
+bool was_killed(const WaitStatus& status) {
+    return !status.exited && status.value == sigkill;
 }
 
 /// An exit code of ours says more than what we saw from outside.
@@ -59,6 +51,9 @@ Actions StateMachine::handle(const Event& event, Time now) {
 
 Actions StateMachine::advance(Time now) {
     now_ = now;
+    if (const auto next = next_deadline(); next && now - *next > late_limit) {
+        give_more_time(now - *next);
+    }
     const auto due = [now](const std::optional<Time>& time) { return time && *time <= now; };
     for (Generation& generation : generations_) { // none comes or goes here
         if (due(generation.reach_deadline)) {
@@ -67,6 +62,9 @@ Actions StateMachine::advance(Time now) {
         if (due(generation.deadline)) {
             generation.deadline.reset();
             over_time(generation);
+        }
+        if (due(generation.watch_due)) {
+            watch(generation);
         }
     }
     for (std::size_t i = 0; i < services_.size(); ++i) {
@@ -88,6 +86,7 @@ std::optional<Time> StateMachine::next_deadline() const {
     for (const Generation& generation : generations_) {
         earlier(next, generation.deadline);
         earlier(next, generation.reach_deadline);
+        earlier(next, generation.watch_due);
     }
     for (const State& service : services_) {
         earlier(next, service.start_at);
@@ -133,11 +132,11 @@ void StateMachine::on(const event::NotStarted& failed) {
     if (const Generation* const generation = find(failed.id); generation != nullptr) {
         const std::size_t service = generation->service;
         forget(failed.id);
-        start_failed(service, failed.failure);
+        start_failed(service, {failed.failure, may_pass(failed.failure)});
     }
 }
 
-/// A listener says two words, each in its time.
+/// A listener that starts says two words, each in its time; then one for each question.
 void StateMachine::on(const event::Said& said) {
     Generation* const generation = find(said.id);
     if (generation == nullptr) {
@@ -153,18 +152,21 @@ void StateMachine::on(const event::Said& said) {
         generation->reach_deadline =
             generation->unreached.empty() ? std::nullopt : std::optional{now_ + reach_limit};
         out_.emplace_back(action::SelfTest{said.id});
+    } else if (said.word == Word::alive && generation->unanswered != 0) {
+        answered(*generation);
     } else {
         fail(*generation,
-             {ExitCode::SelfTest,
-              fmt::format("the listener, process {}, sent what it should not: it is of another build, "
-                          "or was taken over",
-                          generation->pid)});
+             {{ExitCode::SelfTest,
+               fmt::format("the listener, process {}, sent what it should not: it is of another build, "
+                           "or was taken over",
+                           generation->pid)},
+              false});
     }
 }
 
 void StateMachine::on(const event::NoLaunch& failed) {
     if (Generation* const generation = find(failed.id); generation != nullptr) {
-        fail(*generation, failed.failure);
+        fail(*generation, {failed.failure, may_pass(failed.failure)});
     }
 }
 
@@ -188,17 +190,50 @@ void StateMachine::on(const event::Ended& ended) {
         return;
     }
     if (generation.role == Role::starting) {
-        const bool known = generation.why && !says_why(ended.status);
-        start_failed(generation.service, known ? *generation.why : judge(generation.pid, ended.status));
+        start_failed(generation.service, judge(generation, ended.status));
         return;
     }
     out_.emplace_back(action::SayDied{generation.service, generation.pid, ended.status});
     if (now_ - generation.ready_at >= steady_after) {
         services_[generation.service].failures = 0;
+        services_[generation.service].faults = 0;
     }
     // Memory may have run out, and is still being freed. Nobody but us would be left to be ended.
-    const bool killed = !ended.status.exited && ended.status.value == sigkill;
-    back_off(generation.service, killed ? first_back_off : Time{0});
+    const bool killed = was_killed(ended.status);
+    const bool out_of_room = ended.status.exited && ExitCode{ended.status.value} == ExitCode::SystemCall;
+    const bool passes = generation.why ? generation.why->passes : killed || out_of_room;
+    std::string waits_for;
+    if (services_[generation.service].failures != 0) { // else this was the record listener_died
+        waits_for =
+            killed
+                ? "its listener was killed again and again: memory runs out (see dmesg), or somebody kills it"
+                : "its listener ends again and again for want of room; see the records fatal";
+    }
+    back_off(generation.service, killed ? first_back_off : Time{0}, passes, std::move(waits_for));
+}
+
+/// What the end of a listener that had not become ready means. It has said why itself; its exit code is ours.
+StateMachine::Cause StateMachine::judge(const Generation& generation, const WaitStatus& status) {
+    if (generation.why && !says_why(status)) {
+        return *generation.why;
+    }
+    const int pid = generation.pid;
+    if (status.exited) {
+        const bool one_of_ours = status.value >= static_cast<int>(ExitCode::Usage);
+        Failure failure{one_of_ours ? ExitCode{status.value} : ExitCode::SelfTest,
+                        fmt::format("the listener, process {}, could not confine itself: exit code {}", pid,
+                                    status.value)};
+        const bool passes = may_pass(failure);
+        return {std::move(failure), passes};
+    }
+    const bool killed = was_killed(status);
+    return {{ExitCode::SelfTest,
+             killed ? fmt::format("the listener, process {}, was killed, or had closed its socket, while it "
+                                  "started; did memory run out (dmesg)?",
+                                  pid)
+                    : fmt::format("the listener, process {}, ended with signal {} while it started", pid,
+                                  status.value)},
+            killed};
 }
 
 void StateMachine::on(const event::SelfTested& tested) {
@@ -207,7 +242,7 @@ void StateMachine::on(const event::SelfTested& tested) {
         return;
     }
     if (!tested.failure.empty()) {
-        fail(*generation, {ExitCode::SelfTest, fmt::format("self-test: {}", tested.failure)});
+        fail(*generation, {{ExitCode::SelfTest, fmt::format("self-test: {}", tested.failure)}, true});
         return;
     }
     generation->self_tested = true;
@@ -247,7 +282,7 @@ void StateMachine::become_ready_if_tested(Generation& generation) {
         return;
     }
     if (!generation.wrong_answer.empty()) {
-        fail(generation, {ExitCode::SelfTest, fmt::format("self-test: {}", generation.wrong_answer)});
+        fail(generation, {{ExitCode::SelfTest, fmt::format("self-test: {}", generation.wrong_answer)}, true});
         return;
     }
     const auto& unreached = generation.unreached;
@@ -263,6 +298,7 @@ void StateMachine::become_ready_if_tested(Generation& generation) {
     generation.deadline.reset();
     generation.reach_deadline.reset();
     generation.ready_at = now_;
+    generation.watch_due = now_ + ask_every;
     services_[generation.service].ever_ready = true;
     out_.emplace_back(action::SayReady{generation.id});
     if (!said_started_ && std::all_of(services_.begin(), services_.end(),
@@ -314,11 +350,12 @@ void StateMachine::over_time(Generation& generation) {
     switch (generation.phase) {
     case Phase::forked:
     case Phase::launched:
-        fail(generation, {ExitCode::SelfTest, no_answer(generation.pid)});
+        fail(generation, {{ExitCode::SelfTest, no_answer(generation.pid)}, true});
         break;
     case Phase::testing:
-        fail(generation, {ExitCode::SelfTest,
-                          fmt::format("self-test: no answer within {} s", self_test_limit.count() / 1000)});
+        fail(generation, {{ExitCode::SelfTest,
+                           fmt::format("self-test: no answer within {} s", self_test_limit.count() / 1000)},
+                          true});
         break;
     case Phase::draining:
         end(generation);
@@ -330,11 +367,12 @@ void StateMachine::over_time(Generation& generation) {
         generation.phase = Phase::lost;
         const Generation lost = generation;
         if (!stopping_ && !result_ && lost.role != Role::retired) {
-            start_failed(
-                lost.service,
-                {ExitCode::SelfTest,
-                 fmt::format("the listener, process {}, is still there {} s after SIGKILL{}{}", lost.pid,
-                             grace.count() / 1000, lost.why ? ": " : "", lost.why ? lost.why->message : "")});
+            start_failed(lost.service,
+                         {{ExitCode::SelfTest,
+                           fmt::format("the listener, process {}, is still there {} s after SIGKILL{}{}",
+                                       lost.pid, grace.count() / 1000, lost.why ? ": " : "",
+                                       lost.why ? lost.why->failure.message : "")},
+                          !lost.why || lost.why->passes});
         }
         break;
     }
@@ -344,12 +382,55 @@ void StateMachine::over_time(Generation& generation) {
     }
 }
 
-void StateMachine::fail(Generation& generation, Failure why) {
+void StateMachine::watch(Generation& generation) {
+    const Time silence = now_ - generation.asked_at;
+    if (generation.unanswered == 0) {
+        ask(generation);
+    } else if (silence < killed_after) {
+        generation.watch_due = generation.asked_at + killed_after;
+        out_.emplace_back(action::SaySilent{generation.service, generation.pid, silence});
+    } else {
+        fail(generation,
+             {{ExitCode::SelfTest,
+               fmt::format("the listener, process {}, has not answered for {} s: it is stopped, frozen, or "
+                           "asleep in the kernel; it is killed",
+                           generation.pid, silence.count() / 1000)},
+              true});
+    }
+}
+
+void StateMachine::ask(Generation& generation) {
+    ++generation.unanswered;
+    generation.asked_at = now_;
+    generation.watch_due = now_ + silent_after;
+    out_.emplace_back(action::Ask{generation.id});
+}
+
+void StateMachine::answered(Generation& generation) {
+    if (--generation.unanswered == 0 && generation.watch_due) {
+        generation.watch_due = now_ + ask_every;
+    }
+}
+
+void StateMachine::give_more_time(Time more) {
+    for (Generation& generation : generations_) {
+        for (auto* const time : {&generation.deadline, &generation.reach_deadline}) {
+            if (*time) {
+                **time += more;
+            }
+        }
+        if (generation.unanswered != 0 && generation.watch_due) {
+            ask(generation);
+        }
+    }
+}
+
+void StateMachine::fail(Generation& generation, Cause why) {
     if (generation.phase == Phase::killed || generation.phase == Phase::lost) {
         return;
     }
     if (generation.role != Role::starting) { // a listener that served: its end is another record
-        out_.emplace_back(action::SayFailed{generation.service, why.message});
+        out_.emplace_back(action::SayFailed{generation.service, why.failure.message});
     }
     generation.why = std::move(why);
     kill(generation);
@@ -362,6 +443,7 @@ void StateMachine::kill(Generation& generation) {
     generation.phase = Phase::killed;
     generation.deadline = now_ + grace;
     generation.reach_deadline.reset();
+    generation.watch_due.reset();
     out_.emplace_back(action::Kill{generation.id});
 }
 
@@ -375,6 +457,7 @@ void StateMachine::drain(Generation& generation) {
 
 void StateMachine::end(Generation& generation) {
     generation.phase = Phase::ending;
+    generation.watch_due.reset(); // it is killed after the grace anyway
     generation.deadline = now_ + grace;
     out_.emplace_back(action::End{generation.id});
 }
@@ -384,24 +467,27 @@ void StateMachine::forget(Id id) {
     out_.emplace_back(action::Forget{id});
 }
 
-void StateMachine::start_failed(std::size_t service, const Failure& failure) {
+void StateMachine::start_failed(std::size_t service, const Cause& cause) {
     if (stopping_ || result_) {
         exit_if_alone();
     } else if (!services_[service].ever_ready) {
-        shut_down(failure);
+        shut_down(cause.failure);
+    } else if (find(service, Role::serving) != nullptr) { // it goes on
+        out_.emplace_back(action::SayFailed{service, cause.failure.message});
     } else {
-        out_.emplace_back(action::SayFailed{service, failure.message});
-        if (find(service, Role::serving) == nullptr) { // else the old one goes on
-            back_off(service, Time{0});
+        if (!cause.passes) {
+            out_.emplace_back(action::SayFailed{service, cause.failure.message});
         }
+        back_off(service, cause.passes ? first_back_off : Time{0}, cause.passes, cause.failure.message);
     }
 }
 
 /// The first replacement starts after `least`, the next ones ever later.
-void StateMachine::back_off(std::size_t service, Time least) {
+void StateMachine::back_off(std::size_t service, Time least, bool passes, std::string waits_for) {
     State& state = services_[service];
     ++state.failures;
-    if (state.failures > failures_limit && !any_hope()) {
+    state.faults += passes ? 0 : 1;
+    if (state.faults > failures_limit && !any_hope()) {
         shut_down({ExitCode::SelfTest, "the listener ended again and again; see the records listener_died"});
         return;
     }
@@ -409,12 +495,15 @@ void StateMachine::back_off(std::size_t service, Time least) {
         return;
     }
     constexpr unsigned doublings = 16; // longer than longest_back_off
-    const Time wait =
-        state.failures == 1
-            ? least
-            : std::min(first_back_off * (1U << std::min(state.failures - 2, doublings)), longest_back_off);
+    const Time wait = state.failures == 1
+                          ? least
+                          : std::min(first_back_off * (1U << std::min(state.failures - 2, doublings)),
+                                     passes ? longest_wait_for_room : longest_back_off);
     state.start_at = now_ + wait;
-    if (state.failures > failures_limit) {
+    const bool seldom = (state.failures & (state.failures - 1)) == 0; // 1, 2, 4, 8, …
+    if (passes && seldom && !waits_for.empty()) {
+        out_.emplace_back(action::SayWaiting{service, state.failures, wait, std::move(waits_for)});
+    } else if (!passes && state.faults > failures_limit) {
         out_.emplace_back(action::SayDown{service, state.failures, wait});
     }
 }
@@ -422,7 +511,7 @@ void StateMachine::back_off(std::size_t service, Time least) {
 /// Whether a service serves, or has not failed so often that it never will.
 bool StateMachine::any_hope() const {
     return std::any_of(services_.begin(), services_.end(),
-                       [](const State& service) { return service.failures <= failures_limit; }) ||
+                       [](const State& service) { return service.faults <= failures_limit; }) ||
            std::any_of(generations_.begin(), generations_.end(),
                        [](const Generation& one) { return one.phase == Phase::serving; });
 }

@@ -16,7 +16,9 @@
 /// A service has at most one generation that starts and one that serves, and any number that drain. Whatever
 /// happens to a generation concerns its own service only, with two exceptions, which end the daemon: a
 /// service that was never ready fails to start, and no service is left that serves or may still become ready
-/// soon.
+/// soon. The second one is about listeners that crash or cannot confine themselves: for room (processes,
+/// memory, descriptors) that clients have taken, or somebody who kills or stops listeners, a replacement is
+/// tried for as long as it takes.
 namespace cloister::supervisor {
 
 using Time = std::chrono::milliseconds; ///< since any one moment; never goes back
@@ -31,11 +33,21 @@ inline constexpr Time steady_after{
 inline constexpr unsigned failures_limit = 6; ///< in a row, of listeners that were not steady
 inline constexpr Time first_back_off{100};    ///< doubles with each
 inline constexpr Time longest_back_off{60'000};
+inline constexpr Time longest_wait_for_room{5'000}; ///< the same after a failure that may pass by itself
+
+// Watchdog: a listener that serves or drains is asked whether it still does.
+inline constexpr Time ask_every{3'000};    ///< after its last answer
+inline constexpr Time silent_after{4'000}; ///< after the question: that is logged
+inline constexpr Time killed_after{
+    12'000}; ///< after the question: it is stopped, frozen or asleep in the kernel
+/// How late advance() may be called. If it is later, we were kept from running, as others may have been:
+/// everybody gets that much more time, and questions are asked again.
+inline constexpr Time late_limit{1'000};
 
 using Id = unsigned; ///< of a generation, over all services, from 1 on
 
 /// What a listener can say. Anything else, or more than this, is nonsense.
-enum class Word { hello, armed, nonsense };
+enum class Word { hello, armed, alive, nonsense };
 
 /// How a client of a public socket fared.
 enum class Reach {
@@ -110,6 +122,9 @@ struct SelfTest { ///< it is armed; answered by SelfTested and, if Start said so
                   ///< socket
     Id id;
 };
+struct Ask { ///< whether it still serves; answered by Said
+    Id id;
+};
 struct Drain {
     Id id;
 };
@@ -147,6 +162,17 @@ struct SayDown { ///< a service whose listeners failed again and again, while ot
     unsigned failures;
     Time retry;
 };
+struct SayWaiting { ///< a service without a listener: there is no room for one, or it is killed or stopped
+    std::size_t service;
+    unsigned failures;
+    Time retry;
+    std::string message; ///< what it waits for
+};
+struct SaySilent { ///< a listener that has not answered
+    std::size_t service;
+    int pid;
+    Time silence;
+};
 struct SayReach {
     Id id;
     std::size_t service, socket;
@@ -158,9 +184,10 @@ struct SayStopping {
 };
 } // namespace action
 using Action =
-    std::variant<action::Start, action::Launch, action::SelfTest, action::Drain, action::End, action::Kill,
-                 action::Forget, action::CloseSockets, action::Exit, action::SayReady, action::SayStarted,
-                 action::SayDied, action::SayFailed, action::SayDown, action::SayReach, action::SayStopping>;
+    std::variant<action::Start, action::Launch, action::SelfTest, action::Ask, action::Drain, action::End,
+                 action::Kill, action::Forget, action::CloseSockets, action::Exit, action::SayReady,
+                 action::SayStarted, action::SayDied, action::SayFailed, action::SayDown, action::SayWaiting,
+                 action::SaySilent, action::SayReach, action::SayStopping>;
 using Actions = std::vector<Action>;
 
 class StateMachine {
@@ -190,6 +217,11 @@ class StateMachine {
         killed, ///< to be reaped
         lost    ///< killed, and does not go: reaped whenever it does
     };
+    /// Why a start failed.
+    struct Cause {
+        Failure failure;
+        bool passes; ///< by itself, sooner or later: no room, or somebody kills or stops listeners
+    };
     struct Generation {
         Id id;
         std::size_t service;
@@ -198,16 +230,20 @@ class StateMachine {
         int pid = 0;
         std::optional<Time> deadline; ///< of the phase
         Time ready_at{0};
-        std::optional<Failure> why{}; ///< of a start that failed, unless its end says more
+        std::optional<Cause> why{}; ///< it is killed, unless its end says more
         bool self_tested = false;
         std::vector<bool> unreached{}; ///< public sockets that are not tried to the end
         std::optional<Time> reach_deadline{};
         std::string wrong_answer{}; ///< of a public socket; the self-test's failure says more
+        std::optional<Time> watch_due{};
+        Time asked_at{0};
+        unsigned unanswered = 0; ///< questions
     };
     struct State {
         Service service;
         unsigned generations = 0;
         unsigned failures = 0; ///< in a row
+        unsigned faults = 0;   ///< of them those that do not pass by themselves
         bool ever_ready = false;
         std::optional<Time> start_at{};
     };
@@ -238,18 +274,23 @@ class StateMachine {
     [[nodiscard]] Generation* find(std::size_t service, Role role);
     void start(std::size_t service);
     void forget(Id id);
-    void fail(Generation& generation, Failure why);
+    void fail(Generation& generation, Cause why);
     void kill(Generation& generation);
     void drain(Generation& generation);
     void end(Generation& generation);
     void become_ready_if_tested(Generation& generation);
-    void start_failed(std::size_t service, const Failure& failure);
-    void back_off(std::size_t service, Time least);
+    void start_failed(std::size_t service, const Cause& cause);
+    [[nodiscard]] static Cause judge(const Generation& generation, const WaitStatus& status);
+    void back_off(std::size_t service, Time least, bool passes, std::string waits_for);
     [[nodiscard]] bool any_hope() const;
     void shut_down(Failure failure);
     void exit_if_alone();
     void over_time(Generation& generation);
     void give_up_reach(Generation& generation);
+    void watch(Generation& generation);
+    void ask(Generation& generation);
+    void answered(Generation& generation);
+    void give_more_time(Time more);
 };
 
 } // namespace cloister::supervisor

@@ -41,7 +41,7 @@ class Launch : public testing::Test {
     /// As a listener would, in a process of its own: it ends with 0 if it takes the launch configuration.
     [[noreturn]] void open_as_listener() {
         launch_->parameters.listener = getpid();
-        (void)open_sealed(seal(*launch_).get(), arena_, ours);
+        (void)open_sealed(seal(*launch_)->get(), arena_, ours);
         _exit(0);
     }
 
@@ -61,7 +61,7 @@ TEST_F(Launch, IsReadAsItWasSealed) {
     launch_->parameters.listener = getpid();
     launch_->parameters.cpu = 3;
     launch_->max_connections = 17;
-    const Fd fd = seal(*launch_);
+    const Fd fd = seal(*launch_).value();
     const control::Launch& launch = open_sealed(fd.get(), arena_, ours);
     EXPECT_EQ(launch.max_connections, 17U);
     EXPECT_EQ(launch.parameters.cpu, 3U);
@@ -77,7 +77,7 @@ TEST_F(Launch, KeepsANameWithANulByteInIt) {
 
 TEST_F(Launch, CannotBeChangedByAnybodyAfterwards) {
     launch_->parameters.listener = getpid();
-    const Fd fd = seal(*launch_);
+    const Fd fd = seal(*launch_).value();
     const auto denied = [](long result, int error) { return result == -1 && errno == error; };
     EXPECT_TRUE(denied(pwrite(fd.get(), "x", 1, 0), EPERM));
     EXPECT_TRUE(denied(ftruncate(fd.get(), 0), EPERM));
@@ -95,7 +95,7 @@ TEST_F(Launch, ControlAGoodOneIsAccepted) {
 
 TEST_F(Launch, ThatIsForAnotherListenerIsRefused) {
     expect_refusal([](control::Launch& launch) { ++launch.arena; }, "not for this listener");
-    EXPECT_EXIT((void)open_sealed(seal(*launch_).get(), arena_, ours), testing::ExitedWithCode(70),
+    EXPECT_EXIT((void)open_sealed(seal(*launch_)->get(), arena_, ours), testing::ExitedWithCode(70),
                 "not for this listener")
         << "its cells would be orphans";
     expect_refusal([](control::Launch& launch) { launch.parameters.mode = cell::Mode::Call; },
