@@ -18,16 +18,25 @@ void reset_signals(std::uint64_t blocked) {
     } constexpr by_default{}, * const none = nullptr;
     for (int number = 1; number < NSIG; ++number) {
         auto is = by_default;
-        if (number != SIGKILL && number != SIGSTOP &&
-            (syscall(SYS_rt_sigaction, number, &by_default, none, sizeof is.mask) != 0 ||
-             syscall(SYS_rt_sigaction, number, none, &is, sizeof is.mask) != 0 || is.handler != 0)) {
-            die(ExitCode::SelfTest, "cannot give signal %d its default action: %s", number,
+        if (number == SIGKILL || number == SIGSTOP) {
+            continue;
+        }
+        if (syscall(SYS_rt_sigaction, number, &by_default, none, sizeof is.mask) != 0 ||
+            syscall(SYS_rt_sigaction, number, none, &is, sizeof is.mask) != 0) {
+            die(ExitCode::SystemCall, "cannot give signal %d its default action: rt_sigaction: %s", number,
                 error_text(errno));
+        }
+        if (is.handler != 0) {
+            die(ExitCode::SelfTest, "asked to give signal %d its default action, the kernel did not do it",
+                number);
         }
     }
     std::uint64_t mask = 0;
     if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, nullptr, sizeof blocked) != 0 ||
-        syscall(SYS_rt_sigprocmask, SIG_SETMASK, nullptr, &mask, sizeof mask) != 0 || mask != blocked) {
+        syscall(SYS_rt_sigprocmask, SIG_SETMASK, nullptr, &mask, sizeof mask) != 0) {
+        die(ExitCode::SystemCall, "cannot block signals: rt_sigprocmask: %s", error_text(errno));
+    }
+    if (mask != blocked) {
         die(ExitCode::SelfTest, "asked to block signals %#lx, the kernel blocks %#lx", blocked, mask);
     }
 }

@@ -18,7 +18,7 @@ inline void raise_soft_limit(__rlimit_resource resource, const char* name) {
             return;
         }
     }
-    die(ExitCode::NotPermitted, "cannot raise %s to its hard limit: %s", name, error_text(errno));
+    die(ExitCode::NotPermitted, "cannot raise %s to its hard limit: prlimit64: %s", name, error_text(errno));
 }
 
 } // namespace cloister

@@ -25,7 +25,14 @@ tl::unexpected<policy::Error> refuse(const std::string& file, std::string why, p
 } // namespace
 
 ExitCode exit_code(const policy::Error& error) {
-    return error.kind == policy::Error::Kind::missing ? ExitCode::NoInput : ExitCode::BadPolicy;
+    switch (error.kind) {
+    case policy::Error::Kind::missing:
+        return ExitCode::NoInput;
+    case policy::Error::Kind::system:
+        return ExitCode::SystemCall;
+    default:
+        return ExitCode::BadPolicy;
+    }
 }
 
 ExitCode report(const policy::Error& error) {

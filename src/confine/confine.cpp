@@ -20,17 +20,17 @@
 namespace cloister::confine {
 namespace {
 
-/// A step that the kernel may refuse.
-void permitted(bool yes, const char* step) {
+/// A step that the kernel may refuse, with SystemCall where it needs no permission.
+void permitted(bool yes, const char* step, ExitCode otherwise = ExitCode::NotPermitted) {
     if (!yes) {
-        die(ExitCode::NotPermitted, "cannot %s: %s", step, error_text(errno));
+        die(otherwise, "cannot %s: %s", step, error_text(errno));
     }
 }
 
 /// A state that the kernel must report after a step.
 void read_back(bool yes, const char* step) {
     if (!yes) {
-        die(ExitCode::SelfTest, "asked to %s, the kernel did not do it: %s", step, error_text(errno));
+        die(ExitCode::SelfTest, "asked to %s, the kernel did not do it", step);
     }
 }
 
@@ -53,7 +53,8 @@ void set_limit(__rlimit_resource resource, const char* step, rlim_t value) {
     const rlimit limit{value, value};
     rlimit is{~value, ~value};
     permitted(setrlimit(resource, &limit) == 0, step);
-    read_back(getrlimit(resource, &is) == 0 && is.rlim_cur == value && is.rlim_max == value, step);
+    permitted(getrlimit(resource, &is) == 0, step, ExitCode::SystemCall);
+    read_back(is.rlim_cur == value && is.rlim_max == value, step);
 }
 
 /// Dies unless `status` has the line `name:\tvalue` (proc_pid_status(5)).
@@ -91,22 +92,24 @@ bool become(uid_t uid, gid_t gid) {
     uid_t u[3] = {};
     gid_t g[3] = {};
     permitted(!may(CAP_SETGID) || setgroups(0, nullptr) == 0, "drop the supplementary groups: setgroups");
-    read_back(!may(CAP_SETGID) || getgroups(0, nullptr) == 0, "drop the supplementary groups");
+    const long groups = getgroups(0, nullptr);
+    permitted(groups >= 0, "read our supplementary groups: getgroups", ExitCode::SystemCall);
+    read_back(!may(CAP_SETGID) || groups == 0, "drop the supplementary groups");
     permitted(setresgid(gid, gid, gid) == 0, "become that group (start as root, or as that user): setresgid");
     permitted(setresuid(uid, uid, uid) == 0, "become that user (start as root, or as that user): setresuid");
-    read_back(getresgid(&g[0], &g[1], &g[2]) == 0 && g[0] == gid && g[1] == gid && g[2] == gid,
-              "become that group");
-    read_back(getresuid(&u[0], &u[1], &u[2]) == 0 && u[0] == uid && u[1] == uid && u[2] == uid,
-              "become that user");
-    return getgroups(0, nullptr) == 0;
+    permitted(getresgid(&g[0], &g[1], &g[2]) == 0, "read our group: getresgid", ExitCode::SystemCall);
+    permitted(getresuid(&u[0], &u[1], &u[2]) == 0, "read our user: getresuid", ExitCode::SystemCall);
+    read_back(g[0] == gid && g[1] == gid && g[2] == gid, "become that group");
+    read_back(u[0] == uid && u[1] == uid && u[2] == uid, "become that user");
+    return groups == 0;
 }
 
 void drop_all_capabilities() {
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
     constexpr CapabilitySets none{};
-    permitted(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0 &&
-                  syscall(SYS_capset, &header, &none) == 0,
-              "drop our capabilities");
+    permitted(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0,
+              "drop our ambient capabilities: prctl");
+    permitted(syscall(SYS_capset, &header, &none) == 0, "drop our capabilities: capset");
     const auto [low, high] = capabilities();
     read_back((low.effective | low.permitted | low.inheritable | high.effective | high.permitted |
                high.inheritable) == 0,
@@ -114,45 +117,43 @@ void drop_all_capabilities() {
 }
 
 void forbid_new_privileges() {
-    read_back(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1,
-              "set no_new_privs");
+    permitted(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "set no_new_privs: prctl", ExitCode::SystemCall);
+    read_back(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1, "set no_new_privs");
 }
 
 void forbid_dumping() {
-    read_back(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 && prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0,
-              "make us not dumpable");
+    permitted(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0, "make us not dumpable: prctl", ExitCode::SystemCall);
+    read_back(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0, "make us not dumpable");
 }
 
 void die_with_parent(pid_t parent) {
     int signal = 0;
-    read_back(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 &&
-                  prctl(PR_GET_PDEATHSIG, &signal, 0, 0, 0) == 0 && signal == SIGKILL,
-              "end with our parent");
+    permitted(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0, "end with our parent: prctl",
+              ExitCode::SystemCall);
+    read_back(prctl(PR_GET_PDEATHSIG, &signal, 0, 0, 0) == 0 && signal == SIGKILL, "end with our parent");
     if (getppid() != parent) { // it ended before we asked
         die(ExitCode::SelfTest, "our parent, process %d, has ended", parent);
     }
 }
 
 void limit_resources(unsigned descriptors) {
-    set_limit(RLIMIT_CORE, "set RLIMIT_CORE", 0);
-    set_limit(RLIMIT_MEMLOCK, "set RLIMIT_MEMLOCK", 0);
-    set_limit(RLIMIT_NOFILE, "set RLIMIT_NOFILE", descriptors);
+    set_limit(RLIMIT_CORE, "set RLIMIT_CORE: prlimit64", 0);
+    set_limit(RLIMIT_MEMLOCK, "set RLIMIT_MEMLOCK: prlimit64", 0);
+    set_limit(RLIMIT_NOFILE, "set RLIMIT_NOFILE: prlimit64", descriptors);
 }
 
 void install_filter(std::span<const sock_filter> program) {
     const sock_fprog filter{static_cast<unsigned short>(program.size()),
                             const_cast<sock_filter*>(program.data())};
-    permitted(
-        syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) == 0,
-        "install the seccomp filter (the kernel needs CONFIG_SECCOMP_FILTER, and a container or service "
-        "manager must allow seccomp)");
+    permitted(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) == 0,
+              "install the seccomp filter, for which the kernel needs CONFIG_SECCOMP_FILTER: seccomp");
 }
 
 void verify(const Expected& expected, int status_fd) {
     char text[8192];
     const long size = sys::pread(status_fd, text, sizeof text);
     if (size <= 0) {
-        die(ExitCode::SystemCall, "cannot read /proc/self/status: %s", error_text(size));
+        die(ExitCode::SystemCall, "cannot read /proc/self/status: pread64: %s", error_text(size));
     }
     const std::string_view status{text, static_cast<std::size_t>(size)};
     for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapAmb", "SigCgt", "SigIgn"}) {

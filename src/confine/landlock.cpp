@@ -56,9 +56,8 @@ int deny_by_landlock() {
     const Ruleset ruleset = everything(abi);
     const long fd = abi < 1 ? -1 : syscall(SYS_landlock_create_ruleset, &ruleset, sizeof ruleset, 0);
     if (fd < 0 || syscall(SYS_landlock_restrict_self, fd, 0) != 0) {
-        die(ExitCode::NotPermitted,
-            "cannot enforce Landlock: %s; a container or service manager must allow its system calls",
-            error_text(errno));
+        die(ExitCode::NotPermitted, "cannot enforce Landlock: %s: %s",
+            fd < 0 ? "landlock_create_ruleset" : "landlock_restrict_self", error_text(errno));
     }
     close(static_cast<int>(fd));
     expect_denied(abi);

@@ -79,17 +79,17 @@ bool Server::accept_from(std::uint32_t socket) {
         return false;
     } else if (fd > 0) {
         bug("accept4 returned descriptor %ld: 0 was not free", fd);
-    } else if (is_of_the_listener(fd)) {
+    } else if (is_of_the_listener(fd) || (socket == control::self_test_socket && fd != -EINTR)) {
         die_of("cannot accept on", socket, fd);
     } else if (!is_of_the_connection(fd) && ++strange_errors_ > strange_errors_limit) {
-        die_of("accept4 fails again and again on", socket, fd);
+        die_of("can never accept on", socket, fd);
     }
     return true;
 }
 
 void Server::die_of(const char* what, std::uint32_t socket, long error) const {
     const std::string_view name = launch_.sockets[socket].name();
-    die(ExitCode::SystemCall, "%s %.*s: %s", what, static_cast<int>(name.size()), name.data(),
+    die(ExitCode::SystemCall, "%s %.*s: accept4: %s", what, static_cast<int>(name.size()), name.data(),
         error_text(error));
 }
 

@@ -47,7 +47,7 @@ int open_proc(const char* path) {
 
 void move_fd(int from, int to) {
     if (from != to && (dup3(from, to, O_CLOEXEC) != to || close(from) != 0)) {
-        die(ExitCode::SystemCall, "cannot move descriptor %d to %d: %s", from, to, error_text(errno));
+        die(ExitCode::SystemCall, "cannot move descriptor %d to %d: dup3: %s", from, to, error_text(errno));
     }
 }
 
@@ -78,10 +78,15 @@ const control::Launch& ask_for_launch(const cell::Arena* arena) {
     message.conversation = control::cloister_conversation;
     message.content_room = control::content_room();
     control::Descriptors passed;
-    if (!control::send_message(control::control_fd, message) ||
-        !control::receive_message(control::control_fd, message, &passed) ||
-        message.tag != control::Message::Tag::Launch) {
-        die(ExitCode::SelfTest, "no launch configuration from cloisterd: %s", error_text(errno));
+    if (!control::send_message(control::control_fd, message)) {
+        die(ExitCode::SystemCall, "cannot ask cloisterd for our launch configuration: sendmsg: %s",
+            error_text(errno));
+    }
+    if (!control::receive_message(control::control_fd, message, &passed)) {
+        die(ExitCode::SystemCall, "no launch configuration from cloisterd: recvmsg: %s", error_text(errno));
+    }
+    if (message.tag != control::Message::Tag::Launch) {
+        bug("no launch configuration from cloisterd, but another message");
     }
     const auto& [sealed, content] = passed;
     const control::Launch& launch = control::open_sealed(sealed.get(), arena, cell::call_sites());
@@ -115,8 +120,11 @@ int run(int argc) {
     reset_signals(blocked_signals());
     prctl(PR_SET_NAME, "cloister-listen"); // the kernel keeps 15 characters
     char directory[sizeof "/"];
-    if (chdir("/") != 0 || getcwd(directory, sizeof directory) == nullptr) {
+    if (chdir("/") != 0) {
         die(ExitCode::SystemCall, "cannot go to /: chdir: %s", error_text(errno));
+    }
+    if (getcwd(directory, sizeof directory) == nullptr) { // or it is longer than that: we are elsewhere
+        die(ExitCode::SystemCall, "cannot go to /: chdir says that it did, getcwd: %s", error_text(errno));
     }
     const pid_t supervisor = getppid();
     const cell::Arena* const arena = map_arena();

@@ -33,8 +33,15 @@ void expect_to_die(const control::Launch& launch, const NegativeSelfTest& test) 
     siginfo_t info{};
     int status = 0;
     rusage usage{};
-    (void)sys::sigtimedwait(&exit_signal, &info, &deadline); // a hint: wait4 decides
+    if (const long signal = sys::sigtimedwait(&exit_signal, &info, &deadline); // a hint: wait4 decides
+        signal < 0 && signal != -EAGAIN && signal != -EINTR) {
+        die(ExitCode::SystemCall, "cannot await a cell of the self-test: rt_sigtimedwait: %s",
+            error_text(signal));
+    }
     const long reaped = sys::wait4(pid, &status, WNOHANG | __WALL, &usage);
+    if (reaped < 0) {
+        die(ExitCode::SystemCall, "cannot reap a cell of the self-test: wait4: %s", error_text(reaped));
+    }
     if (reaped != pid) {
         sys::tgkill(pid, pid, SIGKILL);
         die(ExitCode::SelfTest,

@@ -30,8 +30,8 @@ timespec timespec_of(std::int64_t ns) {
 
 std::int64_t clock_ns(clockid_t clock) {
     timespec now{};
-    if (sys::clock_gettime(clock, &now) != 0) {
-        bug("clock_gettime failed");
+    if (const long result = sys::clock_gettime(clock, &now); result != 0) {
+        die(ExitCode::SystemCall, "clock_gettime: %s", error_text(result));
     }
     return now.tv_sec * second_ns + now.tv_nsec;
 }
@@ -99,7 +99,7 @@ void Server::wait() {
     }
     const long ready = sys::ppoll(polled_.data(), count, timeout_ns < 0 ? nullptr : &timeout);
     if (ready < 0 && ready != -EINTR && ready != -ENOMEM) {
-        die(ExitCode::SelfTest, "ppoll: %s", error_text(ready));
+        die(ExitCode::SystemCall, "ppoll: %s", error_text(ready));
     }
     read_clock();
 }
@@ -231,7 +231,7 @@ void Server::reap(Cell& cell) {
         return; // it lives
     }
     if (result != cell.pid) {
-        bug("wait4(%d): %s", cell.pid, error_text(result));
+        die(ExitCode::SystemCall, "cannot reap cell %d: wait4: %s", cell.pid, error_text(result));
     }
     if (cell.ended_by_us) {
         --killed_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The only file that uses libseccomp.
 #include "policy/compile.h"
+#include "base/die.h"
 #include "base/memory_file.h"
 
 #include <cstring>
@@ -33,8 +34,17 @@ std::uint32_t action_of(const Action& action) {
 
 // libseccomp reports negative errno values and sets nothing else.
 tl::unexpected<Error> failed(const Policy& policy, Where where, std::string_view what, int result) {
-    return tl::unexpected{
-        policy.error_at(where, fmt::format("libseccomp: {}: {}", what, strerrordesc_np(-result)))};
+    Error error = policy.error_at(where, fmt::format("libseccomp: {}: {}", what, error_text(result)));
+    if (result == -ENOMEM) {
+        error.kind = Error::Kind::system;
+    }
+    return tl::unexpected{std::move(error)};
+}
+
+tl::unexpected<Error> system_failed(const Policy& policy, std::string_view call, int error) {
+    Error failed = policy.error_at({}, fmt::format("cannot compile: {}: {}", call, error_text(error)));
+    failed.kind = Error::Kind::system;
+    return tl::unexpected{std::move(failed)};
 }
 
 scmp_arg_cmp comparison(unsigned argument, Op op, std::uint64_t value) {
@@ -91,19 +101,19 @@ tl::expected<void, Error> add(scmp_filter_ctx context, const Policy& policy, con
 tl::expected<Program, Error> export_program(scmp_filter_ctx context, const Policy& policy) {
     const Fd file = create_memory_file("filter");
     if (!file.valid()) {
-        return failed(policy, {}, "memfd_create", -errno);
+        return system_failed(policy, "memfd_create", errno);
     }
     if (const int result = seccomp_export_bpf(context, file.get()); result != 0) {
-        return failed(policy, {}, "exporting the program", result);
+        return system_failed(policy, "write", -result);
     }
     struct stat status {};
     if (::fstat(file.get(), &status) != 0) {
-        return failed(policy, {}, "fstat", -errno);
+        return system_failed(policy, "fstat", errno);
     }
     Program program(static_cast<std::size_t>(status.st_size) / sizeof(sock_filter));
     const auto size = program.size() * sizeof(sock_filter);
     if (::pread(file.get(), program.data(), size, 0) != static_cast<ssize_t>(size)) {
-        return failed(policy, {}, "reading the program back", -EIO);
+        return system_failed(policy, "cannot read the program back: pread64", errno);
     }
     return program;
 }

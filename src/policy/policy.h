@@ -17,7 +17,11 @@
 namespace cloister::policy {
 
 struct Error {
-    enum class Kind { missing, refused };
+    enum class Kind {
+        missing,
+        refused,
+        system ///< the kernel refused a call that has nothing to do with the policy
+    };
     Kind kind = Kind::refused;
     std::string file;
     unsigned line = 0; ///< from 1; 0: the file as a whole

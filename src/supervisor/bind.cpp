@@ -82,7 +82,6 @@ Failure bind_failure(const config::Address& address, int error) {
         return say(ExitCode::Unavailable,
                    "IPv6 is off in this kernel; give an IPv4 address, such as 0.0.0.0");
     case EACCES:
-    case EPERM:
         return say(
             ExitCode::NotPermitted,
             is_unix
@@ -115,6 +114,7 @@ tl::expected<ListeningSocket, Failure> bind_listener(const config::Address& addr
     const int family = address.storage.ss_family;
     ListeningSocket socket{};
     socket.is_unix = family == AF_UNIX;
+    socket.name = address.text; // until the kernel has said which port it is
     socket.fd.reset(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!socket.fd.valid()) {
         return tl::unexpected{errno == EAFNOSUPPORT ? bind_failure(address, errno)
@@ -125,7 +125,8 @@ tl::expected<ListeningSocket, Failure> bind_listener(const config::Address& addr
         failure = set_options(socket, address.text, service); // before there is a queue
     }
     if (!failure && ::listen(socket.fd.get(), backlog) != 0) {
-        failure = bind_failure(address, errno); // Linux tells some conflicts only here
+        failure = errno == EADDRINUSE ? bind_failure(address, errno) // Linux tells some conflicts only here
+                                      : system_failure("--listen " + address.text, "listen", errno);
     }
     if (!failure && !socket.is_unix) {
         failure = read_bound_address(socket);

@@ -33,9 +33,8 @@ timeval timeval_of(std::chrono::milliseconds time) {
 /// In the child, until execveat: descriptors to the places that the launch configuration has for them,
 /// nothing else left open.
 [[noreturn]] void become_listener(const Setup& setup, int control, int self_test) {
-    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    std::vector<std::pair<int, int>> moves{{null, control::connection_fd},
-                                           {null, control::signal_fd},
+    std::vector<std::pair<int, int>> moves{{setup.log_fd, control::connection_fd}, // it closes this,
+                                           {setup.log_fd, control::signal_fd}, // and puts another one there
                                            {setup.log_fd, control::log_fd},
                                            {control, control::control_fd},
                                            {self_test, control::self_test_fd}};
@@ -43,21 +42,26 @@ timeval timeval_of(std::chrono::milliseconds time) {
         moves.emplace_back(socket.fd.get(),
                            static_cast<int>(moves.size())); // from control::first_socket_fd on
     }
-    const auto expect = [](bool passed) {
-        if (!passed) {
+    const auto expect = [](bool passed, const char* call) {
+        if (!passed && (errno == EMFILE || errno == EINVAL)) {
             die(ExitCode::SystemCall,
-                "cannot pass a descriptor on to the listener: %s; raise RLIMIT_NOFILE above %d",
-                error_text(errno), above_all_targets + control::status_fd);
+                "cannot pass a descriptor on to the listener: %s: %s; raise RLIMIT_NOFILE (LimitNOFILE=) "
+                "above %d",
+                call, error_text(errno), above_all_targets + control::status_fd);
+        }
+        if (!passed) {
+            die(ExitCode::SystemCall, "cannot pass a descriptor on to the listener: %s: %s", call,
+                error_text(errno));
         }
     };
     const int binary = fcntl(setup.binary_fd, F_DUPFD_CLOEXEC, above_all_targets);
-    expect(binary >= 0);
+    expect(binary >= 0, "fcntl");
     for (auto& [fd, target] : moves) { // first out of the way: a source may lie where another one goes
         fd = fcntl(fd, F_DUPFD_CLOEXEC, above_all_targets);
-        expect(fd >= 0);
+        expect(fd >= 0, "fcntl");
     }
     for (const auto& [fd, target] : moves) {
-        expect(dup2(fd, target) == target);
+        expect(dup2(fd, target) == target, "dup2");
     }
     close_descriptors(STDERR_FILENO, static_cast<int>(moves.size()), ~0U, Closing::AtExec);
     std::string name = "cloister-listener";
@@ -66,8 +70,8 @@ timeval timeval_of(std::chrono::milliseconds time) {
     char* const argv[] = {name.data(), parent.data(), nullptr};
     char* const envp[] = {environment.data(), nullptr};
     syscall(SYS_execveat, binary, "", argv, envp, AT_EMPTY_PATH);
-    die(ExitCode::SystemCall, "cannot execute the listener of %s: %s", setup.service.handler.c_str(),
-        error_text(errno));
+    die(ExitCode::SystemCall, "cannot execute the listener of %s: execveat: %s",
+        setup.service.handler.c_str(), error_text(errno));
 }
 
 void fill(control::Launch& launch, const Setup& setup, const policy::Program& program, pid_t listener,
@@ -135,7 +139,7 @@ tl::expected<Generation, Failure> Generation::start(const Setup& setup, bool rea
     }
     errno = fork_error;
     if (pid < 0) {
-        return system_call("cannot start a listener: fork");
+        return system_call("cannot start a listener: fork (clone)");
     }
     Generation generation{pid, ControlFd{ours.release()}, std::move(private_socket->client)};
     if (reach) {
@@ -152,6 +156,9 @@ Generation::Heard Generation::hear() {
         const int error = errno;
         if (error == EAGAIN || error == EINTR) {
             return Heard::nothing;
+        }
+        if (error != 0 && error != EPROTO && error != ECONNRESET) {
+            return Heard::failed;
         }
         return error == EPROTO ? Heard::nonsense : Heard::closed;
     }

@@ -34,7 +34,7 @@ struct Setup {
 /// One run of a service's listener: its process, the socket to it, and our own clients of it. Never waits.
 class Generation {
   public:
-    enum class Heard { hello, armed, alive, nonsense, nothing, closed };
+    enum class Heard { hello, armed, alive, nonsense, nothing, closed, failed };
 
     /// Forks. `reach`: with a client for each public socket, too. On failure there is no process.
     [[nodiscard]] static tl::expected<Generation, Failure> start(const Setup& setup, bool reach);
@@ -44,7 +44,7 @@ class Generation {
     [[nodiscard]] int landlock_abi() const { return landlock_abi_; }
     [[nodiscard]] bool bounding_empty() const { return bounding_empty_; }
 
-    /// One message, if there is one.
+    /// One message, if there is one; failed: errno says why.
     [[nodiscard]] Heard hear();
     /// After hello: compiles and proves for where its memory lies, and sends the launch configuration. A
     /// listener that is gone is no failure: its end says more.

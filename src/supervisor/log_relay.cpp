@@ -78,13 +78,19 @@ tl::expected<void, Failure> LogRelay::start(unsigned services) {
     const Fd ready{ends[0]};
     Fd theirs{ends[1]};
     if (!run(theirs.get(), false)) {
-        return system_call("fork");
+        return system_call("fork (clone)");
     }
     theirs.reset();
     pollfd waiting{ready.get(), POLLIN, 0};
     char byte = 0;
-    if (poll(&waiting, 1, patience_ms) == 1 && read(ready.get(), &byte, 1) == 1) {
+    const int polled = poll(&waiting, 1, patience_ms);
+    if (polled == 1 && read(ready.get(), &byte, 1) == 1) {
         return {};
+    }
+    if (polled < 0) {
+        auto failure = system_call("poll");
+        (void)start_failed(std::exchange(pid_, 0));
+        return failure;
     }
     return tl::unexpected(start_failed(std::exchange(pid_, 0)));
 }
@@ -125,8 +131,11 @@ void LogRelay::tend(Clock::time_point now) {
         return;
     }
     due_.reset();
-    const Fd nobody_waits{open("/dev/null", O_WRONLY | O_CLOEXEC)};
-    if (!nobody_waits.valid() || !run(nobody_waits.get(), true)) {
+    std::array<int, 2> ends{-1, -1};
+    const bool made = pipe2(ends.data(), O_CLOEXEC) == 0;
+    const Fd nobody_waits{ends[0]};
+    const Fd theirs{ends[1]};
+    if (!made || !run(theirs.get(), true)) {
         pid_ = 0;
         due_ = now + first_back_off * (1U << most_doublings);
     }

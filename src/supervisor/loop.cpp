@@ -139,7 +139,8 @@ void Loop::take_signals() {
 
 void Loop::reap() {
     int status = 0;
-    for (pid_t pid = 0; (pid = waitpid(-1, &status, WNOHANG)) > 0;) { // also cells whose listener was killed
+    pid_t pid = 0;
+    for (; (pid = waitpid(-1, &status, WNOHANG)) > 0;) { // also cells whose listener was killed
         if (const auto record = relay_.ended(pid, status)) {
             log_.write(*record);
         }
@@ -149,6 +150,9 @@ void Loop::reap() {
                     id, {WIFEXITED(status), WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status)}});
             }
         }
+    }
+    if (pid < 0 && errno != ECHILD && errno != EINTR) { // nothing that ends would be noticed
+        die(ExitCode::SystemCall, "cannot reap what has ended: wait4: %s", error_text(errno));
     }
 }
 
@@ -172,6 +176,11 @@ void Loop::hear(Id id, Running& running) {
         break;
     case Generation::Heard::closed:
         events_.emplace_back(event::Closed{id});
+        break;
+    case Generation::Heard::failed:
+        events_.emplace_back(event::NoLaunch{
+            id,
+            {ExitCode::SystemCall, fmt::format("cannot hear the listener: recvmsg: {}", error_text(errno))}});
         break;
     case Generation::Heard::nothing:
         break;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/run.h"
 
+#include "base/kernel_answers.h"
 #include "base/tracing.h"
 #include "config/options.h"
 #include "confine/confine.h"
@@ -13,6 +14,7 @@
 int main(int argc, char** argv) {
     using namespace cloister;
     const int dumpable_at_start = dumpable();
+    expect_kernel_answers();
     supervisor::open_standard_fds();
     auto activation = supervisor::take_activation();
     supervisor::close_inherited(activation); // before anything of ours is opened

@@ -54,7 +54,7 @@ std::optional<Failure> OomScore::write(int score) const {
     const std::string text = fmt::format("{}", score);
     if (::pwrite(file_.get(), text.data(), text.size(), 0) < 0) {
         return Failure{ExitCode::SystemCall,
-                       fmt::format("cannot set {} to {}: {}", path, score, error_text(errno))};
+                       fmt::format("cannot set {} to {}: pwrite64: {}", path, score, error_text(errno))};
     }
     if (const auto actual = read_score(file_.get()); actual != score) {
         return Failure{ExitCode::SelfTest,

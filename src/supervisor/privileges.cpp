@@ -37,7 +37,7 @@ const char* step_of(int result) {
     case -8:
         return "empty the capability bounding set: PR_CAPBSET_DROP";
     default:
-        return "drop our capabilities";
+        return "drop our capabilities: capset";
     }
 }
 
@@ -97,7 +97,11 @@ Privileges give_up_privileges(const config::Config& config) {
     confine::forbid_new_privileges();
     confine::forbid_dumping();
 
-    const Privileges left{is_bounding_set_empty(), getgroups(0, nullptr) == 0};
+    const int groups = getgroups(0, nullptr);
+    if (groups < 0) {
+        die(ExitCode::SystemCall, "cannot read our supplementary groups: getgroups: %s", error_text(errno));
+    }
+    const Privileges left{is_bounding_set_empty(), groups == 0};
     if (must_empty_bounding && !left.bounding_empty) {
         die(ExitCode::SelfTest, "asked to empty the capability bounding set, the kernel did not do it");
     }

@@ -12,8 +12,14 @@ namespace cloister::supervisor {
 namespace {
 
 Failure failure(const policy::Error& error) {
-    const bool missing = error.kind == policy::Error::Kind::missing;
-    return {missing ? ExitCode::NoInput : ExitCode::BadPolicy, error.text()};
+    switch (error.kind) {
+    case policy::Error::Kind::missing:
+        return {ExitCode::NoInput, error.text()};
+    case policy::Error::Kind::system:
+        return {ExitCode::SystemCall, error.text()};
+    default:
+        return {ExitCode::BadPolicy, error.text()};
+    }
 }
 
 std::uint64_t address(const void* pointer) {

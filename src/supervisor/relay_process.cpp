@@ -149,6 +149,18 @@ long filters() {
     return count;
 }
 
+/// A relay that could not wait would use a whole processor.
+void expect_polled(long result) {
+    if (result < 0 && result != -EINTR && result != -ENOMEM) {
+        die(ExitCode::SystemCall, "the log relay cannot wait: ppoll: %s", error_text(result));
+    }
+}
+
+void rest() {
+    timespec time{0, rest_ns};
+    expect_polled(sys::ppoll(nullptr, 0, &time));
+}
+
 void confine_relay(const RelayPlan& plan) {
     confine::Expected expected = plan.expected;
     confine::forbid_dumping();
@@ -165,6 +177,7 @@ void confine_relay(const RelayPlan& plan) {
             filters(), before + 1);
     }
     sys::close(status_fd);
+    rest(); // tries that it can
     const char ready = 1;
     (void)sys::write(ready_fd, &ready, sizeof ready); // a supervisor that is gone does not ask
     sys::close(ready_fd);
@@ -177,7 +190,7 @@ void confine_relay(const RelayPlan& plan) {
     }
     static char buffer[1 + packet + 1];
     for (std::size_t open = count; open != 0;) {
-        (void)sys::ppoll(pipes.data(), static_cast<unsigned>(count), nullptr);
+        expect_polled(sys::ppoll(pipes.data(), static_cast<unsigned>(count), nullptr));
         for (bool more = true; more;) { // one packet of each in turn: none keeps another from being read
             more = false;
             for (pollfd& pipe : pipes) {
@@ -194,8 +207,7 @@ void confine_relay(const RelayPlan& plan) {
                 }
             }
         }
-        timespec rest{0, rest_ns};
-        (void)sys::ppoll(nullptr, 0, &rest);
+        rest();
     }
     sys::exit_group(0);
 }

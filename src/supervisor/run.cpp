@@ -66,7 +66,6 @@ open_all_sockets(const config::Config& config, Activation passed) {
 ExitCode run(const config::Config& config, tl::expected<Activation, Failure> activation,
              const OomScore& oom_score, const OpenBinary& open_binary) {
     reset_signals(blocked);
-    umask(077);
     // The cells of a listener that was killed are reaped here: a process 1 that reaps late, or never, would
     // keep their place in pids.max. Where the kernel refuses that, they go to it.
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);

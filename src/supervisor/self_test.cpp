@@ -133,7 +133,7 @@ void Exchange::say() {
         const ssize_t sent =
             ::send(fd_.get(), all.data() + said_, all.size() - said_, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-            return end(fmt::format("send: {}", error_text(errno)));
+            return cannot_send(errno);
         }
         said_ += sent > 0 ? static_cast<std::size_t>(sent) : 0;
     }
@@ -145,6 +145,15 @@ void Exchange::say() {
     }
 }
 
+/// Why the cell has closed may be what denies us the next call, too.
+void Exchange::cannot_send(int error) {
+    char byte = 0;
+    const bool unheard = ::recv(fd_.get(), &byte, 1, MSG_DONTWAIT | MSG_PEEK) < 0;
+    const bool denied = unheard && (errno == EPERM || errno == ENOSYS);
+    end(denied ? fmt::format("recvfrom: {}", error_text(errno))
+               : fmt::format("sendto: {}", error_text(error)));
+}
+
 void Exchange::hear() {
     char piece[4096];
     for (;;) {
@@ -153,7 +162,7 @@ void Exchange::hear() {
             return;
         }
         if (size < 0) {
-            return end(fmt::format("recv: {}", error_text(errno)));
+            return end(fmt::format("recvfrom: {}", error_text(errno)));
         }
         heard_.append(piece, static_cast<std::size_t>(size));
         if (size == 0 || heard_.size() > script_.most) {

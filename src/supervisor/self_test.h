@@ -59,6 +59,7 @@ class Exchange {
     void end(std::string failure);
     void cannot_connect(int error);
     void say();
+    void cannot_send(int error);
     void hear();
 };
 

@@ -7,6 +7,7 @@
 #include "supervisor/socket_options.h"
 #include "supervisor/unix_path.h"
 
+#include <cerrno>
 #include <charconv>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -16,6 +17,8 @@ namespace cloister::supervisor {
 namespace {
 
 constexpr int first_passed = 3; // SD_LISTEN_FDS_START
+constexpr const char* null_cure =
+    "give cloisterd a /dev with null in it, mode 0666, or leave descriptors 0, 1 and 2 open";
 
 Failure activation_failure(std::string message) {
     return {ExitCode::Config, std::move(message)};
@@ -104,9 +107,16 @@ tl::expected<ListeningSocket, Failure> adopt(Activation::Socket socket, const co
 
 void open_standard_fds() {
     for (int fd = 0; fd <= 2; ++fd) {
-        if (::fcntl(fd, F_GETFD) == -1 && ::open("/dev/null", O_RDWR) != fd) {
-            die(ExitCode::SystemCall, "descriptor %d is closed and /dev/null can't take its place: %s", fd,
+        if (::fcntl(fd, F_GETFD) != -1) {
+            continue;
+        }
+        if (errno != EBADF) {
+            die(ExitCode::SystemCall, "cannot see whether descriptor %d is open: fcntl: %s", fd,
                 error_text(errno));
+        }
+        if (::open("/dev/null", O_RDWR) != fd) {
+            die(ExitCode::SystemCall, "descriptor %d is closed, and /dev/null can't take its place: %s; %s",
+                fd, error_text(errno), null_cure);
         }
     }
 }

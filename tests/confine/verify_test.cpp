@@ -92,7 +92,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(Verify, DiesWhenItCannotReadOrThereIsNothing) {
     const auto cannot_read = testing::ExitedWithCode(static_cast<int>(ExitCode::SystemCall));
-    EXPECT_EXIT(verify(all_of_it, -1), cannot_read, "cannot read /proc/self/status: EBADF");
+    EXPECT_EXIT(verify(all_of_it, -1), cannot_read, "cannot read /proc/self/status: pread64: EBADF");
     const Fd empty = status_of("");
     EXPECT_EXIT(verify(all_of_it, empty.get()), cannot_read, "cannot read /proc/self/status");
 }

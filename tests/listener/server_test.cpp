@@ -214,7 +214,7 @@ TEST(Listener, GivesUpOnAnUnknownErrorThatNeverEnds) {
         world.then([&] { world.fail_accept(-999, 64); });
     }
     EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SystemCall));
-    EXPECT_TRUE(said(world, "accept4 fails again and again on the-listener: error 999"));
+    EXPECT_TRUE(said(world, "can never accept on the-listener: accept4: error 999"));
 }
 
 TEST(Listener, DiesWhenDescriptor0WasNotFree) {
@@ -364,15 +364,15 @@ TEST(Listener, DiesWhenACellIsNotItsChild) {
         world.wait4_error = -ECHILD;
         world.end_cell(1000, exited(cell::Exit::Done));
     });
-    EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
-    EXPECT_TRUE(said(world, "bug: wait4(1000): ECHILD"));
+    EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SystemCall));
+    EXPECT_TRUE(said(world, "cannot reap cell 1000: wait4: ECHILD"));
 }
 
 TEST(Listener, DiesWithoutAClock) {
     ListenerWorld world;
     world.clock_error = -EINVAL;
-    EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SelfTest));
-    EXPECT_TRUE(said(world, "bug: clock_gettime failed"));
+    EXPECT_EQ(world.serve(), static_cast<int>(ExitCode::SystemCall));
+    EXPECT_TRUE(said(world, "clock_gettime: EINVAL"));
 }
 
 TEST(Listener, SurvivesAnInterruptedWaitAndNoOther) {
@@ -381,7 +381,7 @@ TEST(Listener, SurvivesAnInterruptedWaitAndNoOther) {
     EXPECT_EQ(interrupted.serve(), left_in_order);
     ListenerWorld broken;
     broken.ppoll_error = -EINVAL;
-    EXPECT_EQ(broken.serve(), static_cast<int>(ExitCode::SelfTest));
+    EXPECT_EQ(broken.serve(), static_cast<int>(ExitCode::SystemCall));
     EXPECT_TRUE(said(broken, "ppoll: EINVAL"));
 }
 
@@ -735,15 +735,23 @@ TEST(NegativeSelfTests, AreEndedByTheSignalThatBelongsToTheirAction) {
         ListenerWorld world;
         world.at_clone = [&, born = 0](pid_t pid) mutable {
             const bool first = born == 0;
-            world.end_cell(pid, born++ < right ? (first ? SIGSYS : SIGSEGV) : SIGKILL);
+            world.end_cell(pid, born++ < right ? (first ? SIGSYS : SIGSEGV) : SIGTERM);
         };
         EXPECT_EQ(world.run_negative_self_tests(),
                   right == 4 ? left_in_order : static_cast<int>(ExitCode::SelfTest));
         EXPECT_EQ(world.born().size(), right == 4 ? 4U : static_cast<unsigned>(right) + 1);
-        const auto* const expected = right == 0 ? "should have died of signal 31; it died of signal 9"
-                                                : "should have died of signal 11; it died of signal 9";
+        const auto* const expected = right == 0 ? "should have died of signal 31; it died of signal 15"
+                                                : "should have died of signal 11; it died of signal 15";
         EXPECT_TRUE(right == 4 ? world.log().empty() : said(world, expected)) << world.log();
     }
+}
+
+// When memory runs out, it says nothing of their confinement.
+TEST(NegativeSelfTests, OfWhichOneIsKilledAreNoFailedConfinement) {
+    ListenerWorld world;
+    world.at_clone = [&](pid_t pid) { world.end_cell(pid, SIGKILL); };
+    EXPECT_EQ(world.run_negative_self_tests(), static_cast<int>(ExitCode::SystemCall));
+    EXPECT_TRUE(said(world, "a cell of the self-test was killed; see whether memory ran out"));
 }
 
 TEST(NegativeSelfTests, MustNotLeaveByThemselvesOrLive) {

@@ -145,10 +145,10 @@ TEST(Room, OfProcessesThatOthersTookIsAwaitedWhileOtherServicesGoOn) {
         ASSERT_EQ(::kill(record_of("ready", "s1").at("listener_pid").get<pid_t>(), SIGKILL), 0);
         const Json waiting = record_of("service_waiting", "s1");
         EXPECT_EQ(waiting.at("level"), "warning");
-        EXPECT_EQ(
-            waiting.at("message"),
-            "cannot start a listener: fork: EAGAIN (Resource temporarily unavailable); there is no room for "
-            "another process: raise pids.max (TasksMax=), RLIMIT_NPROC of the user, or kernel.pid_max");
+        EXPECT_EQ(waiting.at("message"),
+                  "cannot start a listener: fork (clone): EAGAIN (Resource temporarily unavailable); there "
+                  "is no room for "
+                  "another process: raise pids.max (TasksMax=), RLIMIT_NPROC of the user, or kernel.pid_max");
         ASSERT_TRUE(within(20s, [&] { // more often than a listener that crashes may
             return daemon.records("service_waiting").back().at("failures") >= 8;
         })) << daemon.log();

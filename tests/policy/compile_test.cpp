@@ -47,7 +47,7 @@ TEST(Compile, SaysThatTheKernelGaveItNoDescriptor) {
     const auto program = compile(parsed(""), native_arch, addresses);
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
     ASSERT_FALSE(program);
-    EXPECT_EQ(placed(program.error()), "0:0: libseccomp: memfd_create: Too many open files");
+    EXPECT_EQ(placed(program.error()), "0:0: cannot compile: memfd_create: EMFILE (Too many open files)");
 }
 
 } // namespace

@@ -107,7 +107,8 @@ TEST(Exchange, TellsThatItWasReset) {
     pair.exchange.go_on();
     pair.theirs.reset(); // unread
     pair.exchange.go_on();
-    EXPECT_NE(pair.exchange.failure().find("recv: ECONNRESET"), std::string::npos) << pair.exchange.failure();
+    EXPECT_NE(pair.exchange.failure().find("recvfrom: ECONNRESET"), std::string::npos)
+        << pair.exchange.failure();
 }
 
 TEST(Exchange, TellsThatNobodyListens) {
