@@ -98,6 +98,7 @@ tl::expected<Fd, const char*> seal(const Launch& launch) {
     if (!fd.valid()) {
         return tl::unexpected<const char*>("memfd_create");
     }
+    errno = EFBIG; // a short write is what RLIMIT_FSIZE gives before it gives an error
     if (write(fd.get(), &launch, sizeof launch) != static_cast<ssize_t>(sizeof launch)) {
         return tl::unexpected<const char*>("write");
     }

@@ -33,6 +33,11 @@ timeval timeval_of(std::chrono::milliseconds time) {
 /// In the child, until execveat: descriptors to the places that the launch configuration has for them,
 /// nothing else left open.
 [[noreturn]] void become_listener(const Setup& setup, int control, int self_test) {
+    const int log_fd = fcntl(setup.log_fd, F_DUPFD_CLOEXEC, above_all_targets);
+    if (log_fd >= 0) { // the supervisor's own descriptor may be taken by what is moved below
+        static cloister::Log log{setup.log_format, setup.log_priorities, log_fd, "supervisor"};
+        log_fatal_errors_to(log);
+    }
     std::vector<std::pair<int, int>> moves{{setup.log_fd, control::connection_fd}, // it closes this,
                                            {setup.log_fd, control::signal_fd}, // and puts another one there
                                            {setup.log_fd, control::log_fd},
@@ -247,7 +252,9 @@ void Generation::end() {
 }
 
 void Generation::kill() {
-    (void)::kill(pid_, SIGKILL); // reaped by the loop, and no process number is used again before
+    if (!reaped_) {
+        (void)::kill(pid_, SIGKILL);
+    }
     control_.reset();
     client_.reset();
     self_test.reset();

@@ -52,10 +52,11 @@ class Generation {
     /// After armed: our clients say what they have to say.
     void talk(const Setup& setup);
 
-    void ask();   ///< whether it still serves; answered by alive
-    void drain(); ///< accept no more, leave when the last cell has ended
-    void end();   ///< end all cells in batches, and leave
-    void kill();  ///< SIGKILL; the cells die with it. Closes the socket to it
+    void ask();                           ///< whether it still serves; answered by alive
+    void drain();                         ///< accept no more, leave when the last cell has ended
+    void end();                           ///< end all cells in batches, and leave
+    void kill();                          ///< SIGKILL; the cells die with it. Closes the socket to it
+    void was_reaped() { reaped_ = true; } ///< its process number is not its own any more
 
     std::optional<Exchange> self_test;
     /// By public socket.
@@ -70,6 +71,7 @@ class Generation {
         : pid_{pid}, control_{std::move(control)}, client_{std::move(client)} {}
 
     pid_t pid_;
+    bool reaped_ = false;
     ControlFd control_;
     Fd client_; ///< of the private socket, until it talks
     control::Message hello_{};

@@ -144,8 +144,9 @@ void Loop::reap() {
         if (const auto record = relay_.ended(pid, status)) {
             log_.write(*record);
         }
-        for (const auto& [id, running] : running_) {
+        for (auto& [id, running] : running_) {
             if (running.generation.pid() == pid) {
+                running.generation.was_reaped();
                 events_.emplace_back(event::Ended{
                     id, {WIFEXITED(status), WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status)}});
             }
@@ -268,6 +269,9 @@ void Loop::operator()(const action::Forget& forget) {
 }
 
 void Loop::operator()(const action::CloseSockets& /*close*/) {
+    for (auto& [id, running] : running_) {
+        running.generation.reaching.clear();
+    }
     for (RunnableService& service : services_) {
         remove_unix_paths(service.sockets);
         service.sockets.clear();
@@ -282,7 +286,8 @@ void Loop::operator()(const action::Exit& exit) {
 }
 
 void Loop::operator()(const action::SayReady& ready) {
-    const auto& [service, number, generation] = running_.at(ready.id);
+    auto& [service, number, generation] = running_.at(ready.id);
+    generation.reaching.clear(); // what was not tried to the end never is
     report_ready(log_, setups_[service], number, generation);
 }
 

@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
+#include <span>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -193,14 +194,13 @@ void confine_relay(const RelayPlan& plan) {
         expect_polled(sys::ppoll(pipes.data(), static_cast<unsigned>(count), nullptr));
         for (bool more = true; more;) { // one packet of each in turn: none keeps another from being read
             more = false;
-            for (pollfd& pipe : pipes) {
-                const long size = pipe.revents == 0 ? -EAGAIN : sys::read(pipe.fd, buffer + 1, packet);
+            for (pollfd& pipe : std::span{pipes}.first(count)) {
+                const long size = pipe.fd < 0 ? -EAGAIN : sys::read(pipe.fd, buffer + 1, packet);
                 if (size > 0) {
                     output.write(buffer + 1, static_cast<std::size_t>(size));
                     more = true;
                     continue;
                 }
-                pipe.revents = 0;
                 if (size != -EAGAIN && size != -EINTR) { // no writer is left
                     sys::close(std::exchange(pipe.fd, -1));
                     --open;

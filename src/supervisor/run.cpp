@@ -37,9 +37,10 @@ constexpr std::uint64_t bit(int signal) {
     return std::uint64_t{1} << (signal - 1);
 }
 
-/// TERM and INT stop us, CHLD tells of a listener; the others would end us by default and shall not.
-constexpr std::uint64_t blocked =
-    bit(SIGTERM) | bit(SIGINT) | bit(SIGCHLD) | bit(SIGHUP) | bit(SIGUSR1) | bit(SIGUSR2) | bit(SIGPIPE);
+/// TERM and INT stop us, CHLD tells of a listener; the others would end us by default and shall not. XFSZ:
+/// memory files count for RLIMIT_FSIZE, too, and the error that write(2) gives then says more.
+constexpr std::uint64_t blocked = bit(SIGTERM) | bit(SIGINT) | bit(SIGCHLD) | bit(SIGHUP) | bit(SIGUSR1) |
+                                  bit(SIGUSR2) | bit(SIGPIPE) | bit(SIGXFSZ);
 
 /// The sockets of each service, passed or bound.
 tl::expected<std::vector<std::vector<ListeningSocket>>, Failure>

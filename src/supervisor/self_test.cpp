@@ -99,6 +99,7 @@ void Exchange::end(std::string failure) {
     over_ = true;
     failure_ = std::move(failure);
     fd_.reset();
+    heard_ = {}; // the content, which may be large
 }
 
 void Exchange::cannot_connect(int error) {
@@ -228,7 +229,11 @@ PublicClient make_public_client(const ListeningSocket& socket) {
         client.error = EXDEV; // whoever has this address here, it is not we
         return client;
     }
-    if (!socket.is_unix) {
+    if (socket.is_unix) { // whoever has the path by now could make our recv(2) sleep by what it passes
+        if (refuse_descriptors(client.fd.get(), socket.name)) {
+            client.error = ENOTSUP;
+        }
+    } else {
         sockaddr_storage own = with_any_port(reachable(socket.address));
         socklen_t length = socket.address_length;
         if (::bind(client.fd.get(), generic(own), length) != 0 ||

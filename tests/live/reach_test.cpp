@@ -4,6 +4,7 @@
 #include "harness.h"
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fmt/format.h>
@@ -102,11 +103,17 @@ TEST(Unreachable, ASocketWithWaitingClientsIsNoTrouble) {
     const Fd listening = listen_at(path);
     const Client first{"unix:" + path};
     const Client second{"unix:" + path};
-    const Daemon daemon{{.options = {"--max-connections=1"}, .passed = {listening.get()}}};
+    Daemon daemon{{.options = {"--max-connections=1"}, .passed = {listening.get()}}};
     EXPECT_TRUE(first.echoes("hello"));
     const Json busy = daemon.await_record("socket_busy");
     EXPECT_EQ(busy.at("level"), "info");
     EXPECT_EQ(busy.at("socket"), "unix:" + path);
+    (void)daemon.await_record("started");
+    daemon.signal(SIGTERM); // our client, which still waits there, is refused then
+    (void)daemon.await_record("stopping");
+    EXPECT_TRUE(first.echoes("in the drain"));
+    first.half_close();
+    EXPECT_EQ(daemon.ends_within(5s), 0) << daemon.log();
 }
 
 TEST(WrongAnswer, OfAPublicSocketFailsTheFirstStart) {
