@@ -9,6 +9,7 @@
 #include <memory>
 #include <seccomp.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 namespace cloister::policy {
@@ -109,6 +110,11 @@ tl::expected<Program, Error> export_program(scmp_filter_ctx context, const Polic
     struct stat status {};
     if (::fstat(file.get(), &status) != 0) {
         return system_failed(policy, "fstat", errno);
+    }
+    // libseccomp does not see that only a part was written.
+    if (rlimit limit{};
+        ::getrlimit(RLIMIT_FSIZE, &limit) == 0 && static_cast<rlim_t>(status.st_size) >= limit.rlim_cur) {
+        return system_failed(policy, "write", EFBIG);
     }
     Program program(static_cast<std::size_t>(status.st_size) / sizeof(sock_filter));
     const auto size = program.size() * sizeof(sock_filter);

@@ -61,7 +61,7 @@ Failure bind_failure(const config::Address& address, int error) {
         return Failure{code, fmt::format("--listen {}: {}", address.text, why)};
     };
     const bool is_unix = address.storage.ss_family == AF_UNIX;
-    switch (error) {
+    switch (error == EPERM && is_unix ? EACCES : error) { // a file system gives either
     case EADDRINUSE:
         return say(ExitCode::Unavailable,
                    is_unix ? "something came to be there just now; is a second cloisterd starting?"

@@ -15,9 +15,9 @@
 namespace cloister::supervisor {
 namespace {
 
-void permitted(bool yes, const char* step) {
+void permitted(bool yes, const char* step, const char* cure = "") {
     if (!yes) {
-        die(ExitCode::NotPermitted, "cannot %s: %s", step, error_text(errno));
+        die(ExitCode::NotPermitted, "cannot %s: %s%s", step, error_text(errno), cure);
     }
 }
 
@@ -70,8 +70,9 @@ void change(uid_t uid, gid_t gid) {
                         sets_groups ? static_cast<int>(gid) : unchanged, static_cast<capng_flags_t>(flags));
     permitted(result == 0, step_of(result));
     // Whoever may not change ids may still make all three of its own alike.
-    permitted(setresgid(gid, gid, gid) == 0, "become that group (start as root, or as that user): setresgid");
-    permitted(setresuid(uid, uid, uid) == 0, "become that user (start as root, or as that user): setresuid");
+    constexpr auto cure = "; start as root, or as that user, and let outer seccomp filters allow the call";
+    permitted(setresgid(gid, gid, gid) == 0, "become that group: setresgid", cure);
+    permitted(setresuid(uid, uid, uid) == 0, "become that user: setresuid", cure);
 }
 
 } // namespace

@@ -412,11 +412,12 @@ void StateMachine::answered(Generation& generation) {
     }
 }
 
+/// With as much time alone, whoever was due first would be due now.
 void StateMachine::give_more_time(Time more) {
     for (Generation& generation : generations_) {
         for (auto* const time : {&generation.deadline, &generation.reach_deadline}) {
             if (*time) {
-                **time += more;
+                **time += more + grace;
             }
         }
         if (generation.unanswered != 0 && generation.watch_due) {

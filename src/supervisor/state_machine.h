@@ -41,7 +41,7 @@ inline constexpr Time silent_after{4'000}; ///< after the question: that is logg
 inline constexpr Time killed_after{
     12'000}; ///< after the question: it is stopped, frozen or asleep in the kernel
 /// How late advance() may be called. If it is later, we were kept from running, as others may have been:
-/// everybody gets that much more time, and questions are asked again.
+/// everybody gets that much more time and the grace, and questions are asked again.
 inline constexpr Time late_limit{1'000};
 
 using Id = unsigned; ///< of a generation, over all services, from 1 on

@@ -39,6 +39,17 @@ TEST(Compile, TakesNoAddressZero) {
     EXPECT_EQ(placed(program.error()), "6:14: the parameter $buffer is not bound");
 }
 
+TEST(Compile, SaysThatTheProgramIsLargerThanFilesMayBe) {
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+    const rlimit small{16, before.rlim_max}; // a part of it, and no signal
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+    const auto program = compile(parsed(""), native_arch, addresses);
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+    ASSERT_FALSE(program);
+    EXPECT_EQ(placed(program.error()), "0:0: cannot compile: write: EFBIG (File too large)");
+}
+
 TEST(Compile, SaysThatTheKernelGaveItNoDescriptor) {
     rlimit before{};
     ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);

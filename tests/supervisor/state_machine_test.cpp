@@ -304,6 +304,14 @@ TEST(StateMachine, ReportsWhyThereIsNoLaunch) {
     EXPECT_THAT(world.die(1, {false, 9}), ElementsAre("forget 1", "close sockets", "exit 65 'not equal'"));
 }
 
+TEST(StateMachine, ThatWasKeptFromRunningKillsNobodyWhoseTimeWasOverMeanwhile) {
+    World world;
+    world.begin();
+    EXPECT_THAT(world.sleep(1h), IsEmpty()) << "the listener that starts was kept from running, too";
+    EXPECT_THAT(world.pass(grace - 1ms), IsEmpty());
+    EXPECT_THAT(world.pass(1ms), testing::Contains("kill 1")) << "but it must answer at last";
+}
+
 TEST(StateMachine, IsNeverReadyWithoutASelfTestThatPassed) {
     World world;
     world.begin();
