@@ -36,6 +36,27 @@ tl::expected<void, Failure> expect_call_site(const policy::Policy& policy, std::
                                         : fmt::format("cloisterd enforces this policy at ${}", wanted))));
 }
 
+/// Codes above Exit::Bug say that the setup of a cell failed, which ends its listener (exit_reason.h). A cell
+/// that serves must not be able to claim it.
+tl::expected<void, Failure> expect_exit_reasons_of_a_served_cell(const policy::Policy& policy) {
+    constexpr auto last = static_cast<std::uint64_t>(cell::Exit::Bug);
+    for (const auto& rule : policy.rules) {
+        const auto name = rule.prototype->name;
+        if (rule.action.kind != policy::Action::Kind::allow || (name != "exit_group" && name != "exit")) {
+            continue;
+        }
+        // For each of these operators the operand is the largest code that passes.
+        const auto& [op, operand, where] = rule.conditions.front();
+        if ((op != policy::Op::eq && op != policy::Op::le && op != policy::Op::in) || operand.value > last) {
+            return tl::unexpected(failure(policy.error_at(
+                rule.where, fmt::format("a handler's policy can allow {0} only with codes up to {1} (write "
+                                        "'code <= {1}'): the others say that the setup of a cell failed",
+                                        name, last))));
+        }
+    }
+    return {};
+}
+
 tl::expected<OpenedPolicies::File, Failure> open_policy(const std::filesystem::path& path,
                                                         const char* call_site,
                                                         const std::optional<config::User>& user) {
@@ -124,6 +145,9 @@ tl::expected<std::map<std::string, Policies>, Failure> load_policies(const Opene
         auto policy = load_policy(file);
         if (!policy) {
             return tl::unexpected(policy.error());
+        }
+        if (auto ends = expect_exit_reasons_of_a_served_cell(*policy); !ends) {
+            return tl::unexpected(ends.error());
         }
         std::vector<policy::Policy> parts = shared;
         parts.push_back(std::move(*policy));

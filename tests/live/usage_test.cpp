@@ -318,6 +318,32 @@ TEST_F(Policy, AtAnotherCallSiteThanItsOwnIs65) {
     EXPECT_EQ(start("--check").exit_code, 0) << "all is as it was shipped";
 }
 
+TEST_F(Policy, OfAHandlerThatCouldClaimAFailedSetupIs65) {
+    const std::string shipped = text();
+    for (const std::string rule : {"exit_group code <= 6", "exit_group code any", "exit_group code >= 1",
+                                   "exit_group code == 6", "exit_group code in 7", "exit code <= 255"}) {
+        write(shipped);
+        // Without its test line, which would refuse it, too.
+        replace("test  kill  exit_group code=6\n", "");
+        replace("allow exit_group code <= 5", "allow " + rule);
+        const Outcome outcome = start("--check");
+        EXPECT_EQ(outcome.exit_code, 65) << rule << outcome.err;
+        EXPECT_TRUE(std::regex_search(
+            outcome.err,
+            std::regex{fmt::format("echo\\.policy:\\d+:1: error: a handler's policy can allow {} only with "
+                                   "codes up to 5 \\(write "
+                                   "'code <= 5'\\): the others say that the setup of a cell failed",
+                                   rule.substr(0, rule.find(' ')))}))
+            << rule << outcome.err;
+    }
+    for (const std::string rule : {"exit_group code == 5", "exit_group code in 5", "exit code <= 5"}) {
+        write(shipped);
+        replace("test  kill  exit_group code=6\n", "");
+        replace("allow exit_group code <= 5", "allow " + rule);
+        EXPECT_EQ(start("--check").exit_code, 0) << rule;
+    }
+}
+
 TEST_F(Policy, ThatAnybodyMayWriteIsRefused) {
     fs::permissions(file_, fs::perms::others_write, fs::perm_options::add);
     const Outcome outcome = start();
