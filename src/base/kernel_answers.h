@@ -3,9 +3,9 @@
 
 namespace cloister {
 
-/// Makes the calls that nobody expects to fail (who we are, the time, umask), since an outer seccomp filter
-/// may deny these, too, and libc would take the error for an answer. Dies with the name of the call. The
-/// children of this process are under the same filter. Sets the umask to 077.
+/// Makes the calls that nobody expects to fail (who we are, the time, umask, write, the end of a process),
+/// since an outer seccomp filter may deny these, too, and libc would take the error for an answer. Dies with
+/// the name of the call. The children of this process are under the same filter. Sets the umask to 077.
 void expect_kernel_answers();
 
 } // namespace cloister

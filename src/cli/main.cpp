@@ -131,6 +131,10 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
     try {
         return run(argc, argv);
+    } catch (const std::bad_alloc&) {
+        (void)std::fprintf(stderr,
+                           "cloister: memory has run out: raise RLIMIT_AS (ulimit -v) or RLIMIT_DATA (-d)\n");
+        return static_cast<int>(cloister::ExitCode::SystemCall);
     } catch (const std::exception& error) {
         (void)std::fprintf(stderr, "cloister: %s\n", error.what());
         return static_cast<int>(cloister::ExitCode::SelfTest);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "config/values.h"
 
+#include "base/die.h"
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -29,15 +31,22 @@ std::optional<uint32_t> id_number(std::string_view text) {
     return id == UINT32_MAX ? std::nullopt : id;
 }
 
+/// The account, nothing if there is none, or why the kernel did not let libc look.
 template <class Look>
-std::optional<User> look_up(Look&& look) {
+tl::expected<std::optional<User>, Refusal> look_up(std::string_view name, Look&& look) {
     std::array<char, 16384> buffer{};
     passwd entry{};
     passwd* found = nullptr;
-    if (look(&entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
-        return {};
+    const int error = look(&entry, buffer.data(), buffer.size(), &found);
+    for (const int failed : {EMFILE, ENFILE, ENOMEM}) { // others mean 'not found': getpwnam(3)
+        if (error == failed) {
+            const auto why =
+                fmt::format("cannot look up the user '{}': getpwnam_r: {}", name, error_text(error));
+            return tl::unexpected{
+                Refusal{ExitCode::SystemCall, fmt::format("{}; {}", why, missing_cure(why))}};
+        }
     }
-    return User{entry.pw_uid, entry.pw_gid, entry.pw_name};
+    return found == nullptr ? std::nullopt : std::optional{User{entry.pw_uid, entry.pw_gid, entry.pw_name}};
 }
 
 /// Its digits, and what is behind them.
@@ -135,18 +144,22 @@ Verdict read_user(const std::string& text, std::string_view said, std::optional<
                   std::vector<std::string>& warnings) {
     const auto colon = text.find(':');
     const auto name = text.substr(0, colon);
-    std::optional<User> user;
-    if (const auto uid = id_number(name)) {
-        user = look_up([&](auto... rest) { return ::getpwuid_r(*uid, rest...); });
-        user = user ? user : User{*uid, *uid, name};
-    } else {
-        user = look_up([&](auto... rest) { return ::getpwnam_r(name.c_str(), rest...); });
-        if (!user) {
-            return usage(
-                fmt::format("there is no user '{}'; create one that nothing else runs as (useradd --system "
-                            "{}), or give numbers, which need no account: 61007:61007",
-                            name, name.empty() ? "cloister" : name));
-        }
+    const auto uid = id_number(name);
+    auto found = look_up(name, [&](auto... rest) {
+        return uid ? ::getpwuid_r(*uid, rest...) : ::getpwnam_r(name.c_str(), rest...);
+    });
+    if (!found) {
+        return std::move(found.error());
+    }
+    std::optional<User> user = std::move(*found);
+    if (!user && uid) {
+        user = User{*uid, *uid, name};
+    }
+    if (!user) {
+        return usage(
+            fmt::format("there is no user '{}'; create one that nothing else runs as (useradd --system "
+                        "{}), or give numbers, which need no account: 61007:61007",
+                        name, name.empty() ? "cloister" : name));
     }
     if (colon != text.npos) {
         const auto gid = id_number(text.substr(colon + 1));

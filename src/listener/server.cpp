@@ -110,11 +110,14 @@ void Server::read_clock() {
 
 /// Once a second, and before all else in its round: the offset of the wall clock, which may be set at any
 /// time and goes on while the machine sleeps; and a slice of the table is asked for cells whose signal was
-/// lost (the queue is bounded by RLIMIT_SIGPENDING).
+/// lost (the queue is bounded by RLIMIT_SIGPENDING): the whole table when its end, or a client, waits for
+/// that.
 void Server::tick() {
     tick_due_ns_ = now_ns_ + second_ns;
     realtime_offset_ns_ = clock_ns(CLOCK_REALTIME) - now_ns_;
-    const std::size_t slice = std::min(cells_.places() / sweep_ticks + sweep_least, cells_.places());
+    const bool awaited = phase_ != Phase::serving || full();
+    const std::size_t slice =
+        awaited ? cells_.places() : std::min(cells_.places() / sweep_ticks + sweep_least, cells_.places());
     for (std::size_t i = 0; i < slice; ++i, ++sweep_place_) {
         if (Cell* const cell = cells_.at(sweep_place_); cell != nullptr) {
             reap(*cell);

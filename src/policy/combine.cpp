@@ -236,9 +236,8 @@ tl::expected<Prover, Error> Prover::make(const Combined& combined, Arch arch, co
             text = meaning.diagram().if_else(there, meaning.of_text(policy, arch), text);
         }
         return Prover{std::move(meaning), text};
-    } catch (const Diagram::TooLarge& error) {
-        return tl::unexpected{
-            combined.elsewhere.error_at({}, fmt::format("cannot be proved: {}", error.what()))};
+    } catch (const std::exception& error) {
+        return tl::unexpected{cannot_be_proved(combined.elsewhere, error)};
     }
 }
 
@@ -257,8 +256,7 @@ tl::expected<void, Error> prove(const Combined& combined, Arch arch, const Bindi
                                             arch, bindings, call->data, program,
                                             describe(combined, bindings, call->data))};
     } catch (const std::exception& error) {
-        return tl::unexpected{
-            combined.elsewhere.error_at({}, fmt::format("cannot be proved: {}", error.what()))};
+        return tl::unexpected{cannot_be_proved(combined.elsewhere, error)};
     }
 }
 

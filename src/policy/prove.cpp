@@ -3,9 +3,13 @@
 
 #include "policy/evaluate.h"
 
+#include "base/die.h"
+
 #include <algorithm>
+#include <cerrno>
 #include <fmt/format.h>
 #include <map>
+#include <new>
 
 namespace cloister::policy {
 namespace {
@@ -166,6 +170,14 @@ class Check {
 
 } // namespace
 
+Error cannot_be_proved(const Policy& policy, const std::exception& why) {
+    const bool no_memory = dynamic_cast<const std::bad_alloc*>(&why) != nullptr;
+    Error error =
+        policy.error_at({}, fmt::format("cannot be proved: {}", no_memory ? error_text(ENOMEM) : why.what()));
+    error.kind = no_memory ? Error::Kind::system : error.kind;
+    return error;
+}
+
 tl::expected<void, Error> check(const Policy& policy, const Policy* under) {
     try {
         if (policy.under != (under == nullptr ? std::string{} : under->name)) {
@@ -189,8 +201,8 @@ tl::expected<void, Error> check(const Policy& policy, const Policy* under) {
         return {};
     } catch (Error& error) {
         return tl::unexpected{std::move(error)};
-    } catch (const Diagram::TooLarge& error) {
-        return tl::unexpected{policy.error_at({}, fmt::format("cannot be proved: {}", error.what()))};
+    } catch (const std::exception& error) {
+        return tl::unexpected{cannot_be_proved(policy, error)};
     }
 }
 
@@ -204,8 +216,8 @@ tl::expected<Prover, Error> Prover::make(const Policy& policy, Arch arch, const 
         return Prover{std::move(meaning), text};
     } catch (Error& error) {
         return tl::unexpected{std::move(error)};
-    } catch (const Diagram::TooLarge& error) {
-        return tl::unexpected{policy.error_at({}, fmt::format("cannot be proved: {}", error.what()))};
+    } catch (const std::exception& error) {
+        return tl::unexpected{cannot_be_proved(policy, error)};
     }
 }
 
@@ -239,7 +251,7 @@ tl::expected<void, Error> prove(const Policy& policy, Arch arch, const Bindings&
         return tl::unexpected{
             difference_at(policy, arch, bindings, call->data, program, describe(call->data))};
     } catch (const std::exception& error) {
-        return tl::unexpected{policy.error_at({}, fmt::format("cannot be proved: {}", error.what()))};
+        return tl::unexpected{cannot_be_proved(policy, error)};
     }
 }
 

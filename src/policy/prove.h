@@ -4,6 +4,7 @@
 #include "policy/meaning.h"
 #include "policy/policy.h"
 
+#include <exception>
 #include <linux/filter.h>
 #include <span>
 
@@ -22,6 +23,9 @@ struct Combined; // combine.h
 /// AND, JA, RET, all with constants) are refused.
 [[nodiscard]] tl::expected<void, Error> prove(const Policy& policy, Arch arch, const Bindings& bindings,
                                               std::span<const sock_filter> program);
+
+/// A proof ended with that exception: out of memory, or too large to be decided.
+[[nodiscard]] Error cannot_be_proved(const Policy& policy, const std::exception& why);
 
 /// The same for many programs against one policy.
 class Prover {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/run.h"
 
+#include "base/die.h"
 #include "base/kernel_answers.h"
+#include "base/soft_limit.h"
 #include "base/tracing.h"
 #include "config/options.h"
 #include "confine/confine.h"
@@ -9,12 +11,19 @@
 #include "supervisor/oom_score.h"
 #include "supervisor/sockets.h"
 
+#include <cerrno>
 #include <cstdio>
+#include <new>
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
     using namespace cloister;
     const int dumpable_at_start = dumpable();
     expect_kernel_answers();
+    for (const auto& [resource, name] : {std::pair{RLIMIT_NOFILE, "RLIMIT_NOFILE"}, // generation.cpp
+                                         std::pair{RLIMIT_FSIZE, "RLIMIT_FSIZE"},   // of memory files
+                                         std::pair{RLIMIT_CPU, "RLIMIT_CPU"}}) {
+        raise_soft_limit(resource, name);
+    }
     supervisor::open_standard_fds();
     auto activation = supervisor::take_activation();
     supervisor::close_inherited(activation); // before anything of ours is opened
@@ -37,4 +46,7 @@ int main(int argc, char** argv) {
         config->warnings.push_back(oom_score.warning());
     }
     return static_cast<int>(supervisor::run(*config, std::move(activation), oom_score));
+} catch (const std::bad_alloc&) {
+    cloister::die(cloister::ExitCode::SystemCall, "cannot start: no memory: %s",
+                  cloister::error_text(ENOMEM));
 }

@@ -3,7 +3,6 @@
 
 #include "base/die.h"
 #include "base/signals.h"
-#include "base/soft_limit.h"
 #include "supervisor/assign_sockets.h"
 #include "supervisor/cure.h"
 #include "supervisor/log.h"
@@ -70,7 +69,6 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
     // The cells of a listener that was killed are reaped here: a process 1 that reaps late, or never, would
     // keep their place in pids.max. Where the kernel refuses that, they go to it.
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-    raise_soft_limit(RLIMIT_NOFILE, "RLIMIT_NOFILE"); // a start needs more than 256: generation.cpp
     std::vector<Fd> binaries;
     binaries.reserve(config.services.size());
     for (const config::Service& service : config.services) {
