@@ -4,8 +4,9 @@
 #include "base/die.h"
 
 #include <cerrno>
+#include <csignal>
+#include <cstdio>
 #include <ctime>
-#include <string>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -17,9 +18,12 @@ namespace {
 
 /// die() needs write(2) and exit_group(2). writev(2) and exit(2), which libc uses then, may be allowed.
 [[noreturn]] void end_without(const char* call, int error) {
-    std::string text = std::string{program_invocation_short_name} + ": " + call + ": " + error_text(error);
-    text.append("; ").append(missing_cure(text)).append("\n");
-    const iovec part{text.data(), text.size()};
+    char text[512];
+    int length = std::snprintf(text, sizeof text, "%s: %s: %s", program_invocation_short_name, call,
+                               error_text(error));
+    length += std::snprintf(text + length, sizeof text - static_cast<std::size_t>(length), "; %s\n",
+                            missing_cure({text, static_cast<std::size_t>(length)}).data());
+    const iovec part{text, static_cast<std::size_t>(length)};
     [[maybe_unused]] const ssize_t written = writev(STDERR_FILENO, &part, 1);
     _exit(static_cast<int>(ExitCode::SystemCall));
 }
@@ -32,10 +36,14 @@ void expect_write() {
 
 /// Cells have no other call to end with: they would run on, and use their CPU time.
 void expect_exit_group() {
+    const pid_t self = getpid();
     const pid_t child = fork();
     if (child < 0) {
         die(ExitCode::SystemCall, "cannot try whether a process can end: fork (clone): %s",
             error_text(errno));
+    }
+    if (child == 0 && getpid() == self) {
+        die(ExitCode::SelfTest, "asked for a child, the kernel made none");
     }
     if (child == 0) {
         syscall(SYS_exit_group, 0);
@@ -50,25 +58,41 @@ void expect_exit_group() {
     }
 }
 
+struct Question {
+    const char* call;
+    long number;
+    long arguments[4]; ///< with which nothing is done, or nothing that matters
+};
+
+constexpr Question questions[] = {
+    {"getpid", SYS_getpid, {}},
+    {"getppid", SYS_getppid, {}},
+    {"gettid", SYS_gettid, {}},
+    {"geteuid", SYS_geteuid, {}},
+    {"getegid", SYS_getegid, {}},
+    {"clock_gettime", SYS_clock_gettime, {CLOCK_MONOTONIC}},
+    {"umask", SYS_umask, {077}},
+    {"brk", SYS_brk, {}}, // libc takes other memory then, where cells must have theirs
+    {"munmap", SYS_munmap, {}},
+    {"rt_sigprocmask", SYS_rt_sigprocmask, {SIG_BLOCK, 0, 0, 8}}, // nss-systemd aborts without it
+    {"kill", SYS_kill, {0, 0}}, // else no listener that is silent could be replaced
+    {"recvmsg", SYS_recvmsg, {-1}},
+    {"bind", SYS_bind, {-1}}, // Landlock is tried with it
+#ifdef SYS_poll
+    {"poll", SYS_poll, {}},
+#endif
+};
+
 } // namespace
 
 void expect_kernel_answers() {
-    timespec time{};
-    const auto expect = [](const char* call, long result) {
-        if (result < 0) {
+    expect_write();
+    for (const auto& [call, number, a] : questions) {
+        if (syscall(number, a[0], a[1], a[2], a[3]) < 0 && (errno == EPERM || errno == ENOSYS)) {
             die(ExitCode::SystemCall, "%s: %s", call, error_text(errno));
         }
-    };
-    expect_write();
-    expect("getpid", syscall(SYS_getpid));
-    expect("getppid", syscall(SYS_getppid));
-    expect("gettid", syscall(SYS_gettid));
-    expect("geteuid", syscall(SYS_geteuid));
-    expect("getegid", syscall(SYS_getegid));
-    expect("clock_gettime", syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &time));
-    expect("umask", syscall(SYS_umask, 077));
+    }
     expect_exit_group();
-    expect("brk", syscall(SYS_brk, 0)); // libc takes other memory then, where cells must have theirs
 }
 
 } // namespace cloister

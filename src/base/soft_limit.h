@@ -13,8 +13,9 @@ namespace cloister {
 inline void raise_soft_limit(__rlimit_resource resource, const char* name) {
     rlimit limit{};
     if (getrlimit(resource, &limit) == 0) {
+        const bool is_low = limit.rlim_cur != limit.rlim_max;
         limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(resource, &limit) == 0) {
+        if (!is_low || setrlimit(resource, &limit) == 0) {
             return;
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Three sources, one model: for each value the first source that has it.
-#include "base/die.h"
+#include "base/cure.h"
 #include "base/trust.h"
 #include "config/options.h"
 #include "config/show.h"
@@ -237,7 +237,8 @@ class Builder {
             return refuse(missing      ? ExitCode::NoInput
                           : error == 0 ? ExitCode::Config
                                        : ExitCode::SystemCall,
-                          fmt::format("{}{}", error == 0 ? "not to be trusted: " : "cannot open: ", message));
+                          with_cure(fmt::format(
+                              "{}{}", error == 0 ? "not to be trusted: " : "cannot open: ", message)));
         }
         text_.resize(max_file_size + 1);
         size_t size = 0;

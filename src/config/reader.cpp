@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "config/reader.h"
 
+#include "base/cure.h"
 #include "base/descriptors.h"
-#include "base/die.h"
 #include "base/fd.h"
 #include "base/signals.h"
 #include "base/tracing.h"
@@ -15,6 +15,8 @@
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <malloc.h>
+#include <new>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -34,9 +36,14 @@ constexpr bool fully_confined = false;
 constexpr bool fully_confined = true;
 #endif
 
-void limit(__rlimit_resource resource, const char* name, rlim_t value) {
-    const rlimit wanted{value, value};
+constexpr int no_memory = 1; // the one exit code but 0 that reader.policy allows
+
+/// To `most`, or what was inherited, if that is less.
+void limit(__rlimit_resource resource, const char* name, rlim_t most) {
     rlimit is{};
+    (void)::getrlimit(resource, &is);
+    const rlim_t value = std::min(most, is.rlim_max);
+    const rlimit wanted{value, value};
     if (::setrlimit(resource, &wanted) != 0 || ::getrlimit(resource, &is) != 0 || is.rlim_cur != value ||
         is.rlim_max != value) {
         die(ExitCode::SystemCall, "cannot set %s to %llu: %s", name, static_cast<unsigned long long>(value),
@@ -50,6 +57,9 @@ policy::Program compiled_policy() {
         bug("%s", policy.error().text().c_str());
     }
     auto program = policy::compile(*policy, policy::native_arch, {});
+    if (!program && program.error().kind == policy::Error::Kind::system) {
+        die(ExitCode::SystemCall, "%s", program.error().message.c_str());
+    }
     if (!program) {
         bug("%s", program.error().text().c_str());
     }
@@ -110,7 +120,7 @@ std::string how_it_ended(int status) {
 } // namespace
 
 void confine_reader(int out, pid_t parent, const std::optional<User>& user) {
-    reset_signals(0);
+    reset_signals(std::uint64_t{1} << (SIGXFSZ - 1)); // RLIMIT_FSIZE: EFBIG says it
     if (out != out_fd && ::dup2(out, out_fd) != out_fd) {
         die(ExitCode::SystemCall, "dup2: %s", error_text(errno));
     }
@@ -137,6 +147,7 @@ void confine_reader(int out, pid_t parent, const std::optional<User>& user) {
     confine::limit_resources(status_fd + 1);
     limit(RLIMIT_CPU, "RLIMIT_CPU", 5);
     limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", 0);
+    ::mallopt(M_ARENA_MAX, 1); // when memory runs out, malloc tries another, by mprotect(2)
     if (fully_confined) {
         limit(RLIMIT_AS, "RLIMIT_AS", 256UL << 20U);
         confine::install_filter(program);
@@ -147,7 +158,8 @@ void confine_reader(int out, pid_t parent, const std::optional<User>& user) {
 ReaderBody confined_reader(std::string_view text, const std::optional<User>& user) {
     return [text, user, parent = ::getpid()](int out) {
         confine_reader(out, parent, user);
-        ::_exit(write_all(out_fd, *encode(parse_file(text))) ? 0 : 1);
+        std::set_new_handler([] { ::_exit(no_memory); }); // to throw, libgcc calls futex(2)
+        ::_exit(write_all(out_fd, *encode(parse_file(text))) ? 0 : no_memory);
     };
 }
 
@@ -155,7 +167,7 @@ tl::expected<FileResult, ReaderFailure> read_in_child(std::string_view text, con
                                                       const ReaderBody& body,
                                                       std::chrono::milliseconds deadline) {
     const auto failed = [&](ExitCode code, const std::string& why) {
-        return tl::unexpected{ReaderFailure{code, fmt::format("cannot read {}: {}", file, why)}};
+        return tl::unexpected{ReaderFailure{code, with_cure(fmt::format("cannot read {}: {}", file, why))}};
     };
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) {
@@ -167,7 +179,7 @@ tl::expected<FileResult, ReaderFailure> read_in_child(std::string_view text, con
     const auto until = Clock::now() + deadline;
     const pid_t child = ::fork();
     if (child < 0) {
-        return failed(ExitCode::SystemCall, fmt::format("fork: {}", error_text(errno)));
+        return failed(ExitCode::SystemCall, fmt::format("fork (clone): {}", error_text(errno)));
     }
     if (child == 0) {
         in.reset();
@@ -180,7 +192,7 @@ tl::expected<FileResult, ReaderFailure> read_in_child(std::string_view text, con
     (void)::kill(child, SIGKILL); // it has nothing left to do, whatever it does
     while (::waitpid(child, &status, 0) < 0) {
         if (errno != EINTR) {
-            return failed(ExitCode::SystemCall, fmt::format("waitpid: {}", error_text(errno)));
+            return failed(ExitCode::SystemCall, fmt::format("wait4: {}", error_text(errno)));
         }
     }
     if (!in_time) {
@@ -188,6 +200,15 @@ tl::expected<FileResult, ReaderFailure> read_in_child(std::string_view text, con
             ExitCode::SelfTest,
             fmt::format("the process that parses it said nothing more for {} ms; is the machine overloaded?",
                         deadline.count()));
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == no_memory) {
+        return failed(ExitCode::SystemCall, fmt::format("no memory to parse it: {}", error_text(ENOMEM)));
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) >= static_cast<int>(ExitCode::Usage) &&
+        WEXITSTATUS(status) != static_cast<int>(ExitCode::SelfTest)) { // it has said why
+        return failed(ExitCode{WEXITSTATUS(status)},
+                      fmt::format("the process that parses it could not confine itself: exit code {}",
+                                  WEXITSTATUS(status)));
     }
     if (bytes.size() < sizeof(Wire)) { // it came to its end before it had said all
         return failed(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "config/values.h"
 
-#include "base/die.h"
+#include "base/cure.h"
 
 #include <algorithm>
 #include <array>
@@ -40,10 +40,9 @@ tl::expected<std::optional<User>, Refusal> look_up(std::string_view name, Look&&
     const int error = look(&entry, buffer.data(), buffer.size(), &found);
     for (const int failed : {EMFILE, ENFILE, ENOMEM}) { // others mean 'not found': getpwnam(3)
         if (error == failed) {
-            const auto why =
-                fmt::format("cannot look up the user '{}': getpwnam_r: {}", name, error_text(error));
-            return tl::unexpected{
-                Refusal{ExitCode::SystemCall, fmt::format("{}; {}", why, missing_cure(why))}};
+            return tl::unexpected{Refusal{
+                ExitCode::SystemCall, with_cure(fmt::format("cannot look up the user '{}': getpwnam_r: {}",
+                                                            name, error_text(error)))}};
         }
     }
     return found == nullptr ? std::nullopt : std::optional{User{entry.pw_uid, entry.pw_gid, entry.pw_name}};

@@ -6,6 +6,7 @@
 #include "control/content.h"
 #include "control/launch.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
 #include <fmt/core.h>
@@ -52,25 +53,23 @@ tl::expected<ServedContent, Failure> load_content(const config::Service& service
         return failed(ExitCode::Config, "is no regular file; give one that cells can be given to read");
     }
     // One byte more than may be, so that a file that grows meanwhile is noticed, too.
-    std::vector<char> bytes(sizeof(control::Content) + control::max_content + 1);
-    std::size_t size = sizeof(control::Content);
-    while (size < bytes.size()) {
-        const ssize_t got = read(file.get(), &bytes[size], bytes.size() - size);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got < 0) {
+    constexpr std::size_t most = sizeof(control::Content) + control::max_content + 1;
+    constexpr std::size_t step = 65536;
+    std::vector<char> bytes(sizeof(control::Content));
+    for (ssize_t got = 1; got != 0 && bytes.size() < most;) {
+        const std::size_t size = bytes.size();
+        bytes.resize(std::min(size + step, most));
+        got = read(file.get(), &bytes[size], bytes.size() - size);
+        if (got < 0 && errno != EINTR) {
             return refused("cannot read");
         }
-        if (got == 0) {
-            break;
-        }
-        size += static_cast<std::size_t>(got);
+        bytes.resize(size + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
     }
+    const std::size_t size = bytes.size();
     if (size == sizeof(control::Content)) {
         return failed(ExitCode::Config, "is empty; there is nothing to serve");
     }
-    if (size == bytes.size()) {
+    if (size == most) {
         return failed(ExitCode::Config,
                       fmt::format("has more than {} bytes; serve a smaller one", control::max_content));
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/limits.h"
 
+#include "base/soft_limit.h"
 #include "cell/cell.h"
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <numeric>
 #include <sstream>
 #include <sys/resource.h>
+#include <tuple>
 
 namespace cloister::supervisor {
 namespace {
@@ -157,6 +159,37 @@ std::vector<Bound> bounds(unsigned max_connections, const Cost& cost, unsigned o
     std::stable_sort(found.begin(), found.end(),
                      [](const Bound& a, const Bound& b) { return a.allows < b.allows; });
     return found;
+}
+
+std::string low_memory_limit() {
+    constexpr rlim_t ample = 64 * kib * kib; // a listener maps 2 MiB, with content up to 20 MiB
+    constexpr rlim_t ample_stack = 256 * kib;
+    const std::tuple<__rlimit_resource, const char*, rlim_t> limits[] = {
+        {RLIMIT_AS, "RLIMIT_AS", ample},
+        {RLIMIT_DATA, "RLIMIT_DATA", ample},
+        {RLIMIT_STACK, "RLIMIT_STACK", ample_stack}};
+    for (const auto& [resource, name, enough] : limits) {
+        if (const auto limit = hard_limit(resource); limit && *limit < enough) {
+            return fmt::format("{} ({})", name, *limit);
+        }
+    }
+    return {};
+}
+
+void raise_cpu_time() {
+    if (hard_limit(RLIMIT_CPU)) {
+        raise_soft_limit(RLIMIT_CPU, "RLIMIT_CPU");
+    }
+}
+
+std::string cpu_time_warning() {
+    const auto seconds = hard_limit(RLIMIT_CPU);
+    return !seconds || *seconds == RLIM_INFINITY
+               ? std::string{}
+               : fmt::format("RLIMIT_CPU is {} s: the kernel ends cloisterd, and each listener, after so "
+                             "much CPU time; "
+                             "raise it (LimitCPU=, ulimit -t)",
+                             *seconds);
 }
 
 unsigned allowed_connections(unsigned max_connections, const std::vector<Bound>& bounds) {

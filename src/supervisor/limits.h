@@ -37,6 +37,16 @@ struct Cost {
 [[nodiscard]] std::vector<Bound> bounds(unsigned max_connections, const Cost& cost, unsigned own_processes,
                                         const std::filesystem::path& root = "/");
 
+/// "RLIMIT_AS (123)": a limit of memory that is so low that a listener might not start; empty if none is.
+[[nodiscard]] std::string low_memory_limit();
+
+/// Raises the soft limit of CPU time, at which SIGXCPU would end us, to the hard one. If it can't be read,
+/// the listener will say so.
+void raise_cpu_time();
+
+/// What an inherited limit of CPU time does to a daemon; empty if there is none.
+[[nodiscard]] std::string cpu_time_warning();
+
 /// As many connections as the hard ones among `bounds` allow, at least 1 and at most `max_connections`.
 [[nodiscard]] unsigned allowed_connections(unsigned max_connections, const std::vector<Bound>& bounds);
 

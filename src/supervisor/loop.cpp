@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/loop.h"
 
+#include "base/cure.h"
 #include "base/die.h"
-#include "supervisor/cure.h"
+#include "supervisor/limits.h"
 #include "supervisor/report.h"
 
 #include <algorithm>
@@ -147,8 +148,10 @@ void Loop::reap() {
         for (auto& [id, running] : running_) {
             if (running.generation.pid() == pid) {
                 running.generation.was_reaped();
-                events_.emplace_back(event::Ended{
-                    id, {WIFEXITED(status), WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status)}});
+                const bool exited = WIFEXITED(status);
+                events_.emplace_back(event::Ended{id,
+                                                  {exited, exited ? WEXITSTATUS(status) : WTERMSIG(status),
+                                                   exited ? std::string{} : low_memory_limit()}});
             }
         }
     }

@@ -8,22 +8,44 @@
 #include "config/options.h"
 #include "confine/confine.h"
 #include "supervisor/install.h"
+#include "supervisor/limits.h"
 #include "supervisor/oom_score.h"
 #include "supervisor/sockets.h"
 
 #include <cerrno>
 #include <cstdio>
+#include <exception>
 #include <new>
+
+namespace {
+
+[[noreturn]] void no_memory() {
+    cloister::die(cloister::ExitCode::SystemCall, "cannot start: no memory: %s",
+                  cloister::error_text(ENOMEM));
+}
+
+/// Where there was no memory to throw either.
+[[noreturn]] void terminated() {
+    if (std::current_exception() != nullptr) {
+        cloister::bug("an exception that nothing catches");
+    }
+    no_memory();
+}
+
+} // namespace
 
 int main(int argc, char** argv) try {
     using namespace cloister;
+    std::set_terminate(terminated);
     const int dumpable_at_start = dumpable();
     expect_kernel_answers();
-    for (const auto& [resource, name] : {std::pair{RLIMIT_NOFILE, "RLIMIT_NOFILE"}, // generation.cpp
-                                         std::pair{RLIMIT_FSIZE, "RLIMIT_FSIZE"},   // of memory files
-                                         std::pair{RLIMIT_CPU, "RLIMIT_CPU"}}) {
+    for (const auto& [resource, name] :
+         {std::pair{RLIMIT_NOFILE, "RLIMIT_NOFILE"}, // generation.cpp
+          std::pair{RLIMIT_FSIZE, "RLIMIT_FSIZE"},   // of memory files
+          std::pair{RLIMIT_NPROC, "RLIMIT_NPROC"}, std::pair{RLIMIT_SIGPENDING, "RLIMIT_SIGPENDING"}}) {
         raise_soft_limit(resource, name);
     }
+    supervisor::raise_cpu_time();
     supervisor::open_standard_fds();
     auto activation = supervisor::take_activation();
     supervisor::close_inherited(activation); // before anything of ours is opened
@@ -41,6 +63,9 @@ int main(int argc, char** argv) try {
     }
     if (activation && !activation->warning.empty()) {
         config->warnings.push_back(activation->warning);
+    }
+    if (auto warning = supervisor::cpu_time_warning(); !warning.empty()) {
+        config->warnings.push_back(std::move(warning));
     }
     if (!oom_score.warning().empty()) {
         config->warnings.push_back(oom_score.warning());

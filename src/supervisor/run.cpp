@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/run.h"
 
+#include "base/cure.h"
 #include "base/die.h"
 #include "base/signals.h"
 #include "supervisor/assign_sockets.h"
-#include "supervisor/cure.h"
 #include "supervisor/log.h"
 #include "supervisor/log_relay.h"
 #include "supervisor/loop.h"

@@ -226,6 +226,15 @@ StateMachine::Cause StateMachine::judge(const Generation& generation, const Wait
         const bool passes = may_pass(failure);
         return {std::move(failure), passes};
     }
+    if (!status.low_limit.empty()) {
+        return {
+            {ExitCode::SystemCall,
+             fmt::format(
+                 "the listener, process {}, ended with signal {} while it started: it may need more than {} "
+                 "allows; raise it",
+                 pid, status.value, status.low_limit)},
+            true};
+    }
     const bool killed = was_killed(status);
     return {{ExitCode::SelfTest,
              killed ? fmt::format("the listener, process {}, was killed, or had closed its socket, while it "

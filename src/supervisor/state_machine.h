@@ -58,8 +58,9 @@ enum class Reach {
 };
 
 struct WaitStatus {
-    bool exited; ///< or ended by a signal
-    int value;   ///< exit code or signal
+    bool exited;             ///< or ended by a signal
+    int value;               ///< exit code or signal
+    std::string low_limit{}; ///< "RLIMIT_AS (123)": one that is so low that it may be the cause; or empty
 };
 
 namespace event {

@@ -60,8 +60,12 @@ class WorkingDirectory {
                                                            const config::Address& address) {
         struct stat wanted {};
         struct stat is {};
-        if (::fchdir(directory.get()) != 0 || ::fstat(directory.get(), &wanted) != 0 ||
-            ::stat(".", &is) != 0) {
+        if (::fchdir(directory.get()) != 0) {
+            return tl::unexpected(errno == EACCES
+                                      ? bind_failure(address, errno)
+                                      : system_failure("--listen " + address.text, "fchdir", errno));
+        }
+        if (::fstat(directory.get(), &wanted) != 0 || ::stat(".", &is) != 0) {
             return tl::unexpected(bind_failure(address, errno));
         }
         if (is.st_dev != wanted.st_dev || is.st_ino != wanted.st_ino) {
@@ -98,6 +102,9 @@ tl::expected<void, Failure> clear(const UnixPath& place, const config::Address& 
     const Fd probe{::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
     const BareAddress bare{place.name};
     const int error = ::connect(probe.get(), bare.generic(), sizeof bare.un) == 0 ? 0 : errno;
+    if (error == EPERM || error == ENOSYS) {
+        return tl::unexpected(system_failure("--listen " + address.text, "connect", error));
+    }
     if (error != ECONNREFUSED) {
         return refuse(
             ExitCode::Unavailable, address,

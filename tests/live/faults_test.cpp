@@ -268,7 +268,7 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"LaunchSealed", SYS_fcntl, 1, F_ADD_SEALS, EPERM, 71, "launch configuration: F_ADD_SEALS"},
         Fault{"LaunchSealedFaked", SYS_fcntl, 1, F_ADD_SEALS, faked, 71, "launch configuration: F_ADD_SEALS"},
         Fault{"Fork", SYS_clone, -1, 0, EAGAIN, 71,
-              "cannot start the log relay: fork .clone.: EAGAIN.*pids.max"},
+              "cannot try whether a process can end: fork .clone.: EAGAIN.*pids.max"},
         Fault{"ForkFaked", SYS_clone, -1, 0, faked, 70, "asked for a child, the kernel made none"},
         Fault{"DryRun", SYS_clone, 0, 0, EAGAIN, 71, "cannot dry-run"},
         Fault{"DryRunReaped", SYS_wait4, 2, __WALL, ECHILD, 71, "cannot dry-run"},

@@ -143,6 +143,9 @@ std::set<pid_t>& daemons() {
     if (setup.user_namespace && (::unshare(CLONE_NEWUSER) != 0 || ::raise(SIGSTOP) != 0)) {
         ::_exit(125);
     }
+    if (setup.last) {
+        setup.last();
+    }
     for (const Fault& fault : setup.faults) {
         answer_in_the_kernels_place(fault);
     }

@@ -30,9 +30,10 @@ struct Setup {
     bool passed_to_another = false;   ///< LISTEN_PID names process 1
     bool standard_descriptors = true; ///< false: 0, 1 and 2 are closed
     bool await_ready = true;
-    int stderr_fd = -1;          ///< in place of the pipe that is read here; then nothing is awaited
-    std::vector<Fault> faults{}; ///< of its kernel
-    std::string cgroup_procs{};  ///< of the control group that it is started in; empty: ours
+    int stderr_fd = -1;           ///< in place of the pipe that is read here; then nothing is awaited
+    std::vector<Fault> faults{};  ///< of its kernel
+    std::string cgroup_procs{};   ///< of the control group that it is started in; empty: ours
+    std::function<void()> last{}; ///< in the child before the faults and execve; async-signal-safe calls only
 };
 
 /// A cloisterd of our own, as root with --user. Its stderr is read by a thread. The destructor ends it at

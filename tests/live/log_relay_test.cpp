@@ -34,8 +34,11 @@ void echo(const Daemon& daemon, int times) {
 /// A daemon whose stderr is `fd`, with a unix socket.
 class Quiet {
   public:
-    explicit Quiet(int fd, std::vector<std::string> options = {})
-        : daemon_{{.listen = {address()}, .options = std::move(options), .stderr_fd = fd}} {}
+    explicit Quiet(int fd, std::vector<std::string> options = {}, std::function<void()> last = {})
+        : daemon_{{.listen = {address()},
+                   .options = std::move(options),
+                   .stderr_fd = fd,
+                   .last = std::move(last)}} {}
 
     [[nodiscard]] Daemon& daemon() { return daemon_; }
     [[nodiscard]] bool serves() const {
@@ -240,12 +243,12 @@ TEST(LogRelay, AFileThatMayNotGrowKeepsNobodyAndALineThatWasTornIsEndedBeforeThe
     constexpr rlim_t limit = 100'000; // the listener's launch configuration is a file, too
     ASSERT_EQ(::write(log.get(), std::string(limit - 2000, '\n').data(), limit - 2000),
               static_cast<ssize_t>(limit - 2000));
-    rlimit before{};
-    ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
-    const rlimit small{limit, before.rlim_max};
-    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
-    Quiet quiet{log.get()};
-    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+    Quiet quiet{log.get(), {}, [] {
+                    const rlimit small{limit, limit};
+                    if (::setrlimit(RLIMIT_FSIZE, &small) != 0) {
+                        ::_exit(123);
+                    }
+                }};
     ASSERT_TRUE(quiet.serves());
     const pid_t relay = quiet.daemon().relay();
     EXPECT_TRUE(within(10s, [&] { return quiet.serves() && fs::file_size(file) == limit; }));

@@ -5,7 +5,7 @@
 
 #include <string>
 
-namespace cloister::supervisor {
+namespace cloister {
 
 /// With the usual cure (base/die.h), if the message has none.
 [[nodiscard]] inline std::string with_cure(std::string message) {
@@ -15,4 +15,4 @@ namespace cloister::supervisor {
     return message;
 }
 
-} // namespace cloister::supervisor
+} // namespace cloister
