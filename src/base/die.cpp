@@ -14,6 +14,7 @@ namespace cloister {
 namespace {
 
 Log* fatal_log = nullptr;
+void (*fatal_write)(std::string_view) = nullptr;
 
 [[noreturn, gnu::format(printf, 3, 0)]] void say_and_exit(ExitCode code, const char* kind, const char* format,
                                                           va_list arguments) {
@@ -36,7 +37,11 @@ Log* fatal_log = nullptr;
         log_fatal_error(*log, code, {line, static_cast<std::size_t>(length < 0 ? 0 : length)});
     } else if (length > 0) {
         line[length] = '\n';
-        (void)sys::write(2, line, length + 1);
+        if (fatal_write != nullptr) {
+            fatal_write({line, static_cast<std::size_t>(length + 1)});
+        } else {
+            (void)sys::write(2, line, length + 1);
+        }
     }
     sys::exit_group(static_cast<int>(code));
 }
@@ -49,6 +54,10 @@ bool is_of_a_name(char c) {
 
 void log_fatal_errors_to(Log& log) {
     fatal_log = &log;
+}
+
+void write_fatal_errors_by(void (*write)(std::string_view)) {
+    fatal_write = write;
 }
 
 FatalText split_fatal(std::string_view message) {

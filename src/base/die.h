@@ -22,6 +22,9 @@ class Log;
 /// not read keeps us for a second. `log` stays for good.
 void log_fatal_errors_to(Log& log);
 
+/// Without such a log die() and bug() give their text to `write` instead of write(2).
+void write_fatal_errors_by(void (*write)(std::string_view));
+
 /// Writes that record and returns: for a process that has something to do before it ends.
 void log_fatal_error(Log& log, ExitCode code, std::string_view message);
 

@@ -3,6 +3,7 @@
 
 #include "base/cure.h"
 #include "base/die.h"
+#include "base/last_text.h"
 #include "base/signals.h"
 #include "supervisor/assign_sockets.h"
 #include "supervisor/log.h"
@@ -14,8 +15,8 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
+#include <fmt/format.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -26,7 +27,7 @@ namespace cloister::supervisor {
 namespace {
 
 ExitCode fail(const Failure& failure) {
-    (void)std::fprintf(stderr, "cloisterd: %s\n", with_cure(failure.message).c_str());
+    write_last_text(fmt::format("cloisterd: {}\n", with_cure(failure.message)));
     return failure.code;
 }
 
@@ -66,6 +67,7 @@ open_all_sockets(const config::Config& config, Activation passed) {
 ExitCode run(const config::Config& config, tl::expected<Activation, Failure> activation,
              const OomScore& oom_score, const OpenBinary& open_binary) {
     reset_signals(blocked);
+    write_fatal_errors_by(write_last_text); // no signal would end us while we wait
     // The cells of a listener that was killed are reaped here: a process 1 that reaps late, or never, would
     // keep their place in pids.max. Where the kernel refuses that, they go to it.
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
