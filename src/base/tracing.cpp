@@ -62,6 +62,10 @@ void expect_untraceable_start(int at_start) {
     }
     start.owner = status.st_uid;
     start.readable = faccessat(AT_FDCWD, program, R_OK, AT_EACCESS) == 0;
+    if (!start.readable && errno != EACCES) {
+        die(ExitCode::SystemCall, "cannot find out whether we may read this program: faccessat2: %s",
+            error_text(errno));
+    }
     start.suid_dumpable = suid_dumpable();
     if (const char* const weakness = weakness_of(start); weakness != nullptr) {
         die(ExitCode::NotPermitted,

@@ -32,8 +32,8 @@ struct Component {
 
 using Components = std::vector<Component>;
 
-tl::unexpected<Refusal> failed(const std::string& path, int error) {
-    return tl::unexpected(Refusal{error, fmt::format("{}: {}", path, error_text(error))});
+tl::unexpected<Refusal> failed(const std::string& path, int error, const char* call = "") {
+    return tl::unexpected(Refusal{error, fmt::format("{}: {}{}", path, call, error_text(error))});
 }
 
 void prepend(std::deque<std::string>& names, std::string_view path) {
@@ -175,7 +175,8 @@ tl::expected<Components, Refusal> walk(const std::string& path, const Rule& rule
         std::array<char, PATH_MAX> target{};
         const auto size = ::readlinkat(next.fd.get(), "", target.data(), target.size());
         if (size <= 0 || ++links > most_links) {
-            return failed(next.path, size < 0 ? errno : size == 0 ? ENOENT : ELOOP);
+            return size < 0 ? failed(next.path, errno, "readlinkat: ")
+                            : failed(next.path, size == 0 ? ENOENT : ELOOP);
         }
         const std::string_view text{target.data(), static_cast<std::size_t>(size)};
         if (text.starts_with('/')) {

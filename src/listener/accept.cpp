@@ -42,6 +42,9 @@ bool is_of_the_listener(long error) {
 /// connection each, and go on from there in the next round: none starves, however few connections may still
 /// be accepted.
 void Server::accept_connections() {
+    if (held_ && now_ns_ >= resume_ns_) {
+        fork_cell(held_socket_, held_peer_);
+    }
     if (polled_[2].revents != 0 && able_to_accept()) {
         (void)accept_from(control::self_test_socket);
     }
@@ -94,7 +97,7 @@ void Server::die_of(const char* what, std::uint32_t socket, long error) const {
 }
 
 /// Accepts nothing for a moment, because the kernel has no room. Logs that once a minute at most, with the
-/// last client that was refused.
+/// client that waits or was reset.
 void Server::pause(std::string_view call, long error, std::string_view peer) {
     resume_ns_ = now_ns_ + pause_ns;
     ++complaints_;
@@ -164,16 +167,27 @@ long Server::set_options() {
     return 0;
 }
 
-/// The connection is descriptor 0. Afterwards the cell has it, or it was reset.
+/// The connection is descriptor 0. Afterwards the cell has it, it is held, or it was reset.
 void Server::give_to_cell(std::uint32_t socket, const Peer& peer) {
     if (!launch_.sockets[socket].inherited) {
         if (const long error = set_options(); error != 0) {
             return refuse("setsockopt", error, peer);
         }
     }
+    fork_cell(socket, peer);
+}
+
+/// Where there is no room for a cell, the connection is held, as those in the backlog are.
+void Server::fork_cell(std::uint32_t socket, const Peer& peer) {
     const long pid = cell::cloister_clone_cell(&launch_.parameters, launch_.arena->buffer, cell::clone_flags);
     if (pid < 0 && socket == control::self_test_socket) { // closed by our end: the supervisor sees why first
         die(ExitCode::SystemCall, "cannot fork the self-test's cell: clone: %s", error_text(pid));
+    }
+    held_ = pid < 0 && is_no_room(pid);
+    if (held_) {
+        held_socket_ = socket;
+        held_peer_ = peer;
+        return pause("clone", pid, PeerText{peer}.text);
     }
     if (pid < 0) {
         return refuse("clone", pid, peer);
@@ -188,17 +202,20 @@ void Server::give_to_cell(std::uint32_t socket, const Peer& peer) {
     close_connection(peer.family == AF_UNIX && may_hold_descriptors());
 }
 
-/// No cell for this client: a reset tells it at once.
+/// The kernel refuses what the connection needs.
 void Server::refuse(const char* call, long error, const Peer& peer) {
-    const bool by_releaser = peer.family == AF_UNIX && may_hold_descriptors();
-    const linger reset{1, 0};
-    sys::setsockopt(control::connection_fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    if (is_no_room(error)) {
-        pause(call, error, PeerText{peer}.text);
-        close_connection(by_releaser);
-    } else { // its end is the connection's end
+    reset_at_close();
+    if (!is_no_room(error)) { // our end is the connection's end
         die(ExitCode::SystemCall, "cannot give a connection to a cell: %s: %s", call, error_text(error));
     }
+    pause(call, error, PeerText{peer}.text);
+    close_connection(peer.family == AF_UNIX && may_hold_descriptors());
+}
+
+/// No cell for this client: it hears so at once.
+void Server::reset_at_close() {
+    const linger at_once{1, 0};
+    sys::setsockopt(control::connection_fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
 } // namespace cloister::listener

@@ -72,7 +72,7 @@ void Server::serve() {
 }
 
 bool Server::able_to_accept() const {
-    return phase_ == Phase::serving && !occupied_ && now_ns_ >= resume_ns_;
+    return phase_ == Phase::serving && !occupied_ && !held_ && now_ns_ >= resume_ns_;
 }
 
 /// Waits until something happens. While accepting pauses, the listening sockets are not polled: clients wait
@@ -172,6 +172,11 @@ void Server::stop_accepting() {
         return;
     }
     phase_ = Phase::draining;
+    if (held_) {
+        held_ = false;
+        reset_at_close();
+        close_connection(held_peer_.family == AF_UNIX && may_hold_descriptors());
+    }
     close_self_test();
     for (std::uint32_t i = 0; i < launch_.socket_count; ++i) {
         polled_[first_polled_ + i].revents = 0;

@@ -62,6 +62,9 @@ class Server {
     std::size_t kill_place_ = 0;
     std::size_t killed_ = 0; // by us, not yet reaped
     unsigned turn_ = 0;      // the listening socket that accepts next
+    bool held_ = false;      // descriptor 0 is a connection for which there was no cell; it is tried again
+    std::uint32_t held_socket_ = 0;
+    Peer held_peer_{};
 
     // Releasers (release.cpp).
     bool occupied_ = false;                      // descriptor 0 is for a releaser to close
@@ -104,7 +107,9 @@ class Server {
     [[nodiscard]] Peer peer_of(std::uint32_t socket, const sockaddr_storage& address);
     [[nodiscard]] long set_options();
     void give_to_cell(std::uint32_t socket, const Peer& peer);
+    void fork_cell(std::uint32_t socket, const Peer& peer);
     void refuse(const char* call, long error, const Peer& peer);
+    void reset_at_close();
 
     [[nodiscard]] static bool may_hold_descriptors();
     [[nodiscard]] bool is_connection_fd_free();

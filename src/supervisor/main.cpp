@@ -38,7 +38,6 @@ int main(int argc, char** argv) try {
     using namespace cloister;
     std::set_terminate(terminated);
     const int dumpable_at_start = dumpable();
-    expect_kernel_answers();
     for (const auto& [resource, name] :
          {std::pair{RLIMIT_NOFILE, "RLIMIT_NOFILE"}, // generation.cpp
           std::pair{RLIMIT_FSIZE, "RLIMIT_FSIZE"},   // of memory files
@@ -46,6 +45,7 @@ int main(int argc, char** argv) try {
         raise_soft_limit(resource, name);
     }
     supervisor::raise_cpu_time();
+    expect_kernel_answers();
     supervisor::open_standard_fds();
     auto activation = supervisor::take_activation();
     supervisor::close_inherited(activation); // before anything of ours is opened

@@ -105,7 +105,7 @@ TEST(Listener, DoesNotPollForTheSelfTestWhileItRests) {
     });
     world.then([] {});
     EXPECT_EQ(world.serve(), left_in_order);
-    EXPECT_EQ(world.born().size(), 1U) << "after its rest";
+    EXPECT_EQ(world.born().size(), 2U) << "after its rest";
 }
 
 TEST(Listener, ClosesTheSelfTestsSocketWhenItStopsBefore) {
@@ -226,7 +226,7 @@ TEST(Listener, DiesWhenDescriptor0WasNotFree) {
 
 class NoCell : public testing::TestWithParam<int> {};
 
-TEST_P(NoCell, ResetsTheClientRestsAndRecovers) {
+TEST_P(NoCell, HoldsTheClientRestsAndTriesAgain) {
     ListenerWorld world;
     world.clone_error = -GetParam();
     world.clone_errors = 1;
@@ -238,11 +238,22 @@ TEST_P(NoCell, ResetsTheClientRestsAndRecovers) {
     world.then([] {});
     world.then([] {});
     EXPECT_EQ(world.serve(), left_in_order);
-    EXPECT_EQ(world.resets(), 1U);
-    EXPECT_EQ(world.born().size(), 1U);
+    EXPECT_EQ(world.resets(), 0U);
+    EXPECT_EQ(world.born().size(), 2U);
     ASSERT_EQ(world.records("paused").size(), 1U);
     EXPECT_EQ(world.records("paused")[0]["call"], "clone");
     EXPECT_EQ(world.records("paused")[0]["peer"], "127.0.0.1:40000");
+}
+
+TEST_P(NoCell, ResetsTheClientThatIsHeldWhenTheServiceStops) {
+    ListenerWorld world;
+    world.clone_error = -GetParam();
+    world.clone_errors = 1000;
+    world.then([&] { world.connect(2); });
+    world.then([&] { world.pass(200'000'000); });
+    EXPECT_EQ(world.serve(), left_in_order);
+    EXPECT_EQ(world.resets(), 1U);
+    EXPECT_EQ(world.born().size(), 0U);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, NoCell, testing::Values(EAGAIN, ENOMEM));
@@ -630,16 +641,22 @@ TEST_P(Releasers, ThatCannotBeHadAreTriedForAgainAndTheListenerGoesOnReaping) {
     EXPECT_EQ(world_.records("paused").size(), 1U);
 }
 
-TEST_P(Releasers, RefuseAClientForWhomThereIsNoCell) {
-    world_.clone_error = -EAGAIN;
-    world_.clone_errors = 1;
+TEST_P(Releasers, CloseAClientThatIsHeldWhenTheServiceStops) {
     world_.then([&] { world_.connect(); });
+    wait(4);
+    world_.then([&] {
+        ASSERT_EQ(world_.born().size(), 1U);
+        world_.clone_error = -EAGAIN;
+        world_.clone_errors = 1;
+        world_.connect();
+    });
+    world_.then([&] { world_.order(control::Message::Tag::Drain); });
     for (int i = 0; i < 4; ++i) {
         world_.then([&] { world_.pass(150'000'000); });
     }
     EXPECT_EQ(world_.serve(), left_in_order);
-    EXPECT_TRUE(world_.born().empty());
-    EXPECT_EQ(world_.releasers().size(), 2U);
+    EXPECT_EQ(world_.born().size(), 1U);
+    EXPECT_EQ(world_.releasers().size(), 3U) << "of both connections, and of the listening socket";
     EXPECT_EQ(world_.resets(), 0U) << "the listener itself closed it";
 }
 

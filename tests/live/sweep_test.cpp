@@ -42,6 +42,7 @@ class Start {
             return;
         }
         std::ofstream{directory_.file("motd")} << "hello\n";
+        std::filesystem::create_symlink("real.toml", directory_.file("cloister.toml")); // it calls readlinkat
         std::ofstream{directory_.file("cloister.toml")} << fmt::format(
             "[[service]]\nname = \"echo\"\nlisten = [\"127.0.0.1:0\", \"unix:{0}/socket,mode=0666\"]\n"
             "[[service]]\nname = \"motd\"\nhandler = \"static\"\ncontent = \"{0}/motd\"\nlisten = "
@@ -227,7 +228,8 @@ const Denied denied[] = {
      "cannot read /proc/self/exe, from which cloisterd knows where its handlers and policies are: {}; mount "
      "proc on "
      "/proc, and let outer filters allow readlink"},
-    {"readlinkat", 0, Who::nobody},
+    {"readlinkat", 71, Who::early, "DIR/cloister.toml: cannot open: DIR/cloister.toml: readlinkat",
+     Who::nobody},
     {"recvfrom", 70, Who::supervisor, "self-test: no SERVICE: recvfrom"},
     {"recvmsg", 71, Who::early, "recvmsg"},
     {"rseq", 0, Who::nobody},
@@ -320,6 +322,9 @@ class DeniedCall : public testing::TestWithParam<Denied> {};
 TEST_P(DeniedCall, IsNamedWithItsCureOrDoesNotMatter) {
     const Denied& row = GetParam();
     const int number = seccomp_syscall_resolve_name(row.call);
+    if (!am_root() && row.call == std::string_view{"pwrite64"}) {
+        GTEST_SKIP() << "an ordinary user's start makes the call if the program is theirs";
+    }
     if (number < 0) {
         GTEST_SKIP() << "this processor has no such call";
     }
@@ -416,14 +421,15 @@ class Trace {
 };
 
 TEST(DeniedCalls, AreAllThatAStartMakes) {
+    if (!am_root()) {
+        GTEST_SKIP() << "which calls an ordinary user's start makes depends on whose the program is";
+    }
 #ifndef __x86_64__
     GTEST_SKIP() << "the table has the calls of x86_64; other processors have some under other names";
 #endif
     std::set<std::string> known;
     for (const Denied& row : denied) {
-        if (am_root() || !row.only_root) {
-            known.insert(row.call);
-        }
+        known.insert(row.call);
     }
     Start start{false};
     start.setup.last = Trace::ask_for_it;

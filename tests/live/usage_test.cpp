@@ -121,7 +121,9 @@ TEST(Usage, AnOrdinaryUserCannotBecomeAnother) {
     }
     const Outcome outcome = run_cloisterd({"--listen=127.0.0.1:0", "--user=61007:61007"});
     EXPECT_EQ(outcome.exit_code, 77) << outcome.err;
-    EXPECT_NE(outcome.err.find("cannot become that group (start as root, or as that user): setresgid: EPERM"),
+    EXPECT_NE(outcome.err.find(
+                  "cannot become that group: setresgid: EPERM (Operation not permitted); start as root, "
+                  "or as that user, and let outer seccomp filters allow the call"),
               std::string::npos)
         << outcome.err;
 }
