@@ -97,6 +97,36 @@ TEST(Unreachable, ASocketOfAnotherNetworkNamespaceIsAWarningAndNobodyElseIsAsked
     EXPECT_FALSE(has_a_client(here, 100ms));
 }
 
+TEST(Unreachable, APassedSocketThatOnlyAnotherUserMayUseIsAWarning) {
+    const TemporaryDirectory directory;
+    const std::string path = directory.file("socket");
+    const Fd listening = listen_at(path);
+    fs::permissions(path, am_root() ? fs::perms{0600} : fs::perms{0});
+    const Daemon daemon{{.passed = {listening.get()}}};
+    const Json warning = daemon.await_record("socket_unreachable");
+    EXPECT_EQ(warning.at("socket"), "unix:" + path);
+    EXPECT_NE(warning.at("message").get<std::string>().find("EACCES"), std::string::npos) << warning;
+    if (am_root()) {
+        EXPECT_TRUE(Client{"unix:" + path}.echoes("root may"));
+    }
+}
+
+TEST(Unreachable, AnyIpv6AddressWhereIpv6IsOffIsAWarning) {
+    if (!am_root() || !is_installed("ip")) {
+        GTEST_SKIP() << "only root makes network namespaces, and ip brings lo up";
+    }
+    const Daemon daemon{
+        {.listen = {"[::]:0", "127.0.0.1:0"},
+         .through = {"/usr/bin/unshare", "--net", "/bin/sh", "-c",
+                     "ip link set lo up && echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6 && "
+                     "exec \"$@\"",
+                     "sh"}}};
+    const Json warning = daemon.await_record("socket_unreachable");
+    EXPECT_EQ(warning.at("socket"), daemon.address(0));
+    EXPECT_TRUE(daemon.address(0).starts_with("[::]:")) << daemon.address(0);
+    EXPECT_EQ(daemon.records("socket_unreachable").size(), 1U) << daemon.log();
+}
+
 TEST(Unreachable, ASocketWithWaitingClientsIsNoTrouble) {
     const TemporaryDirectory directory;
     const std::string path = directory.file("socket");

@@ -25,7 +25,9 @@ TEST(Soak, AfterTwentyThousandConnectionsTheListenerIsAsItWas) {
     const long memory = resident_kib(listener);
     const long supervisors = resident_kib(daemon.pid());
 
-    make_connections(daemon, 16000, "half");
+    for (int i = 0; i < 8; ++i) { // a slow machine has time for each
+        make_connections(daemon, 2000, "half");
+    }
     make_connections(daemon, 2000, "plain");
     make_connections(daemon, 2000, "reset");
 
