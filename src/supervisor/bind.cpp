@@ -30,9 +30,12 @@ std::string lowest_port() {
 /// bind(2) takes the broadcast address of a network, where no TCP connection ever comes; connect(2) of a
 /// datagram socket, which sends nothing, says EACCES.
 bool is_broadcast(const config::Address& address) {
+    if (address.storage.ss_family != AF_INET) {
+        return false;
+    }
     const Fd probe{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
-    return address.storage.ss_family == AF_INET &&
-           ::connect(probe.get(), generic(address.storage), address.length) != 0 && errno == EACCES;
+    return reinterpret_cast<const sockaddr_in&>(address.storage).sin_addr.s_addr == INADDR_BROADCAST ||
+           (::connect(probe.get(), generic(address.storage), address.length) != 0 && errno == EACCES);
 }
 
 std::optional<Failure> bind_tcp(int fd, const config::Address& address) {
