@@ -30,7 +30,7 @@ void write_last_text(std::string_view text) {
     if (child == 0) {
         sigset_t none;
         sigemptyset(&none);
-        (void)sigprocmask(SIG_SETMASK, &none, nullptr);
+        (void)pthread_sigmask(SIG_SETMASK, &none, nullptr);
         (void)close_range(0, STDERR_FILENO - 1, 0);
         (void)close_range(STDERR_FILENO + 1, ~0U, 0);
         write_all(text);
