@@ -147,8 +147,8 @@ void confine_reader(int out, pid_t parent, const std::optional<User>& user) {
     confine::limit_resources(status_fd + 1);
     limit(RLIMIT_CPU, "RLIMIT_CPU", 5);
     limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", 0);
-    ::mallopt(M_ARENA_MAX,
-              1); // NOLINT(concurrency-mt-unsafe): else malloc calls mprotect(2) when memory runs out
+    // When memory runs out, malloc tries another arena, by mprotect(2).
+    ::mallopt(M_ARENA_MAX, 1); // NOLINT(concurrency-mt-unsafe)
     if (fully_confined) {
         limit(RLIMIT_AS, "RLIMIT_AS", 256UL << 20U);
         confine::install_filter(program);
