@@ -77,7 +77,8 @@ constexpr Question questions[] = {
     {"rt_sigprocmask", SYS_rt_sigprocmask, {SIG_BLOCK, 0, 0, 8}}, // nss-systemd aborts without it
     {"kill", SYS_kill, {0, 0}}, // else no listener that is silent could be replaced
     {"recvmsg", SYS_recvmsg, {-1}},
-    {"bind", SYS_bind, {-1}}, // Landlock is tried with it
+    {"bind", SYS_bind, {-1}},             // Landlock is tried with it
+    {"getsockopt", SYS_getsockopt, {-1}}, // else a passed socket would be none
 #ifdef SYS_poll
     {"poll", SYS_poll, {}},
 #endif
