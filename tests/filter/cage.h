@@ -35,9 +35,10 @@ struct Outcome {
 constexpr int unprepared = 111;
 
 /// Forks; the child has a connection at descriptor 0 whose client is done, `prepare`s itself, makes the call
-/// and leaves with 0 if it comes back. Throws if it did not come to the call: its end would say nothing.
+/// and leaves with 0 if it comes back. One that `waits` has a shorter deadline. Throws if it did not come to
+/// the call: its end would say nothing.
 template <typename Prepare>
-Outcome in_child(const Attempt& attempt, Site site, Prepare prepare) {
+Outcome in_child(const Attempt& attempt, Site site, Prepare prepare, bool waits = false) {
     constexpr time_t deadline_s = 5;
     constexpr suseconds_t short_deadline_us = 50'000;
     const pid_t pid = fork();
@@ -46,8 +47,8 @@ Outcome in_child(const Attempt& attempt, Site site, Prepare prepare) {
     }
     if (pid == 0) {
         int ends[2];
-        // SIGALRM by default ends it. ppoll without a descriptor and a timeout waits for that.
-        const itimerval deadline{{}, {attempt.number == SYS_ppoll ? 0 : deadline_s, short_deadline_us}};
+        const itimerval deadline{{},
+                                 {waits ? 0 : deadline_s, short_deadline_us}}; // by default SIGALRM ends it
         (void)setitimer(ITIMER_REAL, &deadline, nullptr);
         if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0 || dup2(ends[0], 0) != 0 ||
             shutdown(ends[1], SHUT_WR) != 0) {
