@@ -103,6 +103,9 @@ class Start {
                                                record.value("message", ""))));
             }
         }
+        std::erase_if(all, [](const std::string& line) { // of another process, after the supervisor's end
+            return line.ends_with(": our parent, process N, has ended");
+        });
         if (!am_root()) { // who may not lower it
             std::erase_if(all, [](const std::string& line) {
                 return line.starts_with("warning: cannot open /proc/self/oom_score_adj");
