@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 namespace cloister {
-
 namespace {
 
 /// die() needs write(2) and exit_group(2). writev(2) and exit(2), which libc uses then, may be allowed.
@@ -21,15 +20,16 @@ namespace {
     char text[512];
     int length = std::snprintf(text, sizeof text, "%s: %s: %s", program_invocation_short_name, call,
                                error_text(error));
-    length += std::snprintf(text + length, sizeof text - static_cast<std::size_t>(length), "; %s\n",
-                            missing_cure({text, static_cast<std::size_t>(length)}).data());
+    const auto cure = missing_cure({text, static_cast<std::size_t>(length)});
+    length += std::snprintf(text + length, sizeof text - static_cast<std::size_t>(length), "%s%s\n",
+                            cure.empty() ? "" : "; ", cure.empty() ? "" : cure.data());
     const iovec part{text, static_cast<std::size_t>(length)};
     [[maybe_unused]] const ssize_t written = writev(STDERR_FILENO, &part, 1);
     _exit(static_cast<int>(ExitCode::SystemCall));
 }
 
 void expect_write() {
-    if (syscall(SYS_write, -1, nullptr, 0) < 0 && (errno == EPERM || errno == ENOSYS)) {
+    if (syscall(SYS_write, -1, nullptr, 0) < 0 && errno != EBADF) {
         end_without("write", errno);
     }
 }
@@ -58,29 +58,31 @@ void expect_exit_group() {
     }
 }
 
+/// A call by which nothing is done, or nothing that matters.
 struct Question {
     const char* call;
     long number;
-    long arguments[4]; ///< with which nothing is done, or nothing that matters
+    int answer; ///< errno; 0: it succeeds
+    long arguments[4];
 };
 
 constexpr Question questions[] = {
-    {"getpid", SYS_getpid, {}},
-    {"getppid", SYS_getppid, {}},
-    {"gettid", SYS_gettid, {}},
-    {"geteuid", SYS_geteuid, {}},
-    {"getegid", SYS_getegid, {}},
-    {"clock_gettime", SYS_clock_gettime, {CLOCK_MONOTONIC}},
-    {"umask", SYS_umask, {077}},
-    {"brk", SYS_brk, {}}, // libc takes other memory then, where cells must have theirs
-    {"munmap", SYS_munmap, {}},
-    {"rt_sigprocmask", SYS_rt_sigprocmask, {SIG_BLOCK, 0, 0, 8}}, // nss-systemd aborts without it
-    {"kill", SYS_kill, {0, 0}}, // else no listener that is silent could be replaced
-    {"recvmsg", SYS_recvmsg, {-1}},
-    {"bind", SYS_bind, {-1}},             // Landlock is tried with it
-    {"getsockopt", SYS_getsockopt, {-1}}, // else a passed socket would be none
+    {"getpid", SYS_getpid, 0, {}},
+    {"getppid", SYS_getppid, 0, {}},
+    {"gettid", SYS_gettid, 0, {}},
+    {"geteuid", SYS_geteuid, 0, {}},
+    {"getegid", SYS_getegid, 0, {}},
+    {"clock_gettime", SYS_clock_gettime, EFAULT, {CLOCK_MONOTONIC}},
+    {"umask", SYS_umask, 0, {077}},
+    {"brk", SYS_brk, 0, {}}, // libc takes other memory then, where cells must have theirs
+    {"munmap", SYS_munmap, EINVAL, {}},
+    {"rt_sigprocmask", SYS_rt_sigprocmask, 0, {SIG_BLOCK, 0, 0, 8}}, // nss-systemd aborts without it
+    {"kill", SYS_kill, 0, {0, 0}}, // else no listener that is silent could be replaced
+    {"recvmsg", SYS_recvmsg, EBADF, {-1}},
+    {"bind", SYS_bind, EBADF, {-1}},             // Landlock is tried with it
+    {"getsockopt", SYS_getsockopt, EBADF, {-1}}, // else a passed socket would be none
 #ifdef SYS_poll
-    {"poll", SYS_poll, {}},
+    {"poll", SYS_poll, 0, {}},
 #endif
 };
 
@@ -88,8 +90,8 @@ constexpr Question questions[] = {
 
 void expect_kernel_answers() {
     expect_write();
-    for (const auto& [call, number, a] : questions) {
-        if (syscall(number, a[0], a[1], a[2], a[3]) < 0 && (errno == EPERM || errno == ENOSYS)) {
+    for (const auto& [call, number, answer, a] : questions) {
+        if (syscall(number, a[0], a[1], a[2], a[3]) < 0 && errno != answer) {
             die(ExitCode::SystemCall, "%s: %s", call, error_text(errno));
         }
     }

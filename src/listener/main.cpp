@@ -5,7 +5,6 @@
 #include "base/descriptors.h"
 #include "base/die.h"
 #include "base/signals.h"
-#include "base/soft_limit.h"
 #include "base/tracing.h"
 #include "confine/confine.h"
 #include "control/content.h"
@@ -151,8 +150,6 @@ int run(int argc) {
     hide_from_cells(kept, smaps);
     verify_hidden(kept, smaps);
     close_the_rest(launch);
-    raise_soft_limit(RLIMIT_NPROC, "RLIMIT_NPROC");
-    raise_soft_limit(RLIMIT_SIGPENDING, "RLIMIT_SIGPENDING");
     confine::limit_resources(control::status_fd + 1);
     confine::Expected expected{launch.uid, launch.gid, armed.bounding_empty != 0, launch.groups_empty, false};
     confine::verify(expected, control::status_fd);

@@ -38,6 +38,7 @@ int main(int argc, char** argv) try {
     using namespace cloister;
     std::set_terminate(terminated);
     const int dumpable_at_start = dumpable();
+    // The listeners and cells inherit them.
     for (const auto& [resource, name] :
          {std::pair{RLIMIT_NOFILE, "RLIMIT_NOFILE"}, // generation.cpp
           std::pair{RLIMIT_FSIZE, "RLIMIT_FSIZE"},   // of memory files
@@ -72,6 +73,5 @@ int main(int argc, char** argv) try {
     }
     return static_cast<int>(supervisor::run(*config, std::move(activation), oom_score));
 } catch (const std::bad_alloc&) {
-    cloister::die(cloister::ExitCode::SystemCall, "cannot start: no memory: %s",
-                  cloister::error_text(ENOMEM));
+    no_memory();
 }

@@ -446,6 +446,16 @@ class Trace {
     std::thread thread_;
 };
 
+TEST(DeniedCalls, AreNamedWithAnUnusualErrorToo) {
+    for (const char* call : {"getpid", "umask", "kill", "bind", "getsockopt", "write"}) {
+        Start start{true};
+        start.setup.faults = {Fault{"", seccomp_syscall_resolve_name(call), -1, 0, EACCES, 0, ""}};
+        const auto [exit_code, said] = start.run();
+        EXPECT_EQ(exit_code, 71) << call;
+        EXPECT_EQ(said, fmt::format("cloisterd: {}: EACCES (Permission denied)", call));
+    }
+}
+
 TEST(DeniedCalls, AreAllThatAStartMakes) {
     if (!am_root()) {
         GTEST_SKIP() << "which calls an ordinary user's start makes depends on whose the program is";
