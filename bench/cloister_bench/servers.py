@@ -106,6 +106,9 @@ class Peer:
                 stop(process)
 
 
+# One client makes all connections here. What admission costs is in it: nothing is switched off.
+UNLIMITED = {"CLOISTER_MAX_PER_SOURCE": "1048576", "CLOISTER_SOURCE_RATE": "1000000/s", "CLOISTER_DEFER_ACCEPT": "off"}
+
 PEERS = {
     "socat": Peer("socat fork PIPE", "socat", "socat",
                   ("socat", "TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork,backlog=1024", "PIPE")),
@@ -161,7 +164,7 @@ class Servers:
         if os.geteuid() == 0:
             command += ["--user", RUN_AS]
         with tempfile.NamedTemporaryFile(prefix="cloister-bench-", suffix=".log") as log:
-            process = spawn(command, group, stderr=log)
+            process = spawn(command, group, stderr=log, env=os.environ | UNLIMITED)
             try:
                 ready = self.await_ready(process, Path(log.name))
                 yield Running(ready["listen"][0], ready["listener_pid"])

@@ -5,14 +5,17 @@
 using namespace cloister::cell;
 
 extern "C" CLOISTER_CELL_CODE void cloister::cell::cloister_handle(std::uint8_t* buffer) {
-    while (const long received = receive(buffer)) {
+    for (bool said = false;; said = true) {
+        const long received = receive(buffer, said);
+        if (received == 0) {
+            finish(said);
+        }
         for (long i = 0; i < received; ++i) {
             const std::uint8_t c = buffer[i];
             buffer[i] = static_cast<std::uint8_t>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
         }
         send(buffer, received);
     }
-    finish();
 }
 
 // What cloisterd's self-test says, and what must come back.

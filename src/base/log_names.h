@@ -25,6 +25,7 @@ enum class ExitReason : std::uint8_t {
     Resources,
     Bug,
     Unknown,
+    Probe,
     SetupDescriptors,
     SetupDeathSignal,
     SetupOrphan,
@@ -63,6 +64,9 @@ inline constexpr ExitReasonText exit_reasons[] = {
     {ExitReason::Resources, "resources", Level::warning, "The kernel had no memory for the connection"},
     {ExitReason::Bug, "bug", Level::error, "The kernel answered what it cannot"},
     {ExitReason::Unknown, "unknown", Level::error, "An exit code that no cell has"},
+    {ExitReason::Probe, "probe", Level::debug,
+     "The client went without having said anything, before `--idle-timeout`: a health check or a port scan. "
+     "It has no other consequence"},
     {ExitReason::SetupDescriptors, "setup-descriptors", Level::error,
      "The cell could not close the other descriptors. It received nothing, as in all that follow"},
     {ExitReason::SetupDeathSignal, "setup-death-signal", Level::error,
@@ -91,6 +95,52 @@ constexpr bool is_failed_setup(ExitReason reason) {
     return reason >= ExitReason::SetupDescriptors;
 }
 
+/// Why a client got no cell.
+enum class Refusal : std::uint8_t {
+    Source,
+    Network,
+    Rate,
+    NetworkRate,
+    Penalty,
+    Reserved,
+    Loop,
+    Port,
+};
+
+struct RefusalText {
+    Refusal refusal;
+    std::string_view name;
+    std::string_view meaning;
+};
+
+/// In the order of Refusal.
+inline constexpr RefusalText refusals[] = {
+    {Refusal::Source, "source", "Its source has `--max-per-source` connections"},
+    {Refusal::Network, "network", "Its network, the wider source, has `--max-per-network` connections"},
+    {Refusal::Rate, "rate", "Its source connects more often than `--source-rate` allows"},
+    {Refusal::NetworkRate, "network-rate", "Its network connects more often than `--network-rate` allows"},
+    {Refusal::Penalty, "penalty",
+     "Its source is shut out for a time: a cell of it crashed or broke its policy, or it was over its rate "
+     "for `--over-rate-penalty`"},
+    {Refusal::Reserved, "reserved", "The places that are left are kept for exempt sources (`--reserve`)"},
+    {Refusal::Loop, "loop", "It connects from one of our own listening sockets"},
+    {Refusal::Port, "port", "It connects from a port below 1024, and `--privileged-ports` is `refuse`"},
+};
+
+constexpr bool refusals_are_in_order() {
+    for (std::size_t i = 0; i < std::size(refusals); ++i) {
+        if (static_cast<std::size_t>(refusals[i].refusal) != i) {
+            return false;
+        }
+    }
+    return std::size(refusals) == static_cast<std::size_t>(Refusal::Port) + 1;
+}
+static_assert(refusals_are_in_order());
+
+constexpr const RefusalText& text_of(Refusal refusal) {
+    return refusals[static_cast<std::size_t>(refusal)];
+}
+
 struct EventText {
     std::string_view name;
     std::string_view levels; ///< `error`, or several with spaces between them
@@ -102,11 +152,20 @@ inline constexpr EventText events[] = {
     {"ready", "info", "A service is ready: its listener serves",
      "service pid generation listener_pid listen policy_sha256 landlock_abi capability_bounding_set limits"},
     {"started", "info", "Every service has become ready for the first time", "services"},
-    {"connection", "info warning error", "A connection has ended",
+    {"connection", "debug info warning error", "A connection has ended",
      "conn pid socket peer start duration_ms reason exit signal cpu_us maxrss_kb"},
     {"violation", "error",
      "A cell was ended by SIGSYS, as one that breaks the policy is; the record `connection` follows",
      "conn pid socket peer"},
+    {"refused", "info",
+     "Clients got no cell, and were reset at once. Of each reason the first ten in ten seconds are logged, "
+     "and then how many more there were",
+     "reason socket? peer? source? limit? wait_ms? more?"},
+    {"refused_mostly", "warning",
+     "In the last minute most refusals, at least 100, were of one source. It may be a proxy, behind which "
+     "every client is one source: exempt it",
+     "source count of message"},
+    {"penalty", "warning", "A source is shut out", "source reason turn duration_ms"},
     {"paused", "warning",
      "The kernel had no room for a connection, a cell or a releaser; logged at most once a minute",
      "call error peer live times"},
@@ -163,7 +222,7 @@ inline constexpr FieldText fields[] = {
     {"cpu_us", "CPU time of the cell, in microseconds"},
     {"cure", "What to do about it, where that is known"},
     {"drain_timeout_ms", "`--drain-timeout`"},
-    {"duration_ms", "From accept to the cell's end"},
+    {"duration_ms", "From accept to the cell's end; of a penalty, for how long"},
     {"errno", "The name of the error that the kernel gave, such as `EPERM`"},
     {"error", "The error that the kernel gave, in words"},
     {"exit", "An exit code; `null` after a signal"},
@@ -171,7 +230,7 @@ inline constexpr FieldText fields[] = {
     {"generation", "Counts the listeners of the service that were started"},
     {"is", "The limit's value"},
     {"landlock_abi", "Of the kernel; 0: it has no Landlock"},
-    {"limit", "The limit's name"},
+    {"limit", "The limit's name; of a refused client, its value"},
     {"limits", "What is enforced: `max_connections` and the times in milliseconds"},
     {"listen", "The names of the sockets"},
     {"listener_pid", "The listener's process number"},
@@ -179,6 +238,8 @@ inline constexpr FieldText fields[] = {
     {"max_connections", "`--max-connections`; of all services together where a limit is shared"},
     {"maxrss_kb", "What the kernel accounts; 0 for a process as small as a cell since Linux 6.2"},
     {"message", "A sentence: what happened, why, and the cure"},
+    {"more", "How many more clients were refused for this reason"},
+    {"of", "How many refusals there were"},
     {"peer", "The client's address; of a unix socket its user and process"},
     {"pid", "A process number: the supervisor's, the cell's, or that of the process that ended"},
     {"policy_sha256", "The SHA-256 of each policy's text, by its name"},
@@ -191,9 +252,14 @@ inline constexpr FieldText fields[] = {
     {"silent_ms", "Since it was asked, in milliseconds"},
     {"socket", "The name of the listening socket"},
     {"socket_buffer", "`--socket-buffer` in bytes"},
+    {"source",
+     "Clients whose address begins alike: `192.0.2.1`, `2001:db8::/64`; or the user of a unix socket, "
+     "`uid:1000`"},
     {"start", "When the connection was accepted"},
     {"step", "What was tried"},
     {"times", "How often since the last such record"},
+    {"turn", "How often in a row; the time doubles with each"},
+    {"wait_ms", "After which time it is let in again, in milliseconds"},
 };
 
 void this_event_is_not_in_base_log_names(); ///< of the compiler's message

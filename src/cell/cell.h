@@ -21,7 +21,7 @@ inline constexpr unsigned long releaser_flags = clone_flags | 0x400; ///< CLONE_
 /// the others are allowed at the setup call site only (policy/setup.policy).
 enum class Exit : int {
     Done = 0,      ///< the client ended its stream; all that the handler sent was handed to the kernel
-    Idle = 1,      ///< nothing was received for the idle limit
+    Idle = 1,      ///< nothing was received: for the idle limit, or, if it ends sooner, at all
     Stalled = 2,   ///< nothing could be sent for it: nobody read, or the network did not deliver
     Reset = 3,     ///< the connection broke: reset, timed out, unreachable
     Resources = 4, ///< the kernel had no memory for it, or took nothing again and again

@@ -108,7 +108,7 @@ class Builder {
         }
     }
 
-    /// What option or environment give; several for --listen alone.
+    /// What option or environment give; several for a list alone.
     std::vector<Given> given_at_start(const Spec& spec) {
         std::vector<Given> all;
         if (!spec.is_option) {
@@ -117,13 +117,13 @@ class Builder {
         Origin origin{Origin::Source::option, 0};
         std::string said = fmt::format("--{}", spec.name);
         auto texts = line_.of(spec.key);
-        if (spec.kind != Kind::address && texts.size() > 1 && !failure_) {
+        if (!is_list(spec.kind) && texts.size() > 1 && !failure_) {
             failure_ = usage(fmt::format("{} is given {} times; give it once", said, texts.size()));
         }
         if (texts.empty()) {
             origin.source = Origin::Source::environment;
             said = environment_name(spec.name);
-            texts = from_environment(said, spec.kind == Kind::address);
+            texts = from_environment(said, is_list(spec.kind));
         }
         for (const auto& text : texts) {
             Given given{origin, 0, said, text, {}};
@@ -307,6 +307,13 @@ class Builder {
         return std::chrono::milliseconds{given.value.number};
     }
 
+    static RateLimit rate_of(std::uint64_t number) {
+        return {static_cast<std::uint32_t>(number >> 32U), static_cast<std::uint32_t>(number)};
+    }
+    static Prefixes prefixes_of(std::uint64_t number) {
+        return {static_cast<std::uint8_t>(number >> 8U), static_cast<std::uint8_t>(number)};
+    }
+
     Verdict apply(const Spec& spec, const Given& given, Service& service) {
         const std::uint64_t number = given.value.number;
         switch (spec.key) {
@@ -323,8 +330,43 @@ class Builder {
         case Key::content_after:
             service.content_after_request = number == 1;
             return {};
+        case Key::exempt:
+            return read_source(given.value.text, service.exempt);
         case Key::max_connections:
             service.max_connections = static_cast<unsigned>(number);
+            return {};
+        case Key::max_per_source:
+            service.max_per_source = static_cast<unsigned>(number);
+            return {};
+        case Key::source_rate:
+            service.source_rate = rate_of(number);
+            return {};
+        case Key::source_prefix:
+            service.source_prefix = prefixes_of(number);
+            return {};
+        case Key::max_per_network:
+            service.max_per_network = static_cast<unsigned>(number);
+            return {};
+        case Key::network_rate:
+            service.network_rate = rate_of(number);
+            return {};
+        case Key::network_prefix:
+            service.network_prefix = prefixes_of(number);
+            return {};
+        case Key::reserve:
+            service.reserve = static_cast<unsigned>(number);
+            return {};
+        case Key::penalty:
+            service.penalty = time_of(given);
+            return {};
+        case Key::over_rate_penalty:
+            service.over_rate_penalty = time_of(given);
+            return {};
+        case Key::privileged_ports:
+            service.refuse_privileged_ports = number == 1;
+            return {};
+        case Key::defer_accept:
+            service.defer_accept = time_of(given);
             return {};
         case Key::idle_timeout:
             service.idle_timeout = time_of(given);

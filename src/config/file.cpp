@@ -237,8 +237,8 @@ class Reader {
         if (spec == nullptr || !may_stand(*spec, place)) {
             return error_at(key.source().begin, why_no_key(key.str(), place));
         }
-        if (spec->kind == Kind::address) {
-            return read_addresses(*spec, key, node, into);
+        if (is_list(spec->kind)) {
+            return read_list(*spec, key, node, into);
         }
         const bool right = spec->kind == Kind::count ? node.is_integer() : node.is_string();
         if (!right) {
@@ -267,14 +267,14 @@ class Reader {
         return keep(*spec, node, std::move(*value), into);
     }
 
-    Done read_addresses(const Spec& spec, const toml::key& key, const toml::node& node, FileTable& into) {
+    Done read_list(const Spec& spec, const toml::key& key, const toml::node& node, FileTable& into) {
         const toml::array* array = node.as_array();
         if (array == nullptr) {
             return error_at(node.source().begin,
                             fmt::format("{} is an array of strings, not {}; write {} = {}", spec.name,
                                         named(node), spec.name, spec.example));
         }
-        if (array->empty()) {
+        if (array->empty() && spec.kind == Kind::address) {
             return error_at(key.source().begin,
                             "listen has no address; give one, or leave the line away where the "
                             "service manager passes the sockets");
@@ -291,11 +291,11 @@ class Reader {
                 return error_at(at, fmt::format("{} has {} bytes; at most {} can be given", spec.name,
                                                 text.size(), max_text));
             }
-            if (++count > max_listening_sockets) {
-                return error_at(
-                    at, fmt::format("there are more than {} addresses; give fewer", max_listening_sockets));
+            if (++count > most_of(spec)) {
+                return error_at(at,
+                                fmt::format("there are more than {} addresses; give fewer", most_of(spec)));
             }
-            if (++addresses_ > max_sockets_in_all) {
+            if (spec.kind == Kind::address && ++addresses_ > max_sockets_in_all) {
                 return error_at(
                     at, fmt::format("there are more than {} addresses in all services; start a second "
                                     "cloisterd for the rest",

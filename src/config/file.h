@@ -21,7 +21,7 @@ struct FileValue {
     bool operator==(const FileValue&) const = default;
 };
 
-/// No key twice, but Key::listen once for each address.
+/// No key twice, but that of a list once for each element.
 using FileTable = std::vector<FileValue>;
 
 struct FileService {

@@ -3,6 +3,7 @@
 
 #include "base/log_format.h"
 #include "config/address.h"
+#include "control/source.h"
 
 #include <array>
 #include <chrono>
@@ -19,6 +20,7 @@ namespace cloister::config {
 constexpr size_t max_services = 64;
 constexpr size_t max_listening_sockets = 64;       ///< of a service: control::max_listening_sockets
 constexpr size_t max_sockets_in_all = 256;         ///< of all services
+constexpr size_t max_exempt = 64;                  ///< of a service: control::max_exempt
 constexpr unsigned max_max_connections = 1U << 20; ///< control::connection_limit
 
 /// Whatever can be configured; config/spec.h describes each.
@@ -28,7 +30,19 @@ enum class Key : std::uint8_t {
     listen,
     content,
     content_after,
+    exempt,
     max_connections,
+    max_per_source,
+    source_rate,
+    source_prefix,
+    max_per_network,
+    network_rate,
+    network_prefix,
+    reserve,
+    penalty,
+    over_rate_penalty,
+    privileged_ports,
+    defer_accept,
     idle_timeout,
     lifetime,
     cpu_limit,
@@ -71,6 +85,17 @@ struct User {
     std::string name; ///< the number, where there is no account
 };
 
+/// New connections: so many a second, and up to `burst` at once.
+struct RateLimit {
+    std::uint32_t per_second = 0, burst = 0; ///< 1 … max_rate
+};
+constexpr std::uint32_t max_rate = 1'000'000;
+
+/// How many bits of an address make a source. 0: none.
+struct Prefixes {
+    std::uint8_t ipv4 = 0, ipv6 = 0;
+};
+
 /// Sockets, a handler and limits. Each service has a listener process of its own.
 struct Service {
     std::string name = "echo";
@@ -80,6 +105,18 @@ struct Service {
     std::vector<Address> listen; ///< empty: only sockets that are passed under its name
     bool listen_given = false;   ///< not the default address
     unsigned max_connections = 1000;
+    std::vector<control::Source> exempt; ///< at most max_exempt
+    unsigned max_per_source = 64;
+    RateLimit source_rate{32, 128};
+    Prefixes source_prefix{32, 64};
+    unsigned max_per_network = 256;
+    RateLimit network_rate{128, 512};
+    Prefixes network_prefix{}; ///< none
+    unsigned reserve = 10;     ///< percent of the places, for exempt sources
+    std::chrono::milliseconds penalty = std::chrono::seconds{90}; ///< the first one; 0: none
+    std::chrono::milliseconds over_rate_penalty{0};               ///< after so long; 0: never
+    bool refuse_privileged_ports = false;
+    std::chrono::milliseconds defer_accept = std::chrono::seconds{5}; ///< 0: not
     std::chrono::milliseconds idle_timeout = std::chrono::seconds{60};
     std::chrono::milliseconds lifetime = std::chrono::minutes{10};
     std::chrono::milliseconds drain_timeout = std::chrono::seconds{30};

@@ -63,7 +63,27 @@ class Printer {
         }
         text(Key::content, origins, service.content);
         number(Key::content_after, origins, service.content_after_request ? 1 : 0);
+        std::string exempt;
+        for (const auto& source : service.exempt) {
+            exempt += fmt::format("{}\"{}\"", exempt.empty() ? "" : ", ", control::SourceText{source}.text);
+        }
+        line(Key::exempt, origins, exempt.empty() ? "" : fmt::format("[{}]", exempt));
+        const auto rate = [](const RateLimit& limit) {
+            return std::uint64_t{limit.per_second} << 32U | limit.burst;
+        };
+        const auto prefixes = [](const Prefixes& bits) { return std::uint64_t{bits.ipv4} << 8U | bits.ipv6; };
         number(Key::max_connections, origins, service.max_connections);
+        number(Key::max_per_source, origins, service.max_per_source);
+        number(Key::source_rate, origins, rate(service.source_rate));
+        number(Key::source_prefix, origins, prefixes(service.source_prefix));
+        number(Key::max_per_network, origins, service.max_per_network);
+        number(Key::network_rate, origins, rate(service.network_rate));
+        number(Key::network_prefix, origins, prefixes(service.network_prefix));
+        number(Key::reserve, origins, service.reserve);
+        number(Key::penalty, origins, ms(service.penalty));
+        number(Key::over_rate_penalty, origins, ms(service.over_rate_penalty));
+        number(Key::privileged_ports, origins, service.refuse_privileged_ports ? 1 : 0);
+        number(Key::defer_accept, origins, ms(service.defer_accept));
         number(Key::idle_timeout, origins, ms(service.idle_timeout));
         number(Key::lifetime, origins, ms(service.lifetime));
         number(Key::cpu_limit, origins, ms(service.cpu_limit));

@@ -38,8 +38,52 @@ constexpr std::array<Spec, key_count> table{{
      "\"request\"",
      "when it is sent: at once, or after the blank line that ends a request",
      {"connect", "request"}},
+    {Key::exempt, "exempt", 0, true, Kind::source, Scope::limit, "CIDR|uid:N", "at most 64 of a service",
+     nullptr, "none", "[\"192.0.2.0/24\", \"uid:0\"]",
+     "no limits of a source for these clients, and places that are kept for them, repeatable: 192.0.2.7, "
+     "192.0.2.0/24, 2001:db8::/32, uid:1000"},
     {Key::max_connections, "max-connections", 0, true, Kind::count, Scope::limit, "N", "1 to 1048576", "1000",
      nullptr, "1000", "connections at a time, 1 to 1048576"},
+    {Key::max_per_source, "max-per-source", 0, true, Kind::count, Scope::limit, "N", "1 to 1048576", "64",
+     nullptr, "64", "connections of one source at a time"},
+    {Key::source_rate, "source-rate", 0, true, Kind::rate, Scope::limit, "N/s[:BURST]",
+     "1/s to 1000000/s; burst 1 to 1000000, if it is left away 4 times the rate", "32/s:128", nullptr,
+     "\"32/s:128\"", "new connections of one source"},
+    {Key::source_prefix, "source-prefix", 0, true, Kind::prefixes, Scope::limit, "IPV4,IPV6",
+     "1 to 32, 1 to 128", "32,64", nullptr, "\"32,64\"", "how many bits of an address make a source"},
+    {Key::max_per_network, "max-per-network", 0, true, Kind::count, Scope::limit, "N", "1 to 1048576", "256",
+     nullptr, "256", "connections of one network at a time"},
+    {Key::network_rate, "network-rate", 0, true, Kind::rate, Scope::limit, "N/s[:BURST]",
+     "1/s to 1000000/s; burst 1 to 1000000, if it is left away 4 times the rate", "128/s:512", nullptr,
+     "\"128/s:512\"", "new connections of one network"},
+    {Key::network_prefix, "network-prefix", 0, true, Kind::prefixes_or_off, Scope::limit, "IPV4,IPV6|off",
+     "1 to 32, 1 to 128; off", "off", nullptr, "\"24,48\"",
+     "how many bits of an address make a network, a second and wider source"},
+    {Key::reserve, "reserve", 0, true, Kind::percent, Scope::limit, "PERCENT", "0% to 90%", "10%", nullptr,
+     "\"10%\"", "places that are kept for exempt clients, if there are any"},
+    {Key::penalty, "penalty", 0, true, Kind::time_or_off, Scope::limit, "TIME|off", "1ms to 24h, off", "90s",
+     nullptr, "\"90s\"",
+     "shut a source out for so long when its cell crashed or broke its policy; doubles up to 10m"},
+    {Key::over_rate_penalty, "over-rate-penalty", 0, true, Kind::time_or_off, Scope::limit, "TIME|off",
+     "1ms to 24h, off", "off", nullptr, "\"30s\"",
+     "shut a source out as well when it has been over its rate for so long"},
+    {Key::privileged_ports,
+     "privileged-ports",
+     0,
+     true,
+     Kind::choice,
+     Scope::limit,
+     "accept|refuse",
+     "accept or refuse",
+     "accept",
+     nullptr,
+     "\"refuse\"",
+     "clients that connect from a port below 1024",
+     {"accept", "refuse"}},
+    {Key::defer_accept, "defer-accept", 0, true, Kind::time_or_off, Scope::limit, "TIME|off",
+     "1ms to 24h, off", "5s", nullptr, "\"5s\"",
+     "let a client that says nothing wait so long for its cell, where clients speak first "
+     "(TCP_DEFER_ACCEPT)"},
     {Key::idle_timeout, "idle-timeout", 0, true, Kind::time, Scope::limit, "TIME", times, "60s", nullptr,
      "\"60s\"", "end a connection on which nothing moves for so long"},
     {Key::lifetime, "lifetime", 0, true, Kind::time, Scope::limit, "TIME", times, "10m", nullptr, "\"10m\"",
@@ -128,6 +172,30 @@ std::string time(std::uint64_t ms) {
                                : fmt::format("{}ms", ms);
 }
 
+/// What a rate and a pair of prefixes are made of.
+std::uint64_t high(std::uint64_t number, unsigned bits) {
+    return number >> bits;
+}
+std::uint64_t low(std::uint64_t number, unsigned bits) {
+    return number & ((std::uint64_t{1} << bits) - 1);
+}
+
+std::optional<std::string> why_no_rate(std::uint64_t number) {
+    const auto fits = [](std::uint64_t n) { return n >= 1 && n <= max_rate; };
+    return fits(high(number, 32)) && fits(low(number, 32))
+               ? std::nullopt
+               : std::optional{
+                     fmt::format("out of range; give 1/s to {0}/s, and a burst of 1 to {0}", max_rate)};
+}
+
+std::optional<std::string> why_no_prefixes(std::uint64_t number) {
+    const auto ipv4 = high(number, 8);
+    const auto ipv6 = low(number, 8);
+    return ipv4 >= 1 && ipv4 <= 32 && ipv6 >= 1 && ipv6 <= 128
+               ? std::nullopt
+               : std::optional<std::string>{"out of range; give 1 to 32 bits of IPv4, and 1 to 128 of IPv6"};
+}
+
 std::string size(std::uint64_t bytes) {
     return bytes == 0                 ? "auto"
            : bytes % (kib * kib) == 0 ? fmt::format("{}M", bytes / (kib * kib))
@@ -182,7 +250,20 @@ std::optional<std::string> why_not(const Spec& spec, const Value& value) {
         return "it has no value";
     case Kind::address:
     case Kind::user:
+    case Kind::source:
         return {};
+    case Kind::rate:
+        return why_no_rate(n);
+    case Kind::prefixes:
+        return why_no_prefixes(n);
+    case Kind::prefixes_or_off:
+        return n == 0 ? std::nullopt : why_no_prefixes(n);
+    case Kind::percent:
+        return n > 90 ? std::optional<std::string>{"out of range; give 0% to 90%"} : std::nullopt;
+    case Kind::time_or_off:
+        return n > longest_ms
+                   ? std::optional{fmt::format("out of range; give 1ms to {}, or off", time(longest_ms))}
+                   : std::nullopt;
     case Kind::path:
         return value.text.empty() ? std::optional<std::string>{spec.key == Key::policy_dir
                                                                    ? "the path is empty; give a directory"
@@ -230,8 +311,18 @@ std::string spelled(const Spec& spec, const Value& value) {
     case Kind::time:
     case Kind::seconds:
         return in_quotes(time(value.number));
+    case Kind::time_or_off:
+        return in_quotes(value.number == 0 ? "off" : time(value.number));
     case Kind::size:
         return in_quotes(size(value.number));
+    case Kind::rate:
+        return in_quotes(fmt::format("{}/s:{}", high(value.number, 32), low(value.number, 32)));
+    case Kind::prefixes:
+    case Kind::prefixes_or_off:
+        return in_quotes(
+            value.number == 0 ? "off" : fmt::format("{},{}", high(value.number, 8), low(value.number, 8)));
+    case Kind::percent:
+        return in_quotes(fmt::format("{}%", value.number));
     case Kind::choice:
         return in_quotes(spec.choices[value.number]);
     default:

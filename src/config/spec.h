@@ -13,17 +13,34 @@
 namespace cloister::config {
 
 enum class Kind : std::uint8_t {
-    flag,    ///< an option without a value
-    address, ///< text; several. Checked where interfaces can be looked up
-    user,    ///< text. Checked where accounts can be looked up
-    path,    ///< text, not empty; in a file absolute
-    name,    ///< text: [a-z0-9][a-z0-9-]{0,31}
-    count,   ///< number: 1 to max_max_connections
-    time,    ///< number: milliseconds, 1ms to 24h
-    seconds, ///< the same, whole seconds
-    size,    ///< number: bytes, 4K to 64M, whole K; 0: auto
-    choice,  ///< number: index among `choices`
+    flag,            ///< an option without a value
+    address,         ///< text; several. Checked where interfaces can be looked up
+    user,            ///< text. Checked where accounts can be looked up
+    path,            ///< text, not empty; in a file absolute
+    name,            ///< text: [a-z0-9][a-z0-9-]{0,31}
+    count,           ///< number: 1 to max_max_connections
+    time,            ///< number: milliseconds, 1ms to 24h
+    time_or_off,     ///< the same, or 0: off
+    rate,            ///< number: connections a second << 32 | burst, 1 to max_rate each
+    prefixes,        ///< number: IPv4 << 8 | IPv6, in bits, 1 to 32 and 1 to 128
+    prefixes_or_off, ///< the same, or 0: off
+    percent,         ///< number: 0 to 90
+    source,          ///< text; several. Addresses, ranges, users
+    seconds,         ///< the same, whole seconds
+    size,            ///< number: bytes, 4K to 64M, whole K; 0: auto
+    choice,          ///< number: index among `choices`
 };
+
+/// An array in the file, an option that can be given again; in the environment with spaces in between.
+constexpr bool is_list(Kind kind) {
+    return kind == Kind::address || kind == Kind::source;
+}
+/// Value::number is it; else Value::text.
+constexpr bool is_number(Kind kind) {
+    return kind == Kind::count || kind == Kind::time || kind == Kind::time_or_off || kind == Kind::seconds ||
+           kind == Kind::size || kind == Kind::rate || kind == Kind::prefixes ||
+           kind == Kind::prefixes_or_off || kind == Kind::percent || kind == Kind::choice;
+}
 
 /// Where it stands in a file.
 enum class Scope : std::uint8_t {
@@ -48,6 +65,11 @@ struct Spec {
     const char* help;
     const char* choices[2] = {};
 };
+
+/// Of a list: how many elements it may have.
+constexpr size_t most_of(const Spec& spec) {
+    return spec.kind == Kind::address ? max_listening_sockets : max_exempt;
+}
 
 /// By key: specs()[key].key == key.
 [[nodiscard]] std::span<const Spec, key_count> specs();

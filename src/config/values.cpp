@@ -69,11 +69,52 @@ tl::expected<std::uint64_t, std::string> parse_time(const Spec& spec, std::strin
                                  : unit == "h" ? 3'600'000
                                                : 0;
     if (digits.empty() || factor == 0) {
-        return tl::unexpected{
-            fmt::format("a time is a whole number and a unit: 500ms, 10s, 2m, 1h; give {} to 24h",
-                        spec.kind == Kind::seconds ? "1s" : "1ms")};
+        return tl::unexpected{fmt::format(
+            "a time is a whole number and a unit: 500ms, 10s, 2m, 1h; give {} to 24h{}",
+            spec.kind == Kind::seconds ? "1s" : "1ms", spec.kind == Kind::time_or_off ? ", or off" : "")};
     }
     return times(whole_number<std::uint64_t>(digits), factor);
+}
+
+/// 32/s:128, 32/s.
+tl::expected<std::uint64_t, std::string> parse_rate(std::string_view text) {
+    constexpr unsigned usual_burst = 4; // times the rate
+    const auto colon = std::min(text.find(':'), text.size());
+    const auto [digits, unit] = split_unit(text.substr(0, colon));
+    const std::string_view rest = text.substr(colon);
+    const bool whole = rest.empty() || (rest.size() > 1 && split_unit(rest.substr(1)).second.empty());
+    if (digits.empty() || unit != "/s" || !whole) {
+        return tl::unexpected{
+            std::string{"a rate is connections a second, and how many may come at once: 32/s:128, 32/s"}};
+    }
+    const std::uint64_t rate =
+        std::min(whole_number<std::uint64_t>(digits).value_or(too_large), std::uint64_t{max_rate} + 1);
+    const std::uint64_t burst =
+        rest.empty() ? std::min(usual_burst * rate, std::uint64_t{max_rate})
+                     : std::min(whole_number<std::uint64_t>(rest.substr(1)).value_or(too_large),
+                                std::uint64_t{max_rate} + 1);
+    return rate << 32U | burst;
+}
+
+/// 24,48
+tl::expected<std::uint64_t, std::string> parse_prefixes(std::string_view text) {
+    const auto comma = text.find(',');
+    const auto ipv4 = whole_number<std::uint8_t>(text.substr(0, comma));
+    const auto ipv6 = comma == text.npos ? std::nullopt : whole_number<std::uint8_t>(text.substr(comma + 1));
+    if (!ipv4 || !ipv6) {
+        return tl::unexpected{
+            std::string{"two lengths in bits, of IPv4 and of IPv6: 32,64; give 1 to 32, and 1 to 128"}};
+    }
+    constexpr std::uint64_t not_off = std::uint64_t{1} << 16U; // 0,0 is out of range, and not off
+    return *ipv4 == 0 && *ipv6 == 0 ? not_off << 8U : std::uint64_t{*ipv4} << 8U | *ipv6;
+}
+
+tl::expected<std::uint64_t, std::string> parse_percent(std::string_view text) {
+    const auto [digits, unit] = split_unit(text);
+    if (digits.empty() || unit != "%") {
+        return tl::unexpected{std::string{"a share is a whole number and %: 10%; give 0% to 90%"}};
+    }
+    return whole_number<std::uint64_t>(digits).value_or(too_large);
 }
 
 tl::expected<std::uint64_t, std::string> parse_size(std::string_view text) {
@@ -100,7 +141,26 @@ std::uint64_t parse_count(std::string_view text) {
 tl::expected<Value, std::string> parse_value(const Spec& spec, const std::string& text) {
     Value value;
     tl::expected<std::uint64_t, std::string> number{0};
-    switch (spec.kind) {
+    const bool may_be_off = spec.kind == Kind::time_or_off || spec.kind == Kind::prefixes_or_off;
+    switch (may_be_off && text == "off" ? Kind::flag : spec.kind) {
+    case Kind::flag:
+        break;
+    case Kind::rate:
+        number = parse_rate(text);
+        break;
+    case Kind::prefixes:
+    case Kind::prefixes_or_off:
+        number = parse_prefixes(text);
+        break;
+    case Kind::percent:
+        number = parse_percent(text);
+        break;
+    case Kind::time_or_off:
+        number = parse_time(spec, text);
+        if (number == 0) {
+            number = too_large;
+        }
+        break;
     case Kind::count:
         number = parse_count(text);
         break;
@@ -136,6 +196,19 @@ Verdict read_address(const std::string& text, std::vector<Address>& into) {
         return usage(address.error());
     }
     into.push_back(std::move(*address));
+    return {};
+}
+
+Verdict read_source(const std::string& text, std::vector<control::Source>& into) {
+    if (into.size() == max_exempt) {
+        return usage(fmt::format("there are more than {} of them; give fewer, wider ones", max_exempt));
+    }
+    const auto source = control::parse_source(text);
+    if (!source) {
+        return usage("not an address, a range of addresses, or a user; give 192.0.2.7, 192.0.2.0/24, "
+                     "2001:db8::/32 (without bits behind the prefix), or uid:1000");
+    }
+    into.push_back(*source);
     return {};
 }
 

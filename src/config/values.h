@@ -21,7 +21,8 @@ struct Refusal {
 /// What every read_…() returns: nothing when it has set its last argument.
 using Verdict = std::optional<Refusal>;
 
-[[nodiscard]] Verdict read_address(const std::string& text, std::vector<Address>& into); ///< appends
+[[nodiscard]] Verdict read_address(const std::string& text, std::vector<Address>& into);        ///< appends
+[[nodiscard]] Verdict read_source(const std::string& text, std::vector<control::Source>& into); ///< likewise
 /// `said`: "--user", as warnings name it.
 [[nodiscard]] Verdict read_user(const std::string& text, std::string_view said, std::optional<User>& into,
                                 std::vector<std::string>& warnings);

@@ -36,11 +36,6 @@ bool is_printable(std::string_view text) {
     return std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~'; });
 }
 
-bool is_number(Kind kind) {
-    return kind == Kind::count || kind == Kind::time || kind == Kind::seconds || kind == Kind::size ||
-           kind == Kind::choice;
-}
-
 class Decoder {
   public:
     Decoder(const Wire& wire, unsigned lines) : wire_{wire}, lines_{lines} {}
@@ -145,7 +140,7 @@ class Decoder {
         if (spec.kind == Kind::address) {
             ++addresses_;
         }
-        if (same >= (spec.kind == Kind::address ? static_cast<std::ptrdiff_t>(max_listening_sockets) : 1)) {
+        if (same >= static_cast<std::ptrdiff_t>(is_list(spec.kind) ? most_of(spec) : 1)) {
             return "a key too often";
         }
         into->push_back({spec.key, value, from.line, from.column});

@@ -14,8 +14,8 @@ using FileResult = tl::expected<FileModel, FileError>;
 
 /// Every list has its most elements in it, so that a model that parse_file() makes always fits.
 struct Wire {
-    static constexpr size_t max_values =
-        key_count + key_count + max_services * key_count + max_sockets_in_all;
+    static constexpr size_t max_values = key_count + key_count + max_services * key_count +
+                                         max_sockets_in_all + max_exempt * (max_services + 1);
     static constexpr size_t max_pool =
         max_file_size; ///< bytes of all texts, none of which is longer than in the file
 

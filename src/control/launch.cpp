@@ -10,12 +10,13 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <tuple>
 
 namespace cloister::control {
 namespace {
 
 constexpr char magic[8] = {'c', 'l', 'o', 'i', 's', 't', 'e', 'r'};
-constexpr std::uint32_t version = 6;
+constexpr std::uint32_t version = 7;
 constexpr int all_seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
 template <typename T, std::size_t N>
@@ -58,6 +59,15 @@ bool names_in_bounds(const Launch& launch) {
            in_bounds_of(launch.sockets[self_test_socket]);
 }
 
+bool in_bounds(const Admission& admission, std::uint32_t max_connections) {
+    const auto sound = [](const Rate& rate) { return rate.burst >= 1; };
+    return admission.max_per_source >= 1 && admission.max_per_network >= 1 && sound(admission.source_rate) &&
+           sound(admission.network_rate) && admission.source_ipv4 <= ipv4_bits &&
+           admission.source_ipv6 <= ipv6_bits && admission.network_ipv4 <= ipv4_bits &&
+           admission.network_ipv6 <= ipv6_bits && admission.reserved < max_connections &&
+           admission.exempt_count <= max_exempt && admission.own_count <= max_own_sockets;
+}
+
 } // namespace
 
 bool is_sealed(int fd) {
@@ -89,6 +99,8 @@ void prepare(Launch& launch) {
     std::memcpy(launch.magic, magic, sizeof magic);
     launch.version = version;
     launch.size = sizeof launch;
+    launch.admission.max_per_source = launch.admission.max_per_network = connection_limit;
+    launch.admission.source_rate.burst = launch.admission.network_rate.burst = 1;
     launch.sockets[self_test_socket].family = AF_UNIX;
     launch.sockets[self_test_socket].set_name("self-test");
 }
@@ -132,8 +144,9 @@ const Launch& open_sealed(int fd, const cell::Arena* arena, const cell::CallSite
     if (launch.arena != arena || !in_bounds(launch.filter_length, launch.filter) ||
         !in_bounds(launch.socket_count, launch.sockets) || launch.max_connections < 1 ||
         launch.max_connections > connection_limit || launch.content_size > sizeof(Content) + max_content ||
-        launch.parameters.listener != getpid() || launch.parameters.mode != cell::Mode::Serve ||
-        !names_in_bounds(launch)) {
+        launch.row >= max_rows || launch.parameters.listener != getpid() ||
+        launch.parameters.mode != cell::Mode::Serve || !names_in_bounds(launch) ||
+        !in_bounds(launch.admission, launch.max_connections)) {
         bug("the launch configuration is not for this listener, or out of range");
     }
     const cell::CallSites& told = launch.call_sites;
@@ -144,22 +157,27 @@ const Launch& open_sealed(int fd, const cell::Arena* arena, const cell::CallSite
     return launch;
 }
 
-bool send_message(int socket, const Message& message, int fd, int second) {
+bool send_message(int socket, const Message& message, std::initializer_list<int> descriptors) {
     iovec part{const_cast<Message*>(&message), sizeof message};
-    const int passed[] = {fd, second};
-    const std::size_t size = (second >= 0 ? 2 : 1) * sizeof(int);
+    int passed[std::tuple_size_v<Descriptors>] = {};
+    std::size_t count = 0;
+    for (const int fd : descriptors) {
+        if (fd >= 0 && count < std::size(passed)) {
+            passed[count++] = fd;
+        }
+    }
     alignas(cmsghdr) char rights[CMSG_SPACE(sizeof passed)] = {};
     msghdr header{};
     header.msg_iov = &part;
     header.msg_iovlen = 1;
-    if (fd >= 0) {
+    if (count != 0) {
         header.msg_control = rights;
-        header.msg_controllen = CMSG_SPACE(size);
+        header.msg_controllen = CMSG_SPACE(count * sizeof(int));
         cmsghdr* const control = CMSG_FIRSTHDR(&header);
         control->cmsg_level = SOL_SOCKET;
         control->cmsg_type = SCM_RIGHTS;
-        control->cmsg_len = CMSG_LEN(size);
-        std::memcpy(CMSG_DATA(control), passed, size);
+        control->cmsg_len = CMSG_LEN(count * sizeof(int));
+        std::memcpy(CMSG_DATA(control), passed, count * sizeof(int));
     }
     return sendmsg(socket, &header, MSG_NOSIGNAL) == static_cast<ssize_t>(sizeof message);
 }

@@ -5,11 +5,13 @@
 #include "base/log_format.h"
 #include "cell/cell.h"
 #include "control/conversation.h"
+#include "control/source_table.h"
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <linux/filter.h>
 #include <string_view>
 #include <sys/socket.h>
@@ -59,6 +61,30 @@ struct ListeningSocket {
     }
 };
 
+inline constexpr unsigned max_exempt = 64;
+inline constexpr unsigned max_own_sockets = 256;
+
+/// Whom the listener admits (listener/admission.h).
+struct Admission {
+    std::uint32_t max_per_source;  ///< 1 …
+    std::uint32_t max_per_network; ///< 1 …
+    Rate source_rate, network_rate;
+    std::uint8_t source_ipv4, source_ipv6;   ///< prefix lengths
+    std::uint8_t network_ipv4, network_ipv6; ///< wider ones; 0: none
+    bool refuse_privileged_ports;            ///< of clients, below 1024
+    std::uint32_t reserved;                  ///< places for exempt sources alone, 0 … max_connections - 1
+    std::uint64_t penalty_ms;                ///< the first one; 0: none
+    std::uint64_t over_rate_ms;              ///< for so long over its rate: a penalty; 0: never
+    std::uint32_t exempt_count;              ///< 0 … max_exempt
+    Source exempt[max_exempt];               ///< without limits of a source, and penalties
+    std::uint32_t own_count;                 ///< 0 … max_own_sockets
+    /// Our own listening sockets of TCP, of all services; a wildcard address has prefix 0.
+    struct {
+        Source address;
+        std::uint16_t port;
+    } own[max_own_sockets];
+};
+
 struct Launch {
     char magic[8];
     std::uint32_t version;
@@ -71,7 +97,9 @@ struct Launch {
     std::uint32_t max_connections; ///< 1 … connection_limit
     std::uint32_t socket_count;    ///< 1 … max_listening_sockets
     timeval idle;                  ///< set on accepted connections that do not inherit it
-    std::uint32_t socket_buffer;   ///< likewise, bytes as setsockopt(2) takes them; 0: the kernel's own way
+    std::uint32_t row;             ///< of the shared state, 0 … max_rows - 1
+    Admission admission;
+    std::uint32_t socket_buffer; ///< likewise, bytes as setsockopt(2) takes them; 0: the kernel's own way
     LogFormat log_format;
     bool log_priorities;                                ///< `<n>` before each record (sd-daemon(3))
     bool groups_empty;                                  ///< there must be no supplementary groups
@@ -81,7 +109,8 @@ struct Launch {
     ListeningSocket sockets[max_listening_sockets + 1]; ///< the last one: self_test_socket
 };
 
-/// A fresh launch configuration: zeroed, with magic, version, size and the self-test's socket.
+/// A fresh launch configuration: zeroed, with magic, version, size and the self-test's socket; everybody is
+/// admitted.
 void prepare(Launch& launch);
 
 /// What may be written into by nobody any more, and keeps its size.
@@ -112,7 +141,8 @@ struct Message {
     enum class Tag : std::uint32_t {
         Hello, ///< listener: `build`, `conversation`, `content_room`; `arena` and `call_sites` are where mine
                ///< lie. Answered by Launch
-        Launch, ///< supervisor: the sealed memfd comes along (SCM_RIGHTS), then that of the content, if any
+        Launch, ///< supervisor: the sealed memfd comes along (SCM_RIGHTS), then that of the shared state,
+                ///< then that of the content, if any
         Armed,  ///< listener: confined, negative self-tests died as they must; serving
         Drain,  ///< supervisor: accept no more, leave when the last cell has ended
         End,    ///< supervisor: end all cells, in batches, and leave
@@ -129,12 +159,13 @@ struct Message {
     cell::CallSites call_sites;   ///< Hello
 };
 
-/// What comes with a message; the second only after the first.
-using Descriptors = std::array<Fd, 2>;
+/// What comes with a message, in the order in which it was sent.
+using Descriptors = std::array<Fd, 3>;
 
-/// Sends `message`, with those of the two that are not negative. False with errno when the other side is
+/// Sends `message`, with those descriptors that are not negative. False with errno when the other side is
 /// gone.
-[[nodiscard]] bool send_message(int socket, const Message& message, int fd = -1, int second = -1);
+[[nodiscard]] bool send_message(int socket, const Message& message,
+                                std::initializer_list<int> descriptors = {});
 
 /// Receives a message, and in `passed` the descriptors that may come along. False with errno: 0 if the other
 /// side has closed, or sent an empty message; EPROTO if the message has another length or brings anything

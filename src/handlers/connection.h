@@ -29,15 +29,17 @@ CLOISTER_INLINE Exit end_of(long error, Exit timeout) {
 }
 
 /// Waits for bytes of the client: how many are in the buffer, 1 … buffer_size; 0 when it has ended its
-/// stream.
-CLOISTER_INLINE long receive(std::uint8_t* buffer) {
+/// stream. `said`: whether it has said anything before. One that goes without having done so ends the cell as
+/// Idle: a health check, or a port scan.
+CLOISTER_INLINE long receive(std::uint8_t* buffer, bool said = true) {
     for (;;) {
         const long received = sys::cell_call(SYS_recvfrom, connection, address(buffer), buffer_size, 0, 0, 0);
         if (received == -EINTR) { // a stop and continue, even without a handler: signal(7)
             continue;
         }
         if (received < 0) {
-            leave(end_of(received, Exit::Idle));
+            const Exit end = end_of(received, Exit::Idle);
+            leave(end == Exit::Reset && !said ? Exit::Idle : end);
         }
         if (received > static_cast<long>(buffer_size)) {
             leave(Exit::Bug);
@@ -78,10 +80,10 @@ CLOISTER_INLINE void end_stream() {
     }
 }
 
-/// Ends our stream and the cell, when the client has ended its own.
-[[noreturn]] CLOISTER_INLINE void finish() {
+/// Ends our stream and the cell, when the client has ended its own. `said` as for receive().
+[[noreturn]] CLOISTER_INLINE void finish(bool said = true) {
     end_stream();
-    close_and_leave(Exit::Done);
+    close_and_leave(said ? Exit::Done : Exit::Idle);
 }
 
 /// The same while the client may still send: that is thrown away until its end. To close with bytes unread

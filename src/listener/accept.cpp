@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <bit>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <netinet/in.h>
 
@@ -32,6 +33,13 @@ bool is_no_room(long error) {
     return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM || error == -EAGAIN;
 }
 
+/// What comes from or to such an address has never left this host: 127.0.0.0/8 and ::1.
+bool is_loopback(const control::Source& source) {
+    constexpr std::uint8_t ipv6[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+    return source.kind == control::Source::Kind::ipv6 ? std::memcmp(source.address, ipv6, sizeof ipv6) == 0
+                                                      : source.address[0] == IN_LOOPBACKNET;
+}
+
 bool is_of_the_listener(long error) {
     return error == -EBADF || error == -ENOTSOCK || error == -EINVAL || error == -EFAULT;
 }
@@ -43,7 +51,7 @@ bool is_of_the_listener(long error) {
 /// be accepted.
 void Server::accept_connections() {
     if (held_ && now_ns_ >= resume_ns_) {
-        fork_cell(held_socket_, held_peer_);
+        fork_cell(held_socket_, held_peer_, held_ticket_);
     }
     if (polled_[2].revents != 0 && able_to_accept()) {
         (void)accept_from(control::self_test_socket);
@@ -71,7 +79,7 @@ bool Server::accept_from(std::uint32_t socket) {
     const long fd = sys::accept(listening_fd(socket), peer, peer == nullptr ? nullptr : &length);
     if (fd == control::connection_fd) {
         strange_errors_ = 0;
-        give_to_cell(socket, peer_of(socket, address));
+        admit(socket, peer_of(socket, address));
         if (socket == control::self_test_socket) {
             close_self_test();
         }
@@ -167,18 +175,54 @@ long Server::set_options() {
     return 0;
 }
 
-/// The connection is descriptor 0. Afterwards the cell has it, it is held, or it was reset.
-void Server::give_to_cell(std::uint32_t socket, const Peer& peer) {
+/// The connection is descriptor 0. Afterwards a cell has it, it is held, or it was reset.
+void Server::admit(std::uint32_t socket, const Peer& peer) {
+    if (socket == control::self_test_socket || is_supervisor(socket, peer)) {
+        return give_to_cell(socket, peer, {});
+    }
+    Admission::Verdict verdict{Refusal::Loop};
+    if (!is_loop(peer)) {
+        verdict = admission_.admit(peer, static_cast<std::uint64_t>(now_ns_), connections() + elsewhere_);
+    }
+    if (!verdict.refusal) {
+        return give_to_cell(socket, peer, verdict.ticket);
+    }
+    turn_away(socket, peer, verdict);
+    log_penalty(admission_.take_penalty());
+    reset_at_close();
+    close_connection(peer.family == AF_UNIX && may_hold_descriptors());
+}
+
+/// A client that is one of our own listening sockets: its answers would come back as requests.
+bool Server::is_loop(const Peer& peer) const {
+    const Admission::Loop loop = admission_.is_loop(peer);
+    if (loop != Admission::Loop::if_local) {
+        return loop == Admission::Loop::yes;
+    }
+    sockaddr_storage local{};
+    socklen_t length = sizeof local;
+    if (sys::getsockname(control::connection_fd, reinterpret_cast<sockaddr*>(&local), &length) != 0) {
+        return false;
+    }
+    const bool ipv6 = local.ss_family == AF_INET6;
+    const auto* const address = reinterpret_cast<const std::uint8_t*>(&local) +
+                                (ipv6 ? offsetof(sockaddr_in6, sin6_addr) : offsetof(sockaddr_in, sin_addr));
+    const control::Source ours = control::source_of(local.ss_family, address);
+    const control::Source theirs = source_of(peer);
+    return theirs == ours || is_loopback(theirs) || is_loopback(ours);
+}
+
+void Server::give_to_cell(std::uint32_t socket, const Peer& peer, const Ticket& ticket) {
     if (!launch_.sockets[socket].inherited) {
         if (const long error = set_options(); error != 0) {
             return refuse("setsockopt", error, peer);
         }
     }
-    fork_cell(socket, peer);
+    fork_cell(socket, peer, ticket);
 }
 
 /// Where there is no room for a cell, the connection is held, as those in the backlog are.
-void Server::fork_cell(std::uint32_t socket, const Peer& peer) {
+void Server::fork_cell(std::uint32_t socket, const Peer& peer, const Ticket& ticket) {
     const long pid = cell::cloister_clone_cell(&launch_.parameters, launch_.arena->buffer, cell::clone_flags);
     if (pid < 0 && socket == control::self_test_socket) { // closed by our end: the supervisor sees why first
         die(ExitCode::SystemCall, "cannot fork the self-test's cell: clone: %s", error_text(pid));
@@ -187,6 +231,7 @@ void Server::fork_cell(std::uint32_t socket, const Peer& peer) {
     if (held_) {
         held_socket_ = socket;
         held_peer_ = peer;
+        held_ticket_ = ticket;
         return pause("clone", pid, PeerText{peer}.text);
     }
     if (pid < 0) {
@@ -198,6 +243,11 @@ void Server::fork_cell(std::uint32_t socket, const Peer& peer) {
     cell.connection = ++connections_;
     cell.started_ns = now_ns_;
     cell.peer = peer;
+    cell.ticket = ticket;
+    admission_.begin(ticket);
+    if (socket != control::self_test_socket) {
+        admission_.counters().connections.fetch_add(1, std::memory_order_relaxed);
+    }
     self_testing_ = self_testing_ || socket == control::self_test_socket;
     close_connection(peer.family == AF_UNIX && may_hold_descriptors());
 }

@@ -68,7 +68,12 @@ void open_signals() {
 
 /// Says what we are and where our memory and our instructions lie; gets the launch configuration, whose
 /// program is proved for these places, and the content, if our handler has any.
-const control::Launch& ask_for_launch(const cell::Arena* arena) {
+struct Launched {
+    const control::Launch& launch;
+    control::SharedState& state;
+    unsigned sources;
+};
+Launched ask_for_launch(const cell::Arena* arena) {
     control::Message message{};
     message.tag = control::Message::Tag::Hello;
     message.arena = arena;
@@ -87,10 +92,12 @@ const control::Launch& ask_for_launch(const cell::Arena* arena) {
     if (message.tag != control::Message::Tag::Launch) {
         bug("no launch configuration from cloisterd, but another message");
     }
-    const auto& [sealed, content] = passed;
+    const auto& [sealed, shared, content] = passed;
     const control::Launch& launch = control::open_sealed(sealed.get(), arena, cell::call_sites());
+    unsigned sources = 0;
+    control::SharedState& state = control::open_shared_state(shared.get(), sources);
     map_content(content.get(), launch.content_size);
-    return launch;
+    return {launch, state, sources};
 }
 
 /// Only the descriptors of the launch configuration stay open.
@@ -127,8 +134,8 @@ int run(int argc) {
     }
     const pid_t supervisor = getppid();
     const cell::Arena* const arena = map_arena();
-    const control::Launch& launch = ask_for_launch(arena);
-    auto& server = *new (server_memory) Server{launch, supervisor};
+    const auto [launch, state, sources] = ask_for_launch(arena);
+    auto& server = *new (server_memory) Server{launch, state, sources, supervisor};
     log_fatal_errors_to(server.log());
     open_signals();
 

@@ -13,7 +13,7 @@ namespace cloister::listener {
 namespace {
 
 constexpr std::int64_t second_ns = 1'000'000'000;
-constexpr std::int64_t retry_log_ns = second_ns / 10;
+constexpr std::int64_t retry_ns = second_ns / 10;
 constexpr std::size_t kill_batch = 200;  // more at a time would delay other processes of the machine
 constexpr std::size_t sweep_ticks = 60;  // in which the sweep has seen the whole table
 constexpr std::size_t sweep_least = 128; // places of the table per tick
@@ -43,9 +43,10 @@ std::uint64_t blocked_signals() {
            bit(SIGTSTP) | bit(SIGCHLD) | bit(SIGPIPE) | bit(cell::exit_signal);
 }
 
-Server::Server(const control::Launch& launch, pid_t supervisor)
-    : launch_{launch}, supervisor_{supervisor}, cells_{launch.max_connections + max_releasers + 1},
-      log_{launch.log_format, launch.log_priorities, control::log_fd, "listener"} {
+Server::Server(const control::Launch& launch, control::SharedState& state, unsigned sources, pid_t supervisor)
+    : launch_{launch}, supervisor_{supervisor}, admission_{state, sources, launch},
+      cells_{launch.max_connections + max_releasers + 1}, log_{launch.log_format, launch.log_priorities,
+                                                               control::log_fd, "listener"} {
     polled_[0] = {control::signal_fd, POLLIN, 0};
     polled_[1] = {control::control_fd, POLLIN, 0};
     for (std::uint32_t i = 2; i < first_polled_ + launch_.socket_count; ++i) {
@@ -78,9 +79,13 @@ bool Server::able_to_accept() const {
 /// Waits until something happens. While accepting pauses, the listening sockets are not polled: clients wait
 /// in the backlog.
 void Server::wait() {
-    std::int64_t timeout_ns = cells_.live() != 0 ? second_ns : -1; // the sweep of tick()
+    count_elsewhere();
+    std::int64_t timeout_ns = cells_.live() != 0 || refusals_.pending() ? second_ns : -1; // tick()
+    if (full() && elsewhere_ != 0) { // nobody tells us when a connection of another generation ends
+        timeout_ns = retry_ns;
+    }
     if (log_.pending()) {
-        timeout_ns = retry_log_ns;
+        timeout_ns = retry_ns;
     }
     if (occupied_ && releaser_ != 0) {
         timeout_ns = releaser_look_ns;
@@ -104,6 +109,12 @@ void Server::wait() {
     read_clock();
 }
 
+/// Says how many connections we have, and looks how many the other generations have.
+void Server::count_elsewhere() {
+    admission_.counters().live.store(connections(), std::memory_order_relaxed);
+    elsewhere_ = admission_.live_elsewhere();
+}
+
 void Server::read_clock() {
     now_ns_ = clock_ns(CLOCK_MONOTONIC);
 }
@@ -115,6 +126,7 @@ void Server::read_clock() {
 void Server::tick() {
     tick_due_ns_ = now_ns_ + second_ns;
     realtime_offset_ns_ = clock_ns(CLOCK_REALTIME) - now_ns_;
+    log_more_refusals();
     const bool awaited = phase_ != Phase::serving || full();
     const std::size_t slice =
         awaited ? cells_.places() : std::min(cells_.places() / sweep_ticks + sweep_least, cells_.places());

@@ -4,7 +4,9 @@
 #include "base/log.h"
 #include "cell/cell.h"
 #include "control/launch.h"
+#include "listener/admission.h"
 #include "listener/exit_reason.h"
+#include "listener/refusals.h"
 #include "listener/table.h"
 
 #include <array>
@@ -32,7 +34,8 @@ inline constexpr std::size_t max_releasers = 64;
 /// allocates nothing.
 class Server {
   public:
-    Server(const control::Launch& launch, pid_t supervisor);
+    /// `state`: the shared state of the service, with room for so many sources.
+    Server(const control::Launch& launch, control::SharedState& state, unsigned sources, pid_t supervisor);
 
     [[nodiscard]] Log& log() { return log_; }
 
@@ -44,6 +47,8 @@ class Server {
 
     const control::Launch& launch_;
     pid_t supervisor_;
+    Admission admission_;
+    Refusals refusals_;
     CellTable cells_;
     Log log_;
     Phase phase_ = Phase::serving;
@@ -54,6 +59,7 @@ class Server {
     std::int64_t complaint_due_ns_ = 0;
     std::uint64_t complaints_ = 0; // since the last one that was logged
     std::uint64_t connections_ = 0;
+    std::uint64_t elsewhere_ = 0;      // connections of the other generations, at the last look
     std::uint64_t failed_setups_ = 0;  // in a row
     std::uint64_t strange_errors_ = 0; // in a row
     bool self_test_due_ = true;        // its socket is open
@@ -65,6 +71,7 @@ class Server {
     bool held_ = false;      // descriptor 0 is a connection for which there was no cell; it is tried again
     std::uint32_t held_socket_ = 0;
     Peer held_peer_{};
+    Ticket held_ticket_{};
 
     // Releasers (release.cpp).
     bool occupied_ = false;                      // descriptor 0 is for a releaser to close
@@ -80,7 +87,7 @@ class Server {
     [[nodiscard]] std::size_t connections() const {
         return cells_.live() - releasers_ - (self_testing_ ? 1 : 0);
     }
-    [[nodiscard]] bool full() const { return connections() == launch_.max_connections; }
+    [[nodiscard]] bool full() const { return connections() + elsewhere_ >= launch_.max_connections; }
     [[nodiscard]] bool able_to_accept() const;
     [[nodiscard]] bool accepting() const { return able_to_accept() && !full(); }
     [[nodiscard]] static int listening_fd(std::uint32_t socket) {
@@ -91,6 +98,7 @@ class Server {
         return launch_.sockets[socket].family == AF_UNIX;
     }
     void wait();
+    void count_elsewhere();
     void read_clock();
     void tick();
 
@@ -106,8 +114,13 @@ class Server {
     void pause(std::string_view call, long error, std::string_view peer = {});
     [[nodiscard]] Peer peer_of(std::uint32_t socket, const sockaddr_storage& address);
     [[nodiscard]] long set_options();
-    void give_to_cell(std::uint32_t socket, const Peer& peer);
-    void fork_cell(std::uint32_t socket, const Peer& peer);
+    [[nodiscard]] bool is_loop(const Peer& peer) const;
+    void admit(std::uint32_t socket, const Peer& peer);
+    void turn_away(std::uint32_t socket, const Peer& peer, const Admission::Verdict& verdict);
+    void log_penalty(const std::optional<Admission::Penalised>& penalised);
+    void log_more_refusals();
+    void give_to_cell(std::uint32_t socket, const Peer& peer, const Ticket& ticket);
+    void fork_cell(std::uint32_t socket, const Peer& peer, const Ticket& ticket);
     void refuse(const char* call, long error, const Peer& peer);
     void reset_at_close();
 
@@ -121,8 +134,9 @@ class Server {
     void take_signals();
     void reap(Cell& cell);
     void count_failed_setup(ExitReason reason);
+    [[nodiscard]] ExitReason reason_of(const Cell& cell, int status) const;
     void log_connection(const Cell& cell, int status, const rusage& usage);
-    [[nodiscard]] bool is_supervisor(const Cell& cell) const;
+    [[nodiscard]] bool is_supervisor(std::uint32_t socket, const Peer& peer) const;
 
     [[nodiscard]] Record record(Level level, EventName event) const {
         return log_.record(level, event, now_ns_ + realtime_offset_ns_);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "control/source_table.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <sys/types.h>
@@ -23,6 +25,11 @@ struct PeerText {
     char text[80];
 };
 
+/// Where the connection is counted in the source table: its source and its network; nowhere.
+struct Ticket {
+    control::SourceTable::Place places[2] = {control::SourceTable::nowhere, control::SourceTable::nowhere};
+};
+
 /// A living cell, and what the log must know at its end.
 struct Cell {
     pid_t pid; ///< 0: a free place
@@ -32,6 +39,7 @@ struct Cell {
     bool ended_by_us;
     bool releaser; ///< serves no connection: src/listener/release.cpp
     Peer peer;
+    Ticket ticket;
 };
 
 /// The living cells by process number. Sized once, never grows: register and close are O(1).

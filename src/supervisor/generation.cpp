@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/core.h>
@@ -79,8 +80,46 @@ timeval timeval_of(std::chrono::milliseconds time) {
         setup.service.handler.c_str(), error_text(errno));
 }
 
+control::Rate rate_of(const config::RateLimit& limit) {
+    constexpr std::uint64_t second = 1'000'000'000;
+    return {second / limit.per_second, limit.burst};
+}
+
+void fill(control::Admission& admission, const Setup& setup) {
+    const config::Service& service = setup.service;
+    constexpr unsigned percent = 100;
+    admission.max_per_source = service.max_per_source;
+    admission.max_per_network = service.max_per_network;
+    admission.source_rate = rate_of(service.source_rate);
+    admission.network_rate = rate_of(service.network_rate);
+    admission.source_ipv4 = service.source_prefix.ipv4;
+    admission.source_ipv6 = service.source_prefix.ipv6;
+    admission.network_ipv4 = service.network_prefix.ipv4;
+    admission.network_ipv6 = service.network_prefix.ipv6;
+    admission.refuse_privileged_ports = service.refuse_privileged_ports;
+    const std::uint64_t reserved = std::uint64_t{setup.max_connections} * service.reserve / percent;
+    admission.reserved = service.exempt.empty() ? 0 : static_cast<std::uint32_t>(reserved);
+    admission.penalty_ms = static_cast<std::uint64_t>(service.penalty.count());
+    admission.over_rate_ms = static_cast<std::uint64_t>(service.over_rate_penalty.count());
+    for (const auto& source : service.exempt) {
+        admission.exempt[admission.exempt_count++] = source;
+    }
+    for (const auto& [address, port] : setup.own_sockets) {
+        if (admission.own_count < control::max_own_sockets) {
+            admission.own[admission.own_count++] = {address, port};
+        }
+    }
+}
+
+/// Whether its clients say something before they are answered.
+bool clients_speak_first(const control::Conversation& conversation, const config::Service& service) {
+    return conversation.kind == control::Answer::Content
+               ? service.content_after_request
+               : conversation.kind == control::Answer::Same || conversation.request_size != 0;
+}
+
 void fill(control::Launch& launch, const Setup& setup, const policy::Program& program, pid_t listener,
-          const control::Message& hello) {
+          unsigned row, const control::Message& hello) {
     control::prepare(launch);
     const config::Service& service = setup.service;
     launch.arena = hello.arena;
@@ -88,6 +127,8 @@ void fill(control::Launch& launch, const Setup& setup, const policy::Program& pr
     launch.parameters = {listener, static_cast<std::uint64_t>(service.cpu_limit.count()),
                          timeval_of(service.lifetime), cell::Mode::Serve, arch::has_xsave() ? 1 : 0};
     launch.max_connections = setup.max_connections;
+    launch.row = row;
+    fill(launch.admission, setup);
     launch.content_size = setup.content.size();
     launch.socket_count = static_cast<std::uint32_t>(setup.sockets.size());
     launch.idle = timeval_of(service.idle_timeout);
@@ -110,6 +151,23 @@ void fill(control::Launch& launch, const Setup& setup, const policy::Program& pr
 
 } // namespace
 
+std::vector<OwnSocket> own_sockets(const std::vector<ListeningSocket>& sockets) {
+    std::vector<OwnSocket> own;
+    for (const ListeningSocket& socket : sockets) {
+        if (socket.is_unix) {
+            continue;
+        }
+        const bool ipv6 = socket.address.ss_family == AF_INET6;
+        const auto* const address =
+            reinterpret_cast<const std::uint8_t*>(&socket.address) +
+            (ipv6 ? offsetof(sockaddr_in6, sin6_addr) : offsetof(sockaddr_in, sin_addr));
+        const bool any = config::is_any_ipv4(socket.address) || config::is_any_ipv6(socket.address);
+        const control::Source source = control::source_of(socket.address.ss_family, address);
+        own.push_back({any ? control::with_prefix(source, 0) : source, config::port_of(socket.address)});
+    }
+    return own;
+}
+
 tl::expected<Generation, Failure> Generation::start(const Setup& setup, bool reach) {
     std::array<int, 2> ends{};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
@@ -128,7 +186,15 @@ tl::expected<Generation, Failure> Generation::start(const Setup& setup, bool rea
     if (!private_socket) {
         return tl::unexpected(private_socket.error());
     }
+    const auto row = setup.shared->take_row();
+    if (!row) {
+        return tl::unexpected(
+            Failure{ExitCode::SystemCall,
+                    fmt::format("cannot start a listener: {} earlier ones of the service have not ended",
+                                control::max_rows)});
+    }
     if (auto failure = setup.oom_score.raise()) {
+        setup.shared->release_row(*row);
         return tl::unexpected(std::move(*failure));
     }
     const pid_t pid = fork();
@@ -140,13 +206,17 @@ tl::expected<Generation, Failure> Generation::start(const Setup& setup, bool rea
         if (pid > 0) {
             (void)::kill(pid, SIGKILL); // reaped by the loop
         }
+        setup.shared->release_row(*row);
         return tl::unexpected(*failure);
     }
     errno = fork_error;
     if (pid < 0) {
+        setup.shared->release_row(*row);
+        errno = fork_error;
         return system_call("cannot start a listener: fork (clone)");
     }
-    Generation generation{pid, ControlFd{ours.release()}, std::move(private_socket->client)};
+    Generation generation{pid, ControlFd{ours.release()}, std::move(private_socket->client), setup.shared,
+                          *row};
     if (reach) {
         for (const auto& socket : setup.sockets) {
             generation.reaching.push_back({make_public_client(socket), std::nullopt});
@@ -213,8 +283,15 @@ tl::expected<void, Failure> Generation::launch(const Setup& setup) {
     if (!program) {
         return tl::unexpected(program.error());
     }
+    for (const auto& socket : setup.sockets) {
+        if (auto failure = defer_accept(socket, clients_speak_first(hello_.conversation, setup.service)
+                                                    ? setup.service.defer_accept
+                                                    : std::chrono::milliseconds{0})) {
+            return tl::unexpected(std::move(*failure));
+        }
+    }
     const auto launch = std::make_unique<control::Launch>();
-    fill(*launch, setup, *program, pid_, hello_);
+    fill(*launch, setup, *program, pid_, row_, hello_);
     for (std::size_t i = 0; i < reaching.size(); ++i) {
         launch->sockets[i].own_client = reaching[i].client->own;
     }
@@ -224,7 +301,7 @@ tl::expected<void, Failure> Generation::launch(const Setup& setup) {
     }
     control::Message message{};
     message.tag = control::Message::Tag::Launch;
-    (void)control::send_message(control_.get(), message, memory->get(), setup.content.fd());
+    (void)control::send_message(control_.get(), message, {memory->get(), shared_->fd(), setup.content.fd()});
     return {};
 }
 
@@ -236,6 +313,13 @@ void Generation::talk(const Setup& setup) {
         if (client && client->error == 0) {
             exchange.emplace(connect(std::move(*client), setup.sockets[i], script()));
         }
+    }
+}
+
+void Generation::was_reaped() {
+    if (!reaped_) {
+        reaped_ = true;
+        shared_->release_row(row_);
     }
 }
 

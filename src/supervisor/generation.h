@@ -7,14 +7,23 @@
 #include "supervisor/oom_score.h"
 #include "supervisor/programs.h"
 #include "supervisor/self_test.h"
+#include "supervisor/shared_memory.h"
 #include "supervisor/sockets.h"
 
+#include <memory>
 #include <optional>
 #include <sys/types.h>
 #include <tl/expected.hpp>
 #include <vector>
 
 namespace cloister::supervisor {
+
+/// A listening socket of TCP, of any service.
+struct OwnSocket {
+    control::Source address; ///< a wildcard has prefix 0
+    std::uint16_t port;
+};
+[[nodiscard]] std::vector<OwnSocket> own_sockets(const std::vector<ListeningSocket>& sockets);
 
 /// What every generation of a service is started from.
 struct Setup {
@@ -23,6 +32,8 @@ struct Setup {
     const Policies& policies;
     const ServedContent& content;
     const std::vector<ListeningSocket>& sockets;
+    const std::vector<OwnSocket>& own_sockets; ///< of all services
+    std::shared_ptr<SharedMemory> shared;
     const OomScore& oom_score;
     unsigned max_connections; ///< what was asked for, or fewer where the system allows no more
     int binary_fd;            ///< the listener's program, opened before we gave up our permissions
@@ -52,11 +63,11 @@ class Generation {
     /// After armed: our clients say what they have to say.
     void talk(const Setup& setup);
 
-    void ask();                           ///< whether it still serves; answered by alive
-    void drain();                         ///< accept no more, leave when the last cell has ended
-    void end();                           ///< end all cells in batches, and leave
-    void kill();                          ///< SIGKILL; the cells die with it. Closes the socket to it
-    void was_reaped() { reaped_ = true; } ///< its process number is not its own any more
+    void ask();        ///< whether it still serves; answered by alive
+    void drain();      ///< accept no more, leave when the last cell has ended
+    void end();        ///< end all cells in batches, and leave
+    void kill();       ///< SIGKILL; the cells die with it. Closes the socket to it
+    void was_reaped(); ///< its process number is not its own any more
 
     std::optional<Exchange> self_test;
     /// By public socket.
@@ -67,10 +78,13 @@ class Generation {
     std::vector<Reaching> reaching;
 
   private:
-    Generation(pid_t pid, ControlFd control, Fd client)
-        : pid_{pid}, control_{std::move(control)}, client_{std::move(client)} {}
+    Generation(pid_t pid, ControlFd control, Fd client, std::shared_ptr<SharedMemory> shared, unsigned row)
+        : pid_{pid}, shared_{std::move(shared)}, row_{row}, control_{std::move(control)}, client_{std::move(
+                                                                                              client)} {}
 
     pid_t pid_;
+    std::shared_ptr<SharedMemory> shared_;
+    unsigned row_; ///< of it
     bool reaped_ = false;
     ControlFd control_;
     Fd client_; ///< of the private socket, until it talks

@@ -55,12 +55,17 @@ Loop::Loop(const config::Config& config, std::vector<RunnableService> services, 
                                                                                      {SIGTERM, SIGINT})},
       other_signals_{open_signals({SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2})}, machine_{
                                                                              machine_services(services_)} {
+    for (const RunnableService& service : services_) {
+        const auto own = own_sockets(service.sockets);
+        own_sockets_.insert(own_sockets_.end(), own.begin(), own.end());
+    }
     const auto connections = report_limits(log_, services_);
     for (std::size_t i = 0; i < services_.size(); ++i) {
         const RunnableService& service = services_[i];
         setups_.push_back({service.config, config_.log_format, service.policies, service.content,
-                           service.sockets, oom_score, connections[i], service.binary.get(),
-                           relay_.fd_for_service(i), log_priorities, groups_empty});
+                           service.sockets, own_sockets_, service.shared, oom_score, connections[i],
+                           service.binary.get(), relay_.fd_for_service(i), log_priorities, groups_empty});
+        report_small_table(log_, service);
         report_capped_buffers(log_, service);
     }
 }

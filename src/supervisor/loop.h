@@ -17,6 +17,7 @@ struct RunnableService {
     const config::Service& config;
     const Policies& policies; ///< the shared ones, and its handler's
     const ServedContent& content;
+    std::shared_ptr<SharedMemory> shared;
     Fd binary; ///< of its listener
     std::vector<ListeningSocket> sockets;
 };
@@ -65,6 +66,7 @@ class Loop {
     LogRelay& relay_;
     Fd stop_signals_;
     Fd other_signals_;
+    std::vector<OwnSocket> own_sockets_;
     std::vector<Setup> setups_; ///< of the services
     StateMachine machine_;
     std::map<Id, Running> running_;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <fmt/core.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 namespace cloister::supervisor {
@@ -56,6 +57,22 @@ std::vector<unsigned> report_limits(Log& log, const std::vector<RunnableService>
     return shares(wanted, allowed_connections(total, found));
 }
 
+void report_small_table(Log& log, const RunnableService& service) {
+    const unsigned sources = service.shared->sources().size();
+    rlimit limit{};
+    if (sources == control::max_sources || getrlimit(RLIMIT_FSIZE, &limit) != 0) {
+        return;
+    }
+    log.write(Record{Level::warning, "limit"}
+                  .add("service", service.config.name)
+                  .add("limit", "RLIMIT_FSIZE")
+                  .add("is", limit.rlim_cur)
+                  .add("message", fmt::format("RLIMIT_FSIZE leaves room for a source table of {} sources, "
+                                              "not {}; raise it (LimitFSIZE=, ulimit -f) to {} bytes",
+                                              sources, control::max_sources,
+                                              control::shared_size(control::max_sources))));
+}
+
 void report_capped_buffers(Log& log, const RunnableService& service) {
     const auto& wanted = service.config.socket_buffer;
     const auto report = [&](const char* limit, int ListeningSocket::*buffer) {
@@ -95,6 +112,7 @@ void report_ready(Log& log, const Setup& setup, unsigned number, const Generatio
                   .add("capability_bounding_set",
                        generation.bounding_empty() ? "empty" : "kept, inert under no_new_privs")
                   .add("limits", NumberMap{{"max_connections", setup.max_connections},
+                                           {"max_per_source", service.max_per_source},
                                            {"idle_timeout_ms", milliseconds(service.idle_timeout)},
                                            {"lifetime_ms", milliseconds(service.lifetime)},
                                            {"cpu_limit_ms", milliseconds(service.cpu_limit)},

@@ -9,6 +9,9 @@ namespace cloister::supervisor {
 /// have: the limits are those of all services together.
 [[nodiscard]] std::vector<unsigned> report_limits(Log& log, const std::vector<RunnableService>& services);
 
+/// Says that the source table is smaller than it should be.
+void report_small_table(Log& log, const RunnableService& service);
+
 /// Says which buffers the kernel made smaller than --socket-buffer.
 void report_capped_buffers(Log& log, const RunnableService& service);
 

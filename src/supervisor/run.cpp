@@ -142,8 +142,13 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
     log_fatal_errors_to(log.writer());
     std::vector<RunnableService> services;
     for (std::size_t i = 0; i < config.services.size(); ++i) {
+        auto shared = SharedMemory::create();
+        if (!shared) {
+            return fail_bound(shared.error());
+        }
         services.push_back({config.services[i], policies->at(config.services[i].handler), contents[i],
-                            std::move(binaries[i]), std::move((*sockets)[i])});
+                            std::make_shared<SharedMemory>(std::move(*shared)), std::move(binaries[i]),
+                            std::move((*sockets)[i])});
     }
     Loop loop{config, std::move(services), oom_score, log, relay, priority, privileges.groups_empty};
     const ExitCode code = loop.run();

@@ -101,6 +101,25 @@ std::optional<Failure> set_option(int fd, const std::string& name, int level, in
     return {};
 }
 
+std::optional<Failure> defer_accept(const ListeningSocket& socket, std::chrono::milliseconds time) {
+    if (socket.is_unix || socket.activated) {
+        return {};
+    }
+    const auto seconds = static_cast<int>(std::chrono::ceil<std::chrono::seconds>(time).count());
+    int actual = -1;
+    socklen_t length = sizeof actual;
+    const int fd = socket.fd.get();
+    if (::setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds) != 0) {
+        return system_failure(socket.name, "setsockopt TCP_DEFER_ACCEPT", errno);
+    }
+    if (::getsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &actual, &length) != 0) {
+        return system_failure(socket.name, "getsockopt TCP_DEFER_ACCEPT", errno);
+    }
+    return (actual != 0) == (seconds != 0)
+               ? std::nullopt
+               : std::optional{not_as_set(socket.name, "TCP_DEFER_ACCEPT", seconds, actual)};
+}
+
 std::optional<Failure> refuse_descriptors(int fd, const std::string& name) {
     constexpr int no = 0;
     if (::setsockopt(fd, SOL_SOCKET, so_passrights, &no, sizeof no) != 0 && errno == ENOPROTOOPT) {

@@ -19,6 +19,12 @@ namespace cloister::supervisor {
 [[nodiscard]] std::optional<Failure> set_options(ListeningSocket& socket, const std::string& name,
                                                  const config::Service& service);
 
+/// Lets clients that say nothing wait for so long before they are accepted (TCP_DEFER_ACCEPT, tcp(7); the
+/// kernel rounds it up to what its retransmissions take); zero: not. Only of TCP, and not a socket that was
+/// passed: there it is the service manager's choice.
+[[nodiscard]] std::optional<Failure> defer_accept(const ListeningSocket& socket,
+                                                  std::chrono::milliseconds time);
+
 /// Makes this unix socket refuse descriptors (so_passrights): from its other end, and from clients that
 /// connect to it. Does nothing where the kernel has no such option; what clients pass is then closed as
 /// src/listener/release.cpp says.

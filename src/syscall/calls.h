@@ -37,6 +37,9 @@ CLOISTER_CALL long ppoll(pollfd* fds, unsigned count, timespec* timeout) {
 CLOISTER_CALL long accept(int fd, sockaddr* peer, socklen_t* length) {
     return listener_call(SYS_accept4, fd, address(peer), address(length), 0);
 }
+CLOISTER_CALL long getsockname(int fd, sockaddr* address_of, socklen_t* length) {
+    return listener_call(SYS_getsockname, fd, address(address_of), address(length));
+}
 CLOISTER_CALL long getsockopt(int fd, int level, int name, void* value, socklen_t* length) {
     return listener_call(SYS_getsockopt, fd, level, name, address(value), address(length));
 }

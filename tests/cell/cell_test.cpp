@@ -113,8 +113,9 @@ TEST(Cell, EchoesWhatItReceivedAndEndsClean) {
 TEST(Cell, EndsCleanWhenTheClientSaysNothing) {
     Listed script;
     const Life life = live(script);
-    EXPECT_EQ(life.exit, Exit::Done);
+    EXPECT_EQ(life.exit, Exit::Idle);
     EXPECT_FALSE(called(life, SYS_sendto));
+    EXPECT_TRUE(called(life, SYS_shutdown));
 }
 
 TEST(Cell, SendsTheRestAfterAPartialSend) {

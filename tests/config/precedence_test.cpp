@@ -24,6 +24,18 @@ std::string ms(std::chrono::milliseconds time) {
     return fmt::format("{}ms", time.count());
 }
 
+std::string off_or(std::chrono::milliseconds time) {
+    return time.count() == 0 ? "off" : ms(time);
+}
+
+std::string rate(const RateLimit& limit) {
+    return fmt::format("{}/s:{}", limit.per_second, limit.burst);
+}
+
+std::string prefixes(const Prefixes& bits) {
+    return bits.ipv4 == 0 ? "off" : fmt::format("{},{}", bits.ipv4, bits.ipv6);
+}
+
 const std::vector<Case>& cases() {
     static const std::vector<Case> all{
         {Key::handler, {"a", "b", "c"}, [](const Config& c) { return c.services[0].handler; }},
@@ -39,6 +51,47 @@ const std::vector<Case>& cases() {
         {Key::max_connections,
          {"1", "2", "3", "4"},
          [](const Config& c) { return fmt::to_string(c.services[0].max_connections); }},
+        {Key::exempt,
+         {"uid:1", "uid:2", "uid:3", "uid:4"},
+         [](const Config& c) {
+             const auto& exempt = c.services[0].exempt;
+             return std::string{exempt.empty() ? "" : control::SourceText{exempt.at(0)}.text};
+         }},
+        {Key::max_per_source,
+         {"1", "2", "3", "4"},
+         [](const Config& c) { return fmt::to_string(c.services[0].max_per_source); }},
+        {Key::source_rate,
+         {"1/s:1", "2/s:2", "3/s:3", "4/s:4"},
+         [](const Config& c) { return rate(c.services[0].source_rate); }},
+        {Key::source_prefix,
+         {"1,1", "2,2", "3,3", "4,4"},
+         [](const Config& c) { return prefixes(c.services[0].source_prefix); }},
+        {Key::max_per_network,
+         {"1", "2", "3", "4"},
+         [](const Config& c) { return fmt::to_string(c.services[0].max_per_network); }},
+        {Key::network_rate,
+         {"1/s:1", "2/s:2", "3/s:3", "4/s:4"},
+         [](const Config& c) { return rate(c.services[0].network_rate); }},
+        {Key::network_prefix,
+         {"1,1", "2,2", "3,3", "4,4"},
+         [](const Config& c) { return prefixes(c.services[0].network_prefix); }},
+        {Key::reserve,
+         {"1%", "2%", "3%", "4%"},
+         [](const Config& c) { return fmt::format("{}%", c.services[0].reserve); }},
+        {Key::penalty,
+         {"1ms", "2ms", "3ms", "4ms"},
+         [](const Config& c) { return ms(c.services[0].penalty); }},
+        {Key::over_rate_penalty,
+         {"1ms", "2ms", "3ms", "4ms"},
+         [](const Config& c) { return off_or(c.services[0].over_rate_penalty); }},
+        {Key::privileged_ports,
+         {"refuse", "refuse", "refuse", "refuse"},
+         [](const Config& c) {
+             return std::string{c.services[0].refuse_privileged_ports ? "refuse" : "accept"};
+         }},
+        {Key::defer_accept,
+         {"1ms", "2ms", "3ms", "4ms"},
+         [](const Config& c) { return off_or(c.services[0].defer_accept); }},
         {Key::idle_timeout,
          {"1ms", "2ms", "3ms", "4ms"},
          [](const Config& c) { return ms(c.services[0].idle_timeout); }},
@@ -71,7 +124,7 @@ std::string file_with(const Case& tried, bool own, bool defaults) {
     const auto line = [&](const std::string& text) {
         const auto value = parse_value(spec, text).value();
         const auto shown = spelled(spec, value);
-        return fmt::format("{} = {}\n", spec.name, spec.kind == Kind::address ? "[" + shown + "]" : shown);
+        return fmt::format("{} = {}\n", spec.name, is_list(spec.kind) ? "[" + shown + "]" : shown);
     };
     std::string text;
     if (own && spec.scope == Scope::daemon) {
@@ -150,7 +203,7 @@ TEST_F(Precedence, OfTheTableIsWhatAServiceHasInCode) {
     EXPECT_EQ(config.services[0].name, service.name);
     EXPECT_EQ(config.services[0].handler, service.handler);
     for (const auto& spec : specs()) {
-        if (spec.scope != Scope::limit) {
+        if (spec.scope != Scope::limit || spec.standard == nullptr) {
             continue;
         }
         const auto standard = parse_value(spec, spec.standard);
@@ -226,7 +279,7 @@ TEST_F(ShowConfig, NamesTheOriginOfEachValue) {
     const auto shown =
         read_text("user = \"daemon\"\n[defaults]\nsocket-buffer = \"auto\"\n[[service]]\nname = \"one\"\n"
                   "listen = [\"127.0.0.1:1\", \"unix:/run/x,mode=0600\"]\n",
-                  {"-T", "--idle-timeout", "1500ms"});
+                  {"-T", "--idle-timeout", "1500ms", "--exempt=192.0.2.0/24", "--exempt=uid:7"});
     ASSERT_FALSE(shown);
     EXPECT_EQ(shown.error().code, ExitCode::Ok);
     EXPECT_EQ(shown.error().err, "");
@@ -243,7 +296,19 @@ name = "one"  # FILE:5
 listen = ["127.0.0.1:1", "unix:/run/x,mode=0600"]  # FILE:6
 # content: none  # default
 # content-after = "connect"  # default
+exempt = ["192.0.2.0/24", "uid:7"]  # option --exempt
 # max-connections = 1000  # default
+# max-per-source = 64  # default
+# source-rate = "32/s:128"  # default
+# source-prefix = "32,64"  # default
+# max-per-network = 256  # default
+# network-rate = "128/s:512"  # default
+# network-prefix = "off"  # default
+# reserve = "10%"  # default
+# penalty = "90s"  # default
+# over-rate-penalty = "off"  # default
+# privileged-ports = "accept"  # default
+# defer-accept = "5s"  # default
 idle-timeout = "1500ms"  # option --idle-timeout
 lifetime = "90s"  # environment CLOISTER_LIFETIME
 # cpu-limit = "10s"  # default

@@ -118,6 +118,16 @@ TEST_F(Launch, OfAnotherBuildIsRefused) {
 
 TEST_F(Launch, OutOfRangeIsRefused) {
     const char* const said = "out of range";
+    expect_refusal([](control::Launch& launch) { launch.row = max_rows; }, said);
+    expect_refusal([](control::Launch& launch) { launch.admission.max_per_source = 0; }, said);
+    expect_refusal([](control::Launch& launch) { launch.admission.max_per_network = 0; }, said);
+    expect_refusal([](control::Launch& launch) { launch.admission.source_rate.burst = 0; }, said);
+    expect_refusal([](control::Launch& launch) { launch.admission.network_rate.burst = 0; }, said);
+    expect_refusal([](control::Launch& launch) { launch.admission.source_ipv4 = 33; }, said);
+    expect_refusal([](control::Launch& launch) { launch.admission.network_ipv6 = 129; }, said);
+    expect_refusal([](control::Launch& launch) { launch.admission.reserved = launch.max_connections; }, said);
+    expect_refusal([](control::Launch& launch) { launch.admission.exempt_count = max_exempt + 1; }, said);
+    expect_refusal([](control::Launch& launch) { launch.admission.own_count = max_own_sockets + 1; }, said);
     expect_refusal([](control::Launch& launch) { launch.filter_length = 0; }, said);
     expect_refusal([](control::Launch& launch) { launch.filter_length = 2049; }, said);
     expect_refusal([](control::Launch& launch) { launch.socket_count = 0; }, said);
@@ -199,7 +209,7 @@ class Messages : public testing::Test {
 TEST_F(Messages, ArriveWithTheDescriptorThatComesAlong) {
     message_.tag = Message::Tag::Launch;
     message_.landlock_abi = 5;
-    ASSERT_TRUE(send_message(supervisor_.get(), message_, STDERR_FILENO));
+    ASSERT_TRUE(send_message(supervisor_.get(), message_, {STDERR_FILENO}));
     Message got{};
     Descriptors passed;
     ASSERT_TRUE(receive_message(listener_.get(), got, &passed));
@@ -209,27 +219,28 @@ TEST_F(Messages, ArriveWithTheDescriptorThatComesAlong) {
     EXPECT_FALSE(passed.back().valid());
 }
 
-TEST_F(Messages, ArriveWithTwoDescriptorsInTheirOrder) {
+TEST_F(Messages, ArriveWithThreeDescriptorsInTheirOrder) {
     int pipe[2];
     ASSERT_EQ(pipe2(pipe, O_CLOEXEC), 0);
     const Fd reader{pipe[0]};
     const Fd writer{pipe[1]};
-    ASSERT_TRUE(send_message(supervisor_.get(), message_, reader.get(), writer.get()));
+    ASSERT_TRUE(send_message(supervisor_.get(), message_, {reader.get(), -1, writer.get(), STDERR_FILENO}));
     Message got{};
     Descriptors passed;
     ASSERT_TRUE(receive_message(listener_.get(), got, &passed));
     EXPECT_EQ(fcntl(passed.front().get(), F_GETFL) & O_ACCMODE, O_RDONLY);
-    EXPECT_EQ(fcntl(passed.back().get(), F_GETFL) & O_ACCMODE, O_WRONLY);
+    EXPECT_EQ(fcntl(passed[1].get(), F_GETFL) & O_ACCMODE, O_WRONLY);
+    EXPECT_TRUE(passed.back().valid());
 }
 
 TEST_F(Messages, WithAnUnexpectedDescriptorAreRefusedAndItIsClosed) {
-    ASSERT_TRUE(send_message(supervisor_.get(), message_, STDERR_FILENO));
+    ASSERT_TRUE(send_message(supervisor_.get(), message_, {STDERR_FILENO}));
     expect_refusal(nullptr);
 }
 
-TEST_F(Messages, WithMoreDescriptorsThanTwoAreRefusedAndAllAreClosed) {
+TEST_F(Messages, WithMoreDescriptorsThanThreeAreRefusedAndAllAreClosed) {
     Descriptors fd;
-    for (const std::size_t count : {3U, 4U, 7U, 253U}) { // the last is SCM_MAX_FD
+    for (const std::size_t count : {4U, 5U, 7U, 253U}) { // the last is SCM_MAX_FD
         send_bytes(sizeof message_, std::vector<int>(count, STDERR_FILENO));
         expect_refusal(&fd);
         send_bytes(sizeof message_, std::vector<int>(count, STDERR_FILENO));
@@ -256,7 +267,7 @@ TEST_F(Messages, WithOtherAncillaryDataAreRefused) {
     Descriptors fd;
     ASSERT_TRUE(send_message(supervisor_.get(), message_));
     expect_refusal(&fd);
-    ASSERT_TRUE(send_message(supervisor_.get(), message_, STDERR_FILENO));
+    ASSERT_TRUE(send_message(supervisor_.get(), message_, {STDERR_FILENO}));
     expect_refusal(&fd);
 }
 

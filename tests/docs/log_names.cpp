@@ -21,7 +21,10 @@ std::string as_code(std::string_view words, std::string_view separator) {
 }
 
 std::string_view name_of(cloister::Level level) {
-    return level == cloister::Level::error ? "error" : level == cloister::Level::warning ? "warning" : "info";
+    return level == cloister::Level::error     ? "error"
+           : level == cloister::Level::warning ? "warning"
+           : level == cloister::Level::debug   ? "debug"
+                                               : "info";
 }
 
 } // namespace
@@ -44,5 +47,10 @@ int main() {
                "is known |\n|---|---|---|\n");
     for (const ExitReasonText& reason : exit_reasons) {
         fmt::print("| `{}` | `{}` | {} |\n", reason.name, name_of(reason.level), reason.meaning);
+    }
+    fmt::print("\n## Why a client was refused\n\nThe values of `reason`, in records `refused`; see "
+               "[admission.md](admission.md).\n\n| reason | what is known |\n|---|---|\n");
+    for (const RefusalText& refusal : refusals) {
+        fmt::print("| `{}` | {} |\n", refusal.name, refusal.meaning);
     }
 }

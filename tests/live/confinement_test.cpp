@@ -172,6 +172,7 @@ TEST_F(Supervisor, HoldsOnlyItsDescriptors) {
                                          {"pipe", 5},   // 2, and both ends of the two pipes to the log relay
                                          {"socket", 2}, // the listening one, the listener
                                          {"anon_inode:[signalfd]", 2},
+                                         {"/memfd:cloister-shared (deleted)", 1},
                                          {"oom_score_adj", 1}, // its own
                                          {program_path("cloister-listener-echo"), 1}};
     EXPECT_EQ(kinds, own);

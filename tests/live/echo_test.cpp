@@ -230,12 +230,12 @@ TEST(Echo, EndsAConnectionThatSaysNothingAndCloses) {
     const std::string name = silent.name();
     silent.half_close();
     EXPECT_EQ(silent.receive_to_end(), "");
-    EXPECT_EQ(daemon.end_of(name).at("reason"), "closed");
+    EXPECT_EQ(daemon.end_of(name).at("reason"), "probe");
 
     Client gone{daemon.address()};
     const std::string gone_name = gone.name();
     gone.close();
-    EXPECT_EQ(daemon.end_of(gone_name).at("exit"), 0);
+    EXPECT_EQ(daemon.end_of(gone_name).at("reason"), "probe");
     EXPECT_TRUE(daemon.has_cells(0));
 }
 

@@ -30,12 +30,16 @@ struct Environment {
     std::vector<char*> pointers;
     char* listen_pid = nullptr;
 
-    explicit Environment(std::size_t passed) {
+    Environment(std::size_t passed, bool unlimited) {
         for (char** variable = environ; *variable != nullptr; ++variable) {
             const std::string text = *variable;
             if (!text.starts_with("LISTEN_") && !text.starts_with("CLOISTER_")) {
                 texts.push_back(text);
             }
+        }
+        if (unlimited) {
+            texts.insert(texts.end(), {"CLOISTER_MAX_PER_SOURCE=1048576", "CLOISTER_SOURCE_RATE=1000000/s",
+                                       "CLOISTER_PENALTY=off", "CLOISTER_DEFER_ACCEPT=off"});
         }
         if (passed != 0) {
             texts.push_back(fmt::format("LISTEN_FDS={}", passed));
@@ -192,7 +196,7 @@ Daemon::Daemon(Setup setup) {
         const Fd given{fd};
         fd = ::fcntl(given.get(), F_DUPFD_CLOEXEC, 100);
     }
-    Environment environment{setup.passed.size()};
+    Environment environment{setup.passed.size(), setup.unlimited};
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) {
         throw std::runtime_error("no pipe");

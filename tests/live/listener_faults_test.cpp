@@ -6,6 +6,7 @@
 #include "fault.h"
 #include "harness.h"
 #include "supervisor/programs.h"
+#include "supervisor/shared_memory.h"
 
 #include <fcntl.h>
 #include <filesystem>
@@ -111,9 +112,10 @@ class Listener {
         std::copy(program->begin(), program->end(), launch->filter);
         launch->sockets[0].set_name("the-listener");
         launch->sockets[0].family = AF_INET;
+        const auto shared = supervisor::SharedMemory::create();
         control::Message message{};
         message.tag = control::Message::Tag::Launch;
-        if (!control::send_message(control_.get(), message, control::seal(*launch)->get())) {
+        if (!control::send_message(control_.get(), message, {control::seal(*launch)->get(), shared->fd()})) {
             return false;
         }
         const auto armed = hear();

@@ -183,6 +183,8 @@ const Denied denied[] = {
     {"fchownat", 71, Who::early, "unix:DIR/socket,mode=0666: chown to 61007", Who::nobody, nullptr, true},
     {"fcntl", 71, Who::early, "cannot see whether descriptor 0 is open: fcntl"},
     {"fstatfs", 0, Who::nobody},
+    {"ftruncate", 71, Who::early,
+     "cannot make the memory that the generations of a service share: ftruncate"},
     {"futex", -6, Who::loader},
     {"getcwd", 71, Who::starter, "cannot go to /: chdir says that it did, getcwd"},
     {"getegid", 71, Who::early, "getegid"},
@@ -191,7 +193,8 @@ const Denied denied[] = {
     {"getitimer", 71, Who::listener, "a cell cannot limit its lifetime: getitimer"},
     {"getpid", 71, Who::early, "getpid"},
     {"getppid", 71, Who::early, "getppid"},
-    {"getrandom", 71, Who::supervisor, "no random bytes for the self-test: getrandom"},
+    {"getrandom", 71, Who::early,
+     "cannot make the memory that the generations of a service share: getrandom"},
     {"getresgid", 71, Who::reader, "cannot read our group: getresgid", Who::listener},
     {"getresuid", 71, Who::reader, "cannot read our user: getresuid", Who::listener},
     {"getsockname", 71, Who::early, "127.0.0.1:PORT: getsockname"},
@@ -524,10 +527,11 @@ const LowLimit low_limits[] = {
      {0, 1, 100, 1000, 3000, 20'000, million},
      true,
      71,
-     ".*: write: EFBIG \\(File too large\\); raise RLIMIT_FSIZE \\(LimitFSIZE=, ulimit -f\\), which counts "
+     ".*: (write|ftruncate): EFBIG \\(File too large\\); raise RLIMIT_FSIZE \\(LimitFSIZE=, ulimit -f\\), "
+     "which counts "
      "memory files, "
      "too",
-     "-",
+     "limit: RLIMIT_FSIZE leaves room for a source table of [0-9]+ sources, not 65536; .*",
      true},
     {"NOFILE", RLIMIT_NOFILE, steps({0, 1}, 3, 363, 8), true, 71,
      ".*: E(MFILE|INVAL) \\(.*\\); raise RLIMIT_NOFILE( \\(LimitNOFILE=, ulimit -n\\)| above 325, which a "

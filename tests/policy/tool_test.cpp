@@ -12,7 +12,7 @@ TEST_F(PolicyTool, ChecksWhatIsShipped) {
 
 TEST_F(PolicyTool, ChecksADirectoryAndThatItsPoliciesCanBeCombined) {
     EXPECT_EQ(policy("check " + together), 0) << err;
-    EXPECT_TRUE(says("listener 3: 21 rules, 19 tests proved\n")) << out;
+    EXPECT_TRUE(says("listener 4: 22 rules, 19 tests proved\n")) << out;
     EXPECT_TRUE(says(together +
                      ": one filter: clone at $clone_return, listener at $listener_return, setup at "
                      "$setup_return, echo elsewhere\n"))
@@ -174,7 +174,7 @@ TEST_F(PolicyTool, ListsTheCombinedProgramWithTheLineBesideEachInstruction) {
     EXPECT_TRUE(says("; clone\n"));
     EXPECT_TRUE(says("\n# echo: calls from elsewhere\n"));
     EXPECT_TRUE(says("\n# listener: calls from $listener_return\n"));
-    EXPECT_TRUE(says("; argument 5, low half  listener.policy:21-26\n")) << "six rules for setsockopt";
+    EXPECT_TRUE(says("; argument 5, low half  listener.policy:22-27\n")) << "six rules for setsockopt";
     EXPECT_TRUE(says("; argument 2, low half  setup.policy:17\n")) << "munmap";
     EXPECT_EQ(policy("bpf --json " + together + bind_all), 0);
     EXPECT_EQ(nlohmann::json::parse(out).at("combined").at(2).at("at"), "setup_return");

@@ -10,7 +10,9 @@
 #include <arpa/inet.h>
 #include <cstring>
 #include <netinet/in.h>
+#include <new>
 #include <sstream>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 namespace cloister::scripted {
@@ -26,10 +28,27 @@ T* pointer(long address) {
     return reinterpret_cast<T*>(address); // NOLINT(performance-no-int-to-ptr)
 }
 
+/// Of zeros, most of which are never touched.
+control::SharedState* make_state() {
+    void* const memory = mmap(nullptr, control::shared_size(control::max_sources), PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        throw std::bad_alloc{};
+    }
+    auto* const state = static_cast<control::SharedState*>(memory);
+    control::prepare(*state, control::max_sources);
+    state->rows = 1;
+    return state;
+}
+
 } // namespace
 
 ListenerWorld::ListenerWorld(unsigned max_connections, std::uint16_t family, unsigned listeners)
-    : arena_{std::make_unique<cell::Arena>()},
+    : arena_{std::make_unique<cell::Arena>()}, state_{make_state(),
+                                                      [](control::SharedState* state) {
+                                                          munmap(state,
+                                                                 control::shared_size(control::max_sources));
+                                                      }},
       listener_call_{policy::load(CLOISTER_POLICIES "/listener.policy").value()},
       clone_call_{policy::load(CLOISTER_POLICIES "/clone.policy").value()} {
     launch_.sockets[control::self_test_socket].family = AF_UNIX;
@@ -42,6 +61,9 @@ ListenerWorld::ListenerWorld(unsigned max_connections, std::uint16_t family, uns
         launch_.sockets[i].set_name("the-listener");
     }
     launch_.socket_buffer = 65536;
+    launch_.admission.max_per_source = launch_.admission.max_per_network = control::connection_limit;
+    launch_.admission.source_ipv4 = control::ipv4_bits;
+    launch_.admission.source_ipv6 = control::ipv6_bits;
     backlogs_.resize(listeners);
     listens_.resize(listeners, true);
     bindings_ = {{"listener_return", 1}, // where a call comes from is known here by its call site
@@ -84,7 +106,8 @@ void ListenerWorld::supervisor_comes_from(std::uint16_t port) {
 
 int ListenerWorld::serve() {
     const Running running{*this};
-    const auto server = std::make_unique<listener::Server>(launch_, supervisor_pid);
+    const auto server =
+        std::make_unique<listener::Server>(launch_, *state_, control::max_sources, supervisor_pid);
     try {
         server->serve();
         return -1;
@@ -158,6 +181,8 @@ long ListenerWorld::answer(const Call& call) {
     }
     case SYS_setsockopt:
         return set_option(call);
+    case SYS_getsockname:
+        return name_socket(call);
     case SYS_getsockopt:
         return get_option(call);
     case SYS_exit_group:
@@ -243,7 +268,7 @@ long ListenerWorld::accept(const Call& call) {
         auto& in = *pointer<sockaddr_in>(call.arguments[1]);
         in.sin_family = AF_INET;
         in.sin_port = htons(next_port_++);
-        in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        in.sin_addr.s_addr = htonl(client);
     } else if (launch_.sockets[0].family == AF_INET6) {
         auto& in6 = *pointer<sockaddr_in6>(call.arguments[1]);
         in6.sin6_family = AF_INET6;
@@ -278,13 +303,22 @@ long ListenerWorld::set_option(const Call& call) {
     return a[2] == SO_LINGER ? 0 : setsockopt_error;
 }
 
+long ListenerWorld::name_socket(const Call& call) const {
+    auto& in = *pointer<sockaddr_in>(call.arguments[1]);
+    in.sin_family = AF_INET;
+    in.sin_port = htons(7007);
+    in.sin_addr.s_addr = htonl(ours);
+    *pointer<socklen_t>(call.arguments[2]) = sizeof in;
+    return 0;
+}
+
 long ListenerWorld::get_option(const Call& call) const {
     const auto& a = call.arguments;
     if (zero_ != Zero::Connection) {
         throw Broken{"an option of what is no connection"};
     }
     if (a[2] == SO_PEERCRED) {
-        *pointer<ucred>(a[3]) = {4711, 1000, 1000};
+        *pointer<ucred>(a[3]) = {4711, client_uid, client_uid};
     } else {
         *pointer<int>(a[3]) = passrights == 1 ? 1 : 0;
         return passrights < 0 ? passrights : 0;

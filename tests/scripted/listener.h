@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <netinet/in.h>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <stdexcept>
@@ -59,8 +60,11 @@ class ListenerWorld final : public Kernel {
     long order_size = sizeof(control::Message); ///< of each order
     long wait4_error = 0;
     long clock_error = 0;
-    std::uint32_t scope = 0; ///< of IPv6 clients
-    long passrights = 0;     ///< of unix connections, or the error of asking
+    std::uint32_t scope = 0;                ///< of IPv6 clients
+    std::uint32_t client = INADDR_LOOPBACK; ///< the address of IPv4 clients
+    std::uint32_t ours = INADDR_LOOPBACK;   ///< of their connections' other end
+    std::uint32_t client_uid = 1000;        ///< of unix clients
+    long passrights = 0;                    ///< of unix connections, or the error of asking
     std::function<void()> at_log_poll = [] {};
     /// A releaser; it closes descriptor 0 and ends at once unless this says otherwise.
     std::function<void(pid_t)> at_releaser = [this](pid_t pid) {
@@ -93,12 +97,14 @@ class ListenerWorld final : public Kernel {
     [[nodiscard]] unsigned self_test_polls() const { return self_test_polls_; } ///< waits with its socket
     [[nodiscard]] bool polled_listener() const { return polled_listener_; }     ///< in the last wait
     control::Launch& launch() { return launch_; }
+    control::SharedState& state() { return *state_; }
 
     long answer(const Call& call) override;
 
   private:
     control::Launch launch_{};
     std::unique_ptr<cell::Arena> arena_;
+    std::unique_ptr<control::SharedState, void (*)(control::SharedState*)> state_;
     policy::Policy listener_call_;
     policy::Policy clone_call_;
     policy::Bindings bindings_;
@@ -141,6 +147,7 @@ class ListenerWorld final : public Kernel {
     [[nodiscard]] long clone(const Call& call);
     [[nodiscard]] long set_option(const Call& call);
     [[nodiscard]] long get_option(const Call& call) const;
+    [[nodiscard]] long name_socket(const Call& call) const;
     [[nodiscard]] long close(int fd);
     [[nodiscard]] long take_signal(const Call& call);
     [[nodiscard]] long reap(const Call& call);

@@ -5,9 +5,11 @@
 namespace cloister::cell {
 
 extern "C" CLOISTER_CELL_CODE void cloister_handle(std::uint8_t* buffer) {
-    while (receive(buffer) != 0) {
+    bool said = false;
+    while (receive(buffer, said) != 0) {
+        said = true;
     }
-    finish();
+    finish(said);
 }
 
 } // namespace cloister::cell

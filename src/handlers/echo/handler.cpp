@@ -5,10 +5,10 @@
 namespace cloister::cell {
 
 extern "C" CLOISTER_CELL_CODE void cloister_handle(std::uint8_t* buffer) {
-    for (;;) {
-        const long received = receive(buffer);
+    for (bool said = false;; said = true) {
+        const long received = receive(buffer, said);
         if (received == 0) {
-            finish();
+            finish(said);
         }
         send(buffer, received);
     }

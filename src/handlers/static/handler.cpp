@@ -9,10 +9,11 @@ namespace cloister::cell {
 /// Until the empty line that ends a request: LF LF, CRs in between or not. A client that ends its stream
 /// before has asked for nothing.
 CLOISTER_INLINE void await_request(std::uint8_t* buffer) {
-    for (bool empty = false;;) { // the line so far, which is not the first
-        const long received = receive(buffer);
+    bool empty = false; // the line so far, which is not the first
+    for (bool said = false;; said = true) {
+        const long received = receive(buffer, said);
         if (received == 0) {
-            finish();
+            finish(said);
         }
         for (long i = 0; i < received; ++i) {
             if (buffer[i] == '\n' && empty) {

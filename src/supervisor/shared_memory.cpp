@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+#include "supervisor/shared_memory.h"
+
+#include "base/die.h"
+#include "base/memory_file.h"
+
+#include <bit>
+#include <cerrno>
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+#include <utility>
+
+namespace cloister::supervisor {
+namespace {
+
+constexpr auto relaxed = std::memory_order_relaxed;
+
+/// A listener could make a counter anything; sums then wrap, which ends nothing.
+void move_into(control::Word& sum, control::Word& from) {
+    sum.fetch_add(from.exchange(0, relaxed), relaxed);
+}
+
+} // namespace
+
+tl::expected<SharedMemory, Failure> SharedMemory::create() {
+    const auto refused = [](const char* call) {
+        return tl::unexpected(
+            Failure{ExitCode::SystemCall,
+                    fmt::format("cannot make the memory that the generations of a service share: {}: {}",
+                                call, error_text(errno))});
+    };
+    Fd file = create_memory_file("cloister-shared", MFD_ALLOW_SEALING);
+    if (!file.valid()) {
+        return refused("memfd_create");
+    }
+    unsigned sources = control::max_sources;
+    while (ftruncate(file.get(), static_cast<off_t>(control::shared_size(sources))) != 0) {
+        if (errno != EFBIG || sources == control::min_sources) {
+            return refused("ftruncate");
+        }
+        sources /= 2;
+    }
+    if (fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0 ||
+        control::sources_in(file.get()) != sources) {
+        return refused("F_ADD_SEALS");
+    }
+    void* const map =
+        mmap(nullptr, control::shared_size(sources), PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+    if (map == MAP_FAILED) {
+        return refused("mmap");
+    }
+    SharedMemory memory{std::move(file), sources, static_cast<control::SharedState*>(map)};
+    control::prepare(*memory.map_, sources);
+    if (getrandom(memory.map_->secret, sizeof memory.map_->secret, 0) !=
+        static_cast<ssize_t>(sizeof memory.map_->secret)) {
+        return refused("getrandom");
+    }
+    return memory;
+}
+
+SharedMemory::SharedMemory(SharedMemory&& other) noexcept
+    : file_{std::move(other.file_)}, sources_{other.sources_}, map_{std::exchange(other.map_, nullptr)} {}
+
+SharedMemory::~SharedMemory() {
+    if (map_ != nullptr) {
+        (void)munmap(map_, control::shared_size(sources_));
+    }
+}
+
+std::optional<unsigned> SharedMemory::take_row() {
+    const std::uint32_t used = map_->rows.load(relaxed);
+    const auto row = static_cast<unsigned>(std::countr_one(used));
+    if (row >= control::max_rows) {
+        return {};
+    }
+    map_->rows.store(used | 1U << row, relaxed);
+    return row;
+}
+
+void SharedMemory::release_row(unsigned row) {
+    control::Counters& counters = map_->counters[row];
+    control::Counters& ended = map_->ended;
+    move_into(ended.connections, counters.connections);
+    move_into(ended.untracked, counters.untracked);
+    for (std::size_t i = 0; i < std::size(ended.ends); ++i) {
+        move_into(ended.ends[i], counters.ends[i]);
+    }
+    for (std::size_t i = 0; i < std::size(ended.refusals); ++i) {
+        move_into(ended.refusals[i], counters.refusals[i]);
+    }
+    counters.live.store(0, relaxed);
+    sources().clear(row);
+    map_->rows.store(map_->rows.load(relaxed) & ~(1U << row), relaxed);
+}
+
+} // namespace cloister::supervisor

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "base/fd.h"
+#include "control/source_table.h"
+#include "supervisor/failure.h"
+
+#include <cstdint>
+#include <optional>
+#include <tl/expected.hpp>
+
+namespace cloister::supervisor {
+
+/// The memory that the generations of a service share (control/shared_state.h), and which of its rows are in
+/// use. Nothing that a listener wrote there is believed.
+class SharedMemory {
+  public:
+    /// With room for control::max_sources, or fewer where RLIMIT_FSIZE allows no more. Failure: SystemCall.
+    [[nodiscard]] static tl::expected<SharedMemory, Failure> create();
+
+    [[nodiscard]] int fd() const { return file_.get(); }
+    [[nodiscard]] const control::SharedState& state() const { return *map_; }
+    /// The table, to be looked at. Its places may change meanwhile.
+    [[nodiscard]] control::SourceTable sources() const { return {*map_, sources_}; }
+
+    /// A row for a new generation. Nothing if all are in use.
+    [[nodiscard]] std::optional<unsigned> take_row();
+    /// The process of that row has been reaped: what it counted is kept, its living connections are gone.
+    void release_row(unsigned row);
+
+    SharedMemory(SharedMemory&& other) noexcept;
+    SharedMemory& operator=(SharedMemory&&) = delete;
+    ~SharedMemory();
+
+  private:
+    SharedMemory(Fd file, unsigned sources, control::SharedState* map)
+        : file_{std::move(file)}, sources_{sources}, map_{map} {}
+
+    Fd file_;
+    unsigned sources_;
+    control::SharedState* map_;
+};
+
+} // namespace cloister::supervisor
