@@ -65,7 +65,7 @@ bool in_bounds(const Admission& admission, std::uint32_t max_connections) {
            sound(admission.network_rate) && admission.source_ipv4 <= ipv4_bits &&
            admission.source_ipv6 <= ipv6_bits && admission.network_ipv4 <= ipv4_bits &&
            admission.network_ipv6 <= ipv6_bits && admission.reserved < max_connections &&
-           admission.exempt_count <= max_exempt && admission.own_count <= max_own_sockets;
+           admission.exempt_count <= max_exempt;
 }
 
 } // namespace

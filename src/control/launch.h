@@ -62,7 +62,6 @@ struct ListeningSocket {
 };
 
 inline constexpr unsigned max_exempt = 64;
-inline constexpr unsigned max_own_sockets = 256;
 
 /// Whom the listener admits (listener/admission.h).
 struct Admission {
@@ -77,12 +76,6 @@ struct Admission {
     std::uint64_t over_rate_ms;              ///< for so long over its rate: a penalty; 0: never
     std::uint32_t exempt_count;              ///< 0 … max_exempt
     Source exempt[max_exempt];               ///< without limits of a source, and penalties
-    std::uint32_t own_count;                 ///< 0 … max_own_sockets
-    /// Our own listening sockets of TCP, of all services; a wildcard address has prefix 0.
-    struct {
-        Source address;
-        std::uint16_t port;
-    } own[max_own_sockets];
 };
 
 struct Launch {

@@ -3,6 +3,7 @@
 
 #include "base/die.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -16,10 +17,52 @@ constexpr char magic[8] = {'s', 'h', 'a', 'r', 'e', 'd', '-', 's'};
 
 } // namespace
 
+std::uint64_t label_of(const Source& source) {
+    return std::uint64_t{static_cast<std::uint8_t>(source.kind)} << 8U | source.prefix;
+}
+
+void store_address(const Source& source, Word (&address)[2]) {
+    for (unsigned i = 0; i < 2; ++i) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, source.address + 8 * i, sizeof word);
+        address[i].store(word, std::memory_order_relaxed);
+    }
+}
+
+Source load_source(const Word (&address)[2], std::uint64_t label) {
+    Source source;
+    for (unsigned i = 0; i < 2; ++i) {
+        const std::uint64_t word = address[i].load(std::memory_order_relaxed);
+        std::memcpy(source.address + 8 * i, &word, sizeof word);
+    }
+    const auto kind = static_cast<std::uint8_t>(label >> 8U);
+    source.kind =
+        kind <= static_cast<std::uint8_t>(Source::Kind::user) ? Source::Kind{kind} : Source::Kind::none;
+    source.prefix = std::min(static_cast<std::uint8_t>(label), ipv6_bits);
+    return source;
+}
+
 void prepare(SharedState& state, unsigned sources) {
     std::memcpy(state.magic, magic, sizeof magic);
     state.version = shared_state_version;
     state.sources = sources;
+}
+
+void write_own_sockets(SharedState& state, std::span<const OwnSocket> sockets) {
+    for (std::size_t i = 0; i < max_own_sockets; ++i) {
+        const OwnSocket socket = i < sockets.size() ? sockets[i] : OwnSocket{};
+        OwnSocketEntry& entry = state.own[i];
+        entry.label.store(0, std::memory_order_relaxed); // it is none while it changes
+        store_address(socket.address, entry.address);
+        entry.label.store(std::uint64_t{socket.port} << 16U | label_of(socket.address),
+                          std::memory_order_release);
+    }
+}
+
+OwnSocket own_socket(const SharedState& state, unsigned index) {
+    const OwnSocketEntry& entry = state.own[index];
+    const std::uint64_t label = entry.label.load(std::memory_order_acquire);
+    return {load_source(entry.address, label), static_cast<std::uint16_t>(label >> 16U)};
 }
 
 unsigned sources_in(int fd) {

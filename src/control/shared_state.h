@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 
 /// What the generations of one service share, and the supervisor reads: counters, and the source table. It
 /// lies in a memory file that every listener of the service maps, and no cell. All of it is atomic words and
@@ -45,15 +46,29 @@ struct alignas(64) SourceEntry {
 };
 static_assert(sizeof(SourceEntry) == 64);
 
+/// One of our own listening sockets of TCP, of any service.
+struct OwnSocket {
+    Source address; ///< a wildcard has prefix 0
+    std::uint16_t port = 0;
+};
+
+/// How it stands in the memory.
+struct OwnSocketEntry {
+    Word address[2];
+    Word label; ///< port, kind, prefix; 0: none
+};
+inline constexpr unsigned max_own_sockets = 256;
+
 /// The start of the memory; `sources` entries follow, and max_rows times as many counts of living
 /// connections, row after row.
 struct SharedState {
     char magic[8];
     std::uint32_t version;
-    std::uint32_t sources;           ///< a power of two, min_sources … max_sources
-    std::uint64_t secret[2];         ///< of the hash; random, the supervisor's choice
-    std::atomic<std::uint32_t> rows; ///< those in use, by bits; written by the supervisor
-    Counters ended;                  ///< the sum of the generations that have ended; the supervisor's
+    std::uint32_t sources;               ///< a power of two, min_sources … max_sources
+    std::uint64_t secret[2];             ///< of the hash; random, the supervisor's choice
+    std::atomic<std::uint32_t> rows;     ///< those in use, by bits; written by the supervisor
+    OwnSocketEntry own[max_own_sockets]; ///< of all services; the supervisor's
+    Counters ended;                      ///< the sum of the generations that have ended; the supervisor's
     alignas(64) Counters counters[max_rows];
 };
 
@@ -65,6 +80,15 @@ struct SharedState {
 
 /// A fresh one in zeroed memory of that size, but for `secret`.
 void prepare(SharedState& state, unsigned sources);
+
+// How a source stands there: two words of address, and its kind and prefix in the low 16 bits of a label.
+[[nodiscard]] std::uint64_t label_of(const Source& source);
+void store_address(const Source& source, Word (&address)[2]);
+[[nodiscard]] Source load_source(const Word (&address)[2], std::uint64_t label);
+
+void write_own_sockets(SharedState& state, std::span<const OwnSocket> sockets);
+/// That entry; its port is 0 where there is none.
+[[nodiscard]] OwnSocket own_socket(const SharedState& state, unsigned index);
 
 /// Whether the memory file has the size of a shared state, and is sealed to it (F_SEAL_SHRINK, F_SEAL_GROW):
 /// for how many sources; 0: it is not.

@@ -43,33 +43,6 @@ Penalty unpacked(std::uint64_t word) {
             static_cast<unsigned>(word & 0xffU)};
 }
 
-std::uint64_t label_of(const Source& source) {
-    return std::uint64_t{static_cast<std::uint8_t>(source.kind)} << 8U | source.prefix;
-}
-
-void write_address(SourceEntry& entry, const Source& source) {
-    for (unsigned i = 0; i < 2; ++i) {
-        std::uint64_t word = 0;
-        std::memcpy(&word, source.address + 8 * i, sizeof word);
-        entry.address[i].store(word, relaxed);
-    }
-    entry.label.store(label_of(source), relaxed);
-}
-
-Source read_address(const SourceEntry& entry) {
-    Source source;
-    for (unsigned i = 0; i < 2; ++i) {
-        const std::uint64_t word = entry.address[i].load(relaxed);
-        std::memcpy(source.address + 8 * i, &word, sizeof word);
-    }
-    const std::uint64_t label = entry.label.load(relaxed);
-    const auto kind = static_cast<std::uint8_t>(label >> 8U);
-    source.kind =
-        kind <= static_cast<std::uint8_t>(Source::Kind::user) ? Source::Kind{kind} : Source::Kind::none;
-    source.prefix = static_cast<std::uint8_t>(std::min<std::uint64_t>(label & 0xffU, ipv6_bits));
-    return source;
-}
-
 } // namespace
 
 std::uint64_t SourceTable::tag_of(const Source& source) const {
@@ -126,7 +99,8 @@ SourceTable::Place SourceTable::claim(const Source& source, std::uint64_t now_ns
         entry.due_ns.store(0, relaxed);
         entry.penalty.store(0, relaxed);
         entry.over_rate.store(0, relaxed);
-        write_address(entry, source);
+        store_address(source, entry.address);
+        entry.label.store(label_of(source), relaxed);
         if (entry.tag.compare_exchange_strong(old, tag, std::memory_order_release, relaxed)) {
             return best;
         }
@@ -209,7 +183,7 @@ std::uint64_t SourceTable::note_over_rate(Place place, std::uint64_t now_ms) {
 std::optional<Source> SourceTable::source_at(Place place) const {
     const SourceEntry& entry = entries_[place];
     const std::uint64_t tag = entry.tag.load(std::memory_order_acquire);
-    const Source source = read_address(entry);
+    const Source source = load_source(entry.address, entry.label.load(relaxed));
     return tag != 0 && tag_of(source) == tag ? std::optional{source} : std::nullopt;
 }
 

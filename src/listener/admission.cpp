@@ -141,8 +141,11 @@ Admission::Loop Admission::is_loop(const Peer& peer) const {
     if (peer.family == AF_UNIX) {
         return found;
     }
-    for (std::uint32_t i = 0; i < rules_.own_count; ++i) {
-        const auto& own = rules_.own[i];
+    for (unsigned i = 0; i < control::max_own_sockets; ++i) {
+        const control::OwnSocket own = control::own_socket(state_, i);
+        if (own.port == 0) {
+            break;
+        }
         if (own.port != peer.port) {
             continue;
         }

@@ -117,6 +117,7 @@ tl::expected<ListeningSocket, Failure> bind_listener(const config::Address& addr
     const int family = address.storage.ss_family;
     ListeningSocket socket{};
     socket.is_unix = family == AF_UNIX;
+    socket.requested = address.text;
     socket.name = address.text; // until the kernel has said which port it is
     socket.fd.reset(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!socket.fd.valid()) {

@@ -9,7 +9,6 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <cstddef>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/core.h>
@@ -33,19 +32,19 @@ timeval timeval_of(std::chrono::milliseconds time) {
 
 /// In the child, until execveat: descriptors to the places that the launch configuration has for them,
 /// nothing else left open.
-[[noreturn]] void become_listener(const Setup& setup, int control, int self_test) {
-    const int log_fd = fcntl(setup.log_fd, F_DUPFD_CLOEXEC, above_all_targets);
+[[noreturn]] void become_listener(const Setup& setup, const Host& host, int log, int control, int self_test) {
+    const int log_fd = fcntl(log, F_DUPFD_CLOEXEC, above_all_targets);
     if (log_fd >= 0) { // the supervisor's own descriptor may be taken by what is moved below
-        static cloister::Log log{setup.log_format, setup.log_priorities, log_fd, "supervisor"};
-        log_fatal_errors_to(log);
+        static cloister::Log own{host.log_format, host.log_priorities, log_fd, "supervisor"};
+        log_fatal_errors_to(own);
     }
-    std::vector<std::pair<int, int>> moves{{setup.log_fd, control::connection_fd}, // it closes this,
-                                           {setup.log_fd, control::signal_fd}, // and puts another one there
-                                           {setup.log_fd, control::log_fd},
+    std::vector<std::pair<int, int>> moves{{log, control::connection_fd}, // it closes this,
+                                           {log, control::signal_fd},     // and puts another one there
+                                           {log, control::log_fd},
                                            {control, control::control_fd},
                                            {self_test, control::self_test_fd}};
     for (const auto& socket : setup.sockets) {
-        moves.emplace_back(socket.fd.get(),
+        moves.emplace_back(socket->fd.get(),
                            static_cast<int>(moves.size())); // from control::first_socket_fd on
     }
     const auto expect = [](bool passed, const char* call) {
@@ -60,7 +59,7 @@ timeval timeval_of(std::chrono::milliseconds time) {
                 error_text(errno));
         }
     };
-    const int binary = fcntl(setup.binary_fd, F_DUPFD_CLOEXEC, above_all_targets);
+    const int binary = fcntl(setup.binary->get(), F_DUPFD_CLOEXEC, above_all_targets);
     expect(binary >= 0, "fcntl");
     for (auto& [fd, target] : moves) { // first out of the way: a source may lie where another one goes
         fd = fcntl(fd, F_DUPFD_CLOEXEC, above_all_targets);
@@ -104,11 +103,6 @@ void fill(control::Admission& admission, const Setup& setup) {
     for (const auto& source : service.exempt) {
         admission.exempt[admission.exempt_count++] = source;
     }
-    for (const auto& [address, port] : setup.own_sockets) {
-        if (admission.own_count < control::max_own_sockets) {
-            admission.own[admission.own_count++] = {address, port};
-        }
-    }
 }
 
 /// Whether its clients say something before they are answered.
@@ -118,8 +112,8 @@ bool clients_speak_first(const control::Conversation& conversation, const config
                : conversation.kind == control::Answer::Same || conversation.request_size != 0;
 }
 
-void fill(control::Launch& launch, const Setup& setup, const policy::Program& program, pid_t listener,
-          unsigned row, const control::Message& hello) {
+void fill(control::Launch& launch, const Setup& setup, const Host& host, const policy::Program& program,
+          pid_t listener, unsigned row, const control::Message& hello) {
     control::prepare(launch);
     const config::Service& service = setup.service;
     launch.arena = hello.arena;
@@ -129,19 +123,19 @@ void fill(control::Launch& launch, const Setup& setup, const policy::Program& pr
     launch.max_connections = setup.max_connections;
     launch.row = row;
     fill(launch.admission, setup);
-    launch.content_size = setup.content.size();
+    launch.content_size = setup.content->size();
     launch.socket_count = static_cast<std::uint32_t>(setup.sockets.size());
     launch.idle = timeval_of(service.idle_timeout);
     launch.socket_buffer = service.socket_buffer.value_or(0);
-    launch.log_format = setup.log_format;
-    launch.log_priorities = setup.log_priorities;
-    launch.groups_empty = setup.groups_empty;
+    launch.log_format = host.log_format;
+    launch.log_priorities = host.log_priorities;
+    launch.groups_empty = host.groups_empty;
     launch.uid = geteuid();
     launch.gid = getegid();
     launch.filter_length = static_cast<std::uint32_t>(program.size());
     std::copy(program.begin(), program.end(), launch.filter);
     for (std::size_t i = 0; i < setup.sockets.size(); ++i) {
-        const auto& socket = setup.sockets[i];
+        const ListeningSocket& socket = *setup.sockets[i];
         auto& target = launch.sockets[i];
         target.set_name(socket.name);
         target.family = socket.address.ss_family;
@@ -151,24 +145,8 @@ void fill(control::Launch& launch, const Setup& setup, const policy::Program& pr
 
 } // namespace
 
-std::vector<OwnSocket> own_sockets(const std::vector<ListeningSocket>& sockets) {
-    std::vector<OwnSocket> own;
-    for (const ListeningSocket& socket : sockets) {
-        if (socket.is_unix) {
-            continue;
-        }
-        const bool ipv6 = socket.address.ss_family == AF_INET6;
-        const auto* const address =
-            reinterpret_cast<const std::uint8_t*>(&socket.address) +
-            (ipv6 ? offsetof(sockaddr_in6, sin6_addr) : offsetof(sockaddr_in, sin_addr));
-        const bool any = config::is_any_ipv4(socket.address) || config::is_any_ipv6(socket.address);
-        const control::Source source = control::source_of(socket.address.ss_family, address);
-        own.push_back({any ? control::with_prefix(source, 0) : source, config::port_of(socket.address)});
-    }
-    return own;
-}
-
-tl::expected<Generation, Failure> Generation::start(const Setup& setup, bool reach) {
+tl::expected<Generation, Failure> Generation::start(std::shared_ptr<const Setup> setup, const Host& host,
+                                                    int log_fd, bool reach) {
     std::array<int, 2> ends{};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
         return system_call("cannot start a listener: socketpair");
@@ -186,40 +164,40 @@ tl::expected<Generation, Failure> Generation::start(const Setup& setup, bool rea
     if (!private_socket) {
         return tl::unexpected(private_socket.error());
     }
-    const auto row = setup.shared->take_row();
+    const auto row = setup->shared->take_row();
     if (!row) {
         return tl::unexpected(
             Failure{ExitCode::SystemCall,
                     fmt::format("cannot start a listener: {} earlier ones of the service have not ended",
                                 control::max_rows)});
     }
-    if (auto failure = setup.oom_score.raise()) {
-        setup.shared->release_row(*row);
+    if (auto failure = host.oom_score.raise()) {
+        setup->shared->release_row(*row);
         return tl::unexpected(std::move(*failure));
     }
     const pid_t pid = fork();
     if (pid == 0) {
-        become_listener(setup, theirs.get(), private_socket->listening.get());
+        become_listener(*setup, host, log_fd, theirs.get(), private_socket->listening.get());
     }
     const int fork_error = errno;
-    if (const auto failure = setup.oom_score.lower()) {
+    if (const auto failure = host.oom_score.lower()) {
         if (pid > 0) {
             (void)::kill(pid, SIGKILL); // reaped by the loop
         }
-        setup.shared->release_row(*row);
+        setup->shared->release_row(*row);
         return tl::unexpected(*failure);
     }
     errno = fork_error;
     if (pid < 0) {
-        setup.shared->release_row(*row);
+        setup->shared->release_row(*row);
         errno = fork_error;
         return system_call("cannot start a listener: fork (clone)");
     }
-    Generation generation{pid, ControlFd{ours.release()}, std::move(private_socket->client), setup.shared,
+    Generation generation{pid, ControlFd{ours.release()}, std::move(private_socket->client), std::move(setup),
                           *row};
     if (reach) {
-        for (const auto& socket : setup.sockets) {
-            generation.reaching.push_back({make_public_client(socket), std::nullopt});
+        for (const auto& socket : generation.setup().sockets) {
+            generation.reaching.push_back({make_public_client(*socket), std::nullopt});
         }
     }
     return generation;
@@ -253,9 +231,9 @@ Generation::Heard Generation::hear() {
 }
 
 /// What the listener says of itself, before anything of it is used.
-tl::expected<void, Failure> Generation::expect_fitting(const Setup& setup) {
+tl::expected<void, Failure> Generation::expect_fitting() {
     const control::Message& hello = hello_;
-    const std::string& name = setup.service.handler;
+    const std::string& name = setup_->service.handler;
     if (const auto ours = control::own_build(); !(hello.build == ours)) {
         return tl::unexpected(
             Failure{ExitCode::Config,
@@ -267,7 +245,7 @@ tl::expected<void, Failure> Generation::expect_fitting(const Setup& setup) {
             ExitCode::SelfTest,
             fmt::format("the listener, process {}, sent what it should not: it is of another build", pid_)});
     }
-    if (const bool wants = hello.content_room != 0; wants != (setup.content.size() != 0)) {
+    if (const bool wants = hello.content_room != 0; wants != (setup_->content->size() != 0)) {
         return tl::unexpected(Failure{
             ExitCode::Usage, wants ? fmt::format("handler {} serves a file; name it by --content", name)
                                    : fmt::format("handler {} serves no file; leave --content away", name)});
@@ -275,23 +253,24 @@ tl::expected<void, Failure> Generation::expect_fitting(const Setup& setup) {
     return {};
 }
 
-tl::expected<void, Failure> Generation::launch(const Setup& setup) {
-    if (auto fits = expect_fitting(setup); !fits) {
+tl::expected<void, Failure> Generation::launch(const Host& host) {
+    const Setup& setup = *setup_;
+    if (auto fits = expect_fitting(); !fits) {
         return fits;
     }
-    const auto program = compile_and_prove(setup.policies, {hello_.arena, hello_.call_sites});
+    const auto program = compile_and_prove(*setup.policies, {hello_.arena, hello_.call_sites});
     if (!program) {
         return tl::unexpected(program.error());
     }
     for (const auto& socket : setup.sockets) {
-        if (auto failure = defer_accept(socket, clients_speak_first(hello_.conversation, setup.service)
-                                                    ? setup.service.defer_accept
-                                                    : std::chrono::milliseconds{0})) {
+        if (auto failure = defer_accept(*socket, clients_speak_first(hello_.conversation, setup.service)
+                                                     ? setup.service.defer_accept
+                                                     : std::chrono::milliseconds{0})) {
             return tl::unexpected(std::move(*failure));
         }
     }
     const auto launch = std::make_unique<control::Launch>();
-    fill(*launch, setup, *program, pid_, row_, hello_);
+    fill(*launch, setup, host, *program, pid_, row_, hello_);
     for (std::size_t i = 0; i < reaching.size(); ++i) {
         launch->sockets[i].own_client = reaching[i].client->own;
     }
@@ -301,17 +280,19 @@ tl::expected<void, Failure> Generation::launch(const Setup& setup) {
     }
     control::Message message{};
     message.tag = control::Message::Tag::Launch;
-    (void)control::send_message(control_.get(), message, {memory->get(), shared_->fd(), setup.content.fd()});
+    (void)control::send_message(control_.get(), message,
+                                {memory->get(), setup.shared->fd(), setup.content->fd()});
     return {};
 }
 
-void Generation::talk(const Setup& setup) {
-    const auto script = [&] { return script_of(hello_.conversation, setup.content.bytes()); };
+void Generation::talk() {
+    const Setup& setup = *setup_;
+    const auto script = [&] { return script_of(hello_.conversation, setup.content->bytes()); };
     self_test.emplace(std::move(client_), script());
     for (std::size_t i = 0; i < reaching.size(); ++i) {
         auto& [client, exchange] = reaching[i];
         if (client && client->error == 0) {
-            exchange.emplace(connect(std::move(*client), setup.sockets[i], script()));
+            exchange.emplace(connect(std::move(*client), *setup.sockets[i], script()));
         }
     }
 }
@@ -319,7 +300,7 @@ void Generation::talk(const Setup& setup) {
 void Generation::was_reaped() {
     if (!reaped_) {
         reaped_ = true;
-        shared_->release_row(row_);
+        setup_->shared->release_row(row_);
     }
 }
 

@@ -30,6 +30,8 @@ class LogRelay {
     /// confined. One that can't be has said why on stderr. Failure: with its exit code.
     [[nodiscard]] tl::expected<void, Failure> start(unsigned services);
 
+    /// For how many services there are pipes.
+    [[nodiscard]] unsigned services() const { return static_cast<unsigned>(pipes_.size()) - 1; }
     [[nodiscard]] int supervisor_fd() const { return pipes_.front().write_end.get(); }
     /// The same for each generation of that service. A listener gets it as control::log_fd.
     [[nodiscard]] int fd_for_service(std::size_t service) const {

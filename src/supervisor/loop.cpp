@@ -38,36 +38,34 @@ Fd open_signals(std::initializer_list<int> signals) {
     return fd;
 }
 
-std::vector<StateMachine::Service> machine_services(const std::vector<RunnableService>& services) {
-    std::vector<StateMachine::Service> found;
-    found.reserve(services.size());
-    for (const RunnableService& service : services) {
-        found.push_back({service.config.drain_timeout, service.sockets.size()});
+std::vector<ServiceSpec> specs_of(const std::vector<Setup>& setups) {
+    std::vector<ServiceSpec> specs;
+    specs.reserve(setups.size());
+    for (const Setup& setup : setups) {
+        specs.push_back(spec_of(setup));
     }
-    return found;
+    return specs;
 }
 
 } // namespace
 
-Loop::Loop(const config::Config& config, std::vector<RunnableService> services, const OomScore& oom_score,
-           Log& log, LogRelay& relay, bool log_priorities, bool groups_empty)
-    : config_{config}, services_{std::move(services)}, log_{log}, relay_{relay}, stop_signals_{open_signals(
-                                                                                     {SIGTERM, SIGINT})},
-      other_signals_{open_signals({SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2})}, machine_{
-                                                                             machine_services(services_)} {
-    for (const RunnableService& service : services_) {
-        const auto own = own_sockets(service.sockets);
-        own_sockets_.insert(own_sockets_.end(), own.begin(), own.end());
+Loop::Loop(config::Config config, std::vector<Setup> setups, const Host& host, Log& log, LogRelay& relay,
+           ReadConfig read_config, OpenBinary open_binary)
+    : config_{std::move(config)}, host_{host}, log_{log}, relay_{relay}, read_config_{std::move(read_config)},
+      open_binary_{std::move(open_binary)}, stop_signals_{open_signals({SIGTERM, SIGINT})},
+      other_signals_{open_signals({SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2})}, machine_{specs_of(setups)} {
+    std::vector<std::shared_ptr<Setup>> all;
+    for (Setup& setup : setups) {
+        setup.log_slot = static_cast<unsigned>(all.size());
+        all.push_back(std::make_shared<Setup>(std::move(setup)));
     }
-    const auto connections = report_limits(log_, services_);
-    for (std::size_t i = 0; i < services_.size(); ++i) {
-        const RunnableService& service = services_[i];
-        setups_.push_back({service.config, config_.log_format, service.policies, service.content,
-                           service.sockets, own_sockets_, service.shared, oom_score, connections[i],
-                           service.binary.get(), relay_.fd_for_service(i), log_priorities, groups_empty});
-        report_small_table(log_, service);
-        report_capped_buffers(log_, service);
+    share_connections(all);
+    for (const auto& setup : all) {
+        report_small_table(log_, *setup);
+        report_capped_buffers(log_, *setup);
+        services_.push_back({setup, nullptr, setup->service.name});
     }
+    tell_own_sockets();
 }
 
 ExitCode Loop::run() {
@@ -137,7 +135,9 @@ void Loop::take_signals() {
         events_.emplace_back(event::Stop{static_cast<int>(info.ssi_signo)});
     }
     while (read(other_signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
-        if (info.ssi_signo != SIGCHLD) {
+        if (info.ssi_signo == SIGHUP) {
+            reload();
+        } else if (info.ssi_signo != SIGCHLD) {
             log_.write(Record{Level::warning, "signal_ignored"}.add("signal", info.ssi_signo));
         }
     }
@@ -205,7 +205,7 @@ void Loop::go_on(Id id, Running& running) {
             events_.emplace_back(event::SelfTested{
                 id, exchange->failure().empty()
                         ? ""
-                        : fmt::format("no {}: {}", services_[service].config.handler, exchange->failure())});
+                        : fmt::format("no {}: {}", generation.setup().service.handler, exchange->failure())});
             exchange.reset();
         }
     }
@@ -214,14 +214,15 @@ void Loop::go_on(Id id, Running& running) {
         if (exchange && !exchange->over()) {
             exchange->go_on();
             if (exchange->over()) {
-                events_.emplace_back(reached(id, i, services_[service].sockets[i], *exchange));
+                events_.emplace_back(reached(id, i, *generation.setup().sockets[i], *exchange));
             }
         }
     }
 }
 
 void Loop::operator()(const action::Start& start) {
-    auto started = Generation::start(setups_[start.service], start.reach);
+    const auto& setup = services_[start.service].setup;
+    auto started = Generation::start(setup, host_, relay_.fd_for_service(setup->log_slot), start.reach);
     if (!started) {
         events_.emplace_back(event::NotStarted{start.id, started.error()});
         return;
@@ -231,19 +232,17 @@ void Loop::operator()(const action::Start& start) {
 }
 
 void Loop::operator()(const action::Launch& launch) {
-    Running& running = running_.at(launch.id);
-    if (const auto launched = running.generation.launch(setups_[running.service]); !launched) {
+    if (const auto launched = running_.at(launch.id).generation.launch(host_); !launched) {
         events_.emplace_back(event::NoLaunch{launch.id, launched.error()});
     }
 }
 
 void Loop::operator()(const action::SelfTest& test) {
-    Running& running = running_.at(test.id);
-    Generation& generation = running.generation;
-    generation.talk(setups_[running.service]);
+    Generation& generation = running_.at(test.id).generation;
+    generation.talk();
     for (std::size_t i = 0; i < generation.reaching.size(); ++i) {
         const auto& [client, exchange] = generation.reaching[i];
-        const ListeningSocket& socket = services_[running.service].sockets[i];
+        const ListeningSocket& socket = *generation.setup().sockets[i];
         if (!exchange) {
             events_.emplace_back(
                 event::Reached{test.id, i, Reach::unreachable, unreachable_text(socket, client->error)});
@@ -258,7 +257,9 @@ void Loop::operator()(const action::Ask& ask) {
 }
 
 void Loop::operator()(const action::Drain& drain) {
-    running_.at(drain.id).generation.drain();
+    Generation& generation = running_.at(drain.id).generation;
+    generation.drain();
+    close_unused(generation.setup());
 }
 
 void Loop::operator()(const action::End& end) {
@@ -280,9 +281,12 @@ void Loop::operator()(const action::CloseSockets& /*close*/) {
     for (auto& [id, running] : running_) {
         running.generation.reaching.clear();
     }
-    for (RunnableService& service : services_) {
-        remove_unix_paths(service.sockets);
-        service.sockets.clear();
+    for (const Entry& service : services_) {
+        for (const auto& setup : {service.setup, service.before}) {
+            if (setup != nullptr) {
+                close_sockets(setup->sockets);
+            }
+        }
     }
 }
 
@@ -296,11 +300,11 @@ void Loop::operator()(const action::Exit& exit) {
 void Loop::operator()(const action::SayReady& ready) {
     auto& [service, number, generation] = running_.at(ready.id);
     generation.reaching.clear(); // what was not tried to the end never is
-    report_ready(log_, setups_[service], number, generation);
+    report_ready(log_, number, generation);
 }
 
 void Loop::operator()(const action::SayStarted& /*started*/) {
-    log_.write(Record{Level::info, "started"}.add("services", services_.size()));
+    log_.write(Record{Level::info, "started"}.add("services", config_.services.size()));
 }
 
 void Loop::operator()(const action::SayDied& died) {
@@ -342,7 +346,7 @@ void Loop::operator()(const action::SaySilent& silent) {
 }
 
 void Loop::operator()(const action::SayReach& reach) {
-    const ListeningSocket& socket = services_[reach.service].sockets[reach.socket];
+    const ListeningSocket& socket = *running_.at(reach.id).generation.setup().sockets[reach.socket];
     std::string text = reach.text;
     Reach kind = reach.reach;
     if (text.empty()) { // its time is over
@@ -357,8 +361,10 @@ void Loop::operator()(const action::SayReach& reach) {
 
 void Loop::operator()(const action::SayStopping& stopping) {
     Time longest{0};
-    for (const RunnableService& service : services_) {
-        longest = std::max<Time>(longest, service.config.drain_timeout);
+    for (const Entry& service : services_) {
+        if (service.setup != nullptr) {
+            longest = std::max<Time>(longest, service.setup->service.drain_timeout);
+        }
     }
     log_.write(Record{Level::info, "stopping"}
                    .add("signal", stopping.signal)

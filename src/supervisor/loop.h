@@ -4,6 +4,7 @@
 #include "config/model.h"
 #include "supervisor/generation.h"
 #include "supervisor/log_relay.h"
+#include "supervisor/reload.h"
 #include "supervisor/state_machine.h"
 
 #include <deque>
@@ -12,22 +13,13 @@
 
 namespace cloister::supervisor {
 
-/// A service that is ready to be started: everything that needed a privilege is open.
-struct RunnableService {
-    const config::Service& config;
-    const Policies& policies; ///< the shared ones, and its handler's
-    const ServedContent& content;
-    std::shared_ptr<SharedMemory> shared;
-    Fd binary; ///< of its listener
-    std::vector<ListeningSocket> sockets;
-};
-
 /// The loop around the state machine: brings it events, carries out its actions, and never waits for one
 /// process. All privileges have been given up, and the signals are blocked (run.cpp).
 class Loop {
   public:
-    Loop(const config::Config& config, std::vector<RunnableService> services, const OomScore& oom_score,
-         Log& log, LogRelay& relay, bool log_priorities, bool groups_empty);
+    /// `log_slot` and `max_connections` of the setups are filled here.
+    Loop(config::Config config, std::vector<Setup> setups, const Host& host, Log& log, LogRelay& relay,
+         ReadConfig read_config, OpenBinary open_binary);
 
     /// Until the state machine says so. What ended it is in the log.
     [[nodiscard]] ExitCode run();
@@ -41,6 +33,8 @@ class Loop {
     void operator()(const action::End& end);
     void operator()(const action::Kill& kill);
     void operator()(const action::Forget& forget);
+    void operator()(const action::Replaced& replaced);
+    void operator()(const action::NotReplaced& failed);
     void operator()(const action::CloseSockets& close);
     void operator()(const action::Exit& exit);
     void operator()(const action::SayReady& ready);
@@ -50,6 +44,7 @@ class Loop {
     void operator()(const action::SayDown& down);
     void operator()(const action::SayWaiting& waiting);
     void operator()(const action::SaySilent& silent);
+    void operator()(const action::SayReplaceWaits& waits);
     void operator()(const action::SayReach& reach);
     void operator()(const action::SayStopping& stopping);
 
@@ -59,19 +54,33 @@ class Loop {
         unsigned number;
         Generation generation;
     };
+    /// A service, by the state machine's number.
+    struct Entry {
+        std::shared_ptr<const Setup> setup;  ///< null: removed
+        std::shared_ptr<const Setup> before; ///< that serves until the replacement does; null: there is none
+        std::string name;
+    };
+    /// A reload that is not finished.
+    struct Reload {
+        std::vector<std::string> changed, added, removed, failed; ///< services; of `failed`, with the reason
+        std::size_t pending = 0;                                  ///< that are not answered yet
+    };
 
-    const config::Config& config_;
-    std::vector<RunnableService> services_;
+    config::Config config_;
+    const Host& host_;
     Log& log_;
     LogRelay& relay_;
+    ReadConfig read_config_;
+    OpenBinary open_binary_;
     Fd stop_signals_;
     Fd other_signals_;
-    std::vector<OwnSocket> own_sockets_;
-    std::vector<Setup> setups_; ///< of the services
+    std::vector<Entry> services_;
     StateMachine machine_;
     std::map<Id, Running> running_;
     std::deque<Event> events_;
     std::optional<ExitCode> result_;
+    std::optional<Reload> reload_;
+    bool reload_again_ = false; // asked for while one was not finished
 
     void carry_out(const Actions& actions);
     void wait();
@@ -79,9 +88,16 @@ class Loop {
     void reap();
     void hear(Id id, Running& running);
     void go_on(Id id, Running& running);
-    [[nodiscard]] const std::string& name_of(std::size_t service) const {
-        return services_[service].config.name;
-    }
+    [[nodiscard]] const std::string& name_of(std::size_t service) const { return services_[service].name; }
+
+    // Reload (loop_reload.cpp).
+    void reload();
+    void apply(Change change);
+    void finish_reload_if_done();
+    void close_unused(const Setup& setup);
+    void share_connections(std::span<const std::shared_ptr<Setup>> setups);
+    void tell_own_sockets();
+    [[nodiscard]] std::optional<unsigned> free_log_slot() const;
 };
 
 } // namespace cloister::supervisor

@@ -71,7 +71,8 @@ int main(int argc, char** argv) try {
     if (!oom_score.warning().empty()) {
         config->warnings.push_back(oom_score.warning());
     }
-    return static_cast<int>(supervisor::run(*config, std::move(activation), oom_score));
+    return static_cast<int>(
+        supervisor::run(*config, std::move(activation), oom_score, supervisor::read_config_of(argc, argv)));
 } catch (const std::bad_alloc&) {
     no_memory();
 }

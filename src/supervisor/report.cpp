@@ -18,33 +18,33 @@ std::uint64_t milliseconds(std::chrono::milliseconds time) {
 }
 
 /// The send and the receive buffer of a connection.
-std::uint64_t largest_buffers(const RunnableService& service) {
-    std::uint64_t buffers = service.config.socket_buffer ? 0 : largest_automatic_buffers();
-    for (const ListeningSocket& socket : service.sockets) {
-        buffers = std::max(buffers, static_cast<std::uint64_t>(socket.send_buffer) +
-                                        static_cast<std::uint64_t>(socket.receive_buffer));
+std::uint64_t largest_buffers(const Setup& setup) {
+    std::uint64_t buffers = setup.service.socket_buffer ? 0 : largest_automatic_buffers();
+    for (const auto& socket : setup.sockets) {
+        buffers = std::max(buffers, static_cast<std::uint64_t>(socket->send_buffer) +
+                                        static_cast<std::uint64_t>(socket->receive_buffer));
     }
     return buffers;
 }
 
 } // namespace
 
-std::vector<unsigned> report_limits(Log& log, const std::vector<RunnableService>& services) {
+std::vector<unsigned> report_limits(Log& log, std::span<const std::shared_ptr<Setup>> setups) {
     std::uint64_t buffers = 0;
     unsigned own_processes = 1; // we
     std::vector<unsigned> wanted;
     unsigned total = 0;
-    for (const RunnableService& service : services) {
-        const bool any_unix = std::any_of(service.sockets.begin(), service.sockets.end(),
-                                          [](const ListeningSocket& socket) { return socket.is_unix; });
+    for (const auto& setup : setups) {
+        const bool any_unix = std::any_of(setup->sockets.begin(), setup->sockets.end(),
+                                          [](const auto& socket) { return socket->is_unix; });
         own_processes += any_unix ? 2 : 1; // its listener; a releaser, for what clients can pass
-        buffers = std::max(buffers, largest_buffers(service));
-        wanted.push_back(service.config.max_connections);
+        buffers = std::max(buffers, largest_buffers(*setup));
+        wanted.push_back(setup->service.max_connections);
         total += wanted.back();
     }
     const auto found = bounds(total, connection_cost(buffers), own_processes);
     const char* const asked =
-        services.size() == 1 ? "--max-connections" : "max-connections of all services together";
+        setups.size() == 1 ? "--max-connections" : "max-connections of all services together";
     for (const Bound& bound : found) {
         log.write(Record{Level::warning, "limit"}
                       .add("limit", bound.name)
@@ -57,14 +57,14 @@ std::vector<unsigned> report_limits(Log& log, const std::vector<RunnableService>
     return shares(wanted, allowed_connections(total, found));
 }
 
-void report_small_table(Log& log, const RunnableService& service) {
-    const unsigned sources = service.shared->sources().size();
+void report_small_table(Log& log, const Setup& setup) {
+    const unsigned sources = setup.shared->sources().size();
     rlimit limit{};
     if (sources == control::max_sources || getrlimit(RLIMIT_FSIZE, &limit) != 0) {
         return;
     }
     log.write(Record{Level::warning, "limit"}
-                  .add("service", service.config.name)
+                  .add("service", setup.service.name)
                   .add("limit", "RLIMIT_FSIZE")
                   .add("is", limit.rlim_cur)
                   .add("message", fmt::format("RLIMIT_FSIZE leaves room for a source table of {} sources, "
@@ -73,14 +73,14 @@ void report_small_table(Log& log, const RunnableService& service) {
                                               control::shared_size(control::max_sources))));
 }
 
-void report_capped_buffers(Log& log, const RunnableService& service) {
-    const auto& wanted = service.config.socket_buffer;
+void report_capped_buffers(Log& log, const Setup& setup) {
+    const auto& wanted = setup.service.socket_buffer;
     const auto report = [&](const char* limit, int ListeningSocket::*buffer) {
-        for (const ListeningSocket& socket : service.sockets) {
-            const unsigned is = static_cast<unsigned>(socket.*buffer) / 2;
+        for (const auto& socket : setup.sockets) {
+            const unsigned is = static_cast<unsigned>((*socket).*buffer) / 2;
             if (wanted && is < *wanted) {
-                log.write(Record{service.config.socket_buffer_given ? Level::warning : Level::info, "limit"}
-                              .add("service", service.config.name)
+                log.write(Record{setup.service.socket_buffer_given ? Level::warning : Level::info, "limit"}
+                              .add("service", setup.service.name)
                               .add("limit", limit)
                               .add("is", is)
                               .add("socket_buffer", *wanted)
@@ -95,10 +95,11 @@ void report_capped_buffers(Log& log, const RunnableService& service) {
     report("net.core.rmem_max", &ListeningSocket::receive_buffer);
 }
 
-void report_ready(Log& log, const Setup& setup, unsigned number, const Generation& generation) {
+void report_ready(Log& log, unsigned number, const Generation& generation) {
+    const Setup& setup = generation.setup();
     Strings names;
     for (const auto& socket : setup.sockets) {
-        names.push_back(socket.name);
+        names.push_back(socket->name);
     }
     const config::Service& service = setup.service;
     log.write(Record{Level::info, "ready"}
@@ -107,7 +108,7 @@ void report_ready(Log& log, const Setup& setup, unsigned number, const Generatio
                   .add("generation", number)
                   .add("listener_pid", generation.pid())
                   .add("listen", names)
-                  .add("policy_sha256", setup.policies.hashes())
+                  .add("policy_sha256", setup.policies->hashes())
                   .add("landlock_abi", generation.landlock_abi())
                   .add("capability_bounding_set",
                        generation.bounding_empty() ? "empty" : "kept, inert under no_new_privs")

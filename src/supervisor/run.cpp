@@ -32,6 +32,7 @@ ExitCode fail(const Failure& failure) {
 }
 
 constexpr std::chrono::seconds longest_goodbye{1}; // of the log relay
+constexpr std::size_t spare_log_pipes = 8;         // for services that a reload adds
 
 constexpr std::uint64_t bit(int signal) {
     return std::uint64_t{1} << (signal - 1);
@@ -43,87 +44,73 @@ constexpr std::uint64_t blocked = bit(SIGTERM) | bit(SIGINT) | bit(SIGCHLD) | bi
                                   bit(SIGUSR2) | bit(SIGPIPE) | bit(SIGXFSZ);
 
 /// The sockets of each service, passed or bound.
-tl::expected<std::vector<std::vector<ListeningSocket>>, Failure>
-open_all_sockets(const config::Config& config, Activation passed) {
+tl::expected<void, Failure> open_all_sockets(std::vector<Setup>& setups, const config::Config& config,
+                                             Activation passed) {
     auto assigned = assign_sockets(std::move(passed), config.services);
     if (!assigned) {
         return tl::unexpected(assigned.error());
     }
-    std::vector<std::vector<ListeningSocket>> all;
-    for (std::size_t i = 0; i < config.services.size(); ++i) {
-        auto sockets = open_sockets(config.services[i], config.user, std::move((*assigned)[i]));
+    for (std::size_t i = 0; i < setups.size(); ++i) {
+        auto sockets = open_sockets(setups[i].service, config.user, std::move((*assigned)[i]));
         if (!sockets) {
-            std::for_each(all.begin(), all.end(), remove_unix_paths);
             return tl::unexpected(sockets.error());
         }
-        all.push_back(std::move(*sockets));
+        for (ListeningSocket& socket : *sockets) {
+            setups[i].sockets.push_back(std::make_shared<ListeningSocket>(std::move(socket)));
+        }
     }
-    return all;
+    return {};
 }
 
 } // namespace
 
 /// With the privileges that cloisterd was started with: everything is opened and bound, nothing is parsed.
 ExitCode run(const config::Config& config, tl::expected<Activation, Failure> activation,
-             const OomScore& oom_score, const OpenBinary& open_binary) {
+             const OomScore& oom_score, const ReadConfig& read_config, const OpenBinary& open_binary) {
     reset_signals(blocked);
     write_fatal_errors_by(write_last_text); // no signal would end us while we wait
     // The cells of a listener that was killed are reaped here: a process 1 that reaps late, or never, would
     // keep their place in pids.max. Where the kernel refuses that, they go to it.
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-    std::vector<Fd> binaries;
-    binaries.reserve(config.services.size());
+    std::vector<Setup> setups;
     for (const config::Service& service : config.services) {
-        auto binary = open_binary(service);
-        if (!binary) {
-            return fail(binary.error());
+        setups.push_back({.service = service});
+    }
+    const auto fail_bound = [&](const Failure& failure) {
+        for (const Setup& setup : setups) {
+            close_sockets(setup.sockets);
         }
-        binaries.push_back(std::move(*binary));
+        return fail(failure);
+    };
+    if (const auto opened = open_binaries(setups, open_binary); !opened) {
+        return fail(opened.error());
     }
-    HandlerPolicies wanted;
-    for (const config::Service& service : config.services) {
-        wanted.emplace(service.handler, handler_policy(config.policy_dir, service.handler));
-    }
-    auto opened = open_policies(config.policy_dir, wanted, config.user);
+    auto opened = open_policies_of(config);
     if (!opened) {
         return fail(opened.error());
     }
-    tl::expected<std::vector<std::vector<ListeningSocket>>, Failure> sockets;
     if (!config.check) {
-        sockets = std::move(activation).and_then([&](Activation passed) {
-            return open_all_sockets(config, std::move(passed));
+        const auto bound = std::move(activation).and_then([&](Activation passed) {
+            return open_all_sockets(setups, config, std::move(passed));
         });
-    }
-    if (!sockets) {
-        return fail(sockets.error());
+        if (!bound) {
+            return fail_bound(bound.error());
+        }
     }
     const Privileges privileges = give_up_privileges(config);
 
-    const auto fail_bound = [&](const Failure& failure) {
-        std::for_each(sockets->begin(), sockets->end(), remove_unix_paths);
-        return fail(failure);
-    };
-    const auto policies = load_policies(*opened);
-    if (!policies) {
-        return fail_bound(policies.error());
+    if (const auto loaded = load(setups, *opened); !loaded) {
+        return fail_bound(loaded.error());
     }
     opened->handlers.clear(); // closes them
     opened->shared.clear();
-    std::vector<ServedContent> contents;
-    for (const config::Service& service : config.services) {
-        auto content = load_content(service);
-        if (!content) {
-            return fail_bound(content.error());
-        }
-        contents.push_back(std::move(*content));
-    }
-    auto relay_filter = relay_program(policies->begin()->second);
+    auto relay_filter = relay_program(*setups.front().policies);
     if (!relay_filter) {
         return fail_bound(relay_filter.error());
     }
     if (config.check) { // else they are proved for each listener, for where its memory lies
-        for (const auto& [handler, combined] : *policies) {
-            if (const auto proved = compile_and_prove(combined, sample_addresses()); !proved) {
+        for (const Setup& setup : setups) {
+            if (const auto proved = compile_and_prove(*setup.policies, sample_addresses()); !proved) {
                 return fail(proved.error());
             }
         }
@@ -135,22 +122,14 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
                    {geteuid(), getegid(), privileges.bounding_empty, privileges.groups_empty, false},
                    config.log_format,
                    priority};
-    if (const auto started = relay.start(static_cast<unsigned>(config.services.size())); !started) {
+    const std::size_t pipes = std::min(config.services.size() + spare_log_pipes, config::max_services);
+    if (const auto started = relay.start(static_cast<unsigned>(pipes)); !started) {
         return fail_bound(started.error());
     }
     static Log log{config.log_format, relay.supervisor_fd(), priority};
     log_fatal_errors_to(log.writer());
-    std::vector<RunnableService> services;
-    for (std::size_t i = 0; i < config.services.size(); ++i) {
-        auto shared = SharedMemory::create();
-        if (!shared) {
-            return fail_bound(shared.error());
-        }
-        services.push_back({config.services[i], policies->at(config.services[i].handler), contents[i],
-                            std::make_shared<SharedMemory>(std::move(*shared)), std::move(binaries[i]),
-                            std::move((*sockets)[i])});
-    }
-    Loop loop{config, std::move(services), oom_score, log, relay, priority, privileges.groups_empty};
+    const Host host{oom_score, config.log_format, priority, privileges.groups_empty};
+    Loop loop{config, std::move(setups), host, log, relay, read_config, open_binary};
     const ExitCode code = loop.run();
     log.writer().flush_for_the_last_time();
     relay.finish(log.writer().pending() ? std::chrono::milliseconds{0} : longest_goodbye);

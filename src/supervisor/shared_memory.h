@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <tl/expected.hpp>
 
 namespace cloister::supervisor {
@@ -22,6 +23,10 @@ class SharedMemory {
     [[nodiscard]] const control::SharedState& state() const { return *map_; }
     /// The table, to be looked at. Its places may change meanwhile.
     [[nodiscard]] control::SourceTable sources() const { return {*map_, sources_}; }
+
+    void write_own_sockets(std::span<const control::OwnSocket> sockets) {
+        control::write_own_sockets(*map_, sockets);
+    }
 
     /// A row for a new generation. Nothing if all are in use.
     [[nodiscard]] std::optional<unsigned> take_row();

@@ -210,7 +210,7 @@ open_sockets(const config::Service& service, const std::optional<config::User>& 
     return sockets;
 }
 
-void remove_unix_paths(const std::vector<ListeningSocket>& sockets) {
+void remove_unix_paths(std::span<const ListeningSocket> sockets) {
     for (const auto& socket : sockets) {
         remove_unix_path(socket);
     }

@@ -7,6 +7,7 @@
 #include "supervisor/listening_fd.h"
 
 #include <optional>
+#include <span>
 #include <string>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -31,8 +32,9 @@ struct ListeningSocket {
     sockaddr_storage address;
     socklen_t address_length;
     bool is_unix;
-    bool activated; ///< passed to us, not bound by us
-    UnixPath path;  ///< of a unix socket that we bound
+    bool activated;        ///< passed to us, not bound by us
+    UnixPath path;         ///< of a unix socket that we bound
+    std::string requested; ///< config::Address::text; empty: it was passed
     /// Of a connection, in bytes as the kernel counts them: twice what was asked for, or less.
     int send_buffer = 0;
     int receive_buffer = 0;
@@ -65,6 +67,6 @@ open_sockets(const config::Service& service, const std::optional<config::User>& 
 
 /// Removes the files of the unix sockets that we bound, unless another one is there by now. What can't be
 /// removed any more, since root is given up, the next start finds stale and removes.
-void remove_unix_paths(const std::vector<ListeningSocket>& sockets);
+void remove_unix_paths(std::span<const ListeningSocket> sockets);
 
 } // namespace cloister::supervisor

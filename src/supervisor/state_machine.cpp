@@ -37,9 +37,9 @@ void earlier(std::optional<Time>& least, const std::optional<Time>& time) {
 
 } // namespace
 
-StateMachine::StateMachine(const std::vector<Service>& services) {
-    for (const Service& service : services) {
-        services_.push_back({.service = service});
+StateMachine::StateMachine(const std::vector<ServiceSpec>& services) {
+    for (const ServiceSpec& service : services) {
+        services_.push_back({.spec = service});
     }
 }
 
@@ -117,7 +117,7 @@ void StateMachine::start(std::size_t service) {
     State& state = services_[service];
     const bool reach = !state.ever_ready;
     Generation generation{.id = ++ids_, .service = service, .deadline = now_ + answer_limit};
-    generation.unreached.assign(reach ? state.service.sockets : 0, true);
+    generation.unreached.assign(reach ? state.spec.sockets : 0, true);
     out_.emplace_back(action::Start{generation.id, service, ++state.generations, reach});
     generations_.push_back(std::move(generation));
 }
@@ -310,8 +310,12 @@ void StateMachine::become_ready_if_tested(Generation& generation) {
     generation.watch_due = now_ + ask_every;
     services_[generation.service].ever_ready = true;
     out_.emplace_back(action::SayReady{generation.id});
-    if (!said_started_ && std::all_of(services_.begin(), services_.end(),
-                                      [](const State& service) { return service.ever_ready; })) {
+    if (std::exchange(services_[generation.service].replace_asked, false)) {
+        out_.emplace_back(action::Replaced{generation.service});
+    }
+    if (!said_started_ && std::all_of(services_.begin(), services_.end(), [](const State& service) {
+            return service.ever_ready || service.removed;
+        })) {
         said_started_ = true;
         out_.emplace_back(action::SayStarted{});
     }
@@ -339,19 +343,82 @@ void StateMachine::on(const event::Stop& stop) {
     for (Generation& generation : generations_) {
         if (generation.role == Role::starting) {
             kill(generation);
-        } else if (generation.phase == Phase::serving) {
+        } else if (generation.phase == Phase::serving || generation.phase == Phase::draining) {
             drain(generation);
+            limit_drain(generation);
         }
     }
     exit_if_alone();
 }
 
-void StateMachine::on(const event::Replace& replace) {
-    if (replace.service < services_.size() && !stopping_ && !result_ &&
-        find(replace.service, Role::starting) == nullptr) {
-        services_[replace.service].start_at.reset();
-        start(replace.service);
+void StateMachine::on(const event::Replace& asked) {
+    if (asked.service >= services_.size() || stopping_ || result_ || services_[asked.service].removed) {
+        return;
     }
+    State& state = services_[asked.service];
+    state.spec = asked.spec;
+    state.replace_asked = true;
+    if (Generation* const starting = find(asked.service, Role::starting); starting != nullptr) {
+        starting->role = Role::retired; // of what is not wanted any more
+        kill(*starting);
+    }
+    replace(asked.service);
+}
+
+void StateMachine::replace(std::size_t service) {
+    State& state = services_[service];
+    state.replace_waits = draining(service) >= most_draining;
+    if (state.replace_waits) {
+        out_.emplace_back(action::SayReplaceWaits{service});
+        return;
+    }
+    state.start_at.reset();
+    start(service);
+}
+
+std::size_t StateMachine::draining(std::size_t service) const {
+    return static_cast<std::size_t>(
+        std::count_if(generations_.begin(), generations_.end(), [&](const Generation& one) {
+            return one.service == service && one.role == Role::retired && one.phase == Phase::draining;
+        }));
+}
+
+void StateMachine::on(const event::Add& add) {
+    if (stopping_ || result_) {
+        return;
+    }
+    services_.push_back({.spec = add.spec, .added = true, .replace_asked = true});
+    start(services_.size() - 1);
+}
+
+void StateMachine::on(const event::Remove& remove) {
+    if (remove.service >= services_.size()) {
+        return;
+    }
+    State& state = services_[remove.service];
+    state.removed = true;
+    state.replace_asked = state.replace_waits = false;
+    state.start_at.reset();
+    for (Generation& generation : generations_) {
+        if (generation.service != remove.service || generation.role == Role::retired) {
+            continue;
+        }
+        const bool starting = generation.role == Role::starting;
+        generation.role = Role::retired;
+        starting ? kill(generation) : drain(generation);
+    }
+}
+
+/// The start that was asked for has failed.
+void StateMachine::not_replaced(std::size_t service, std::string message) {
+    State& state = services_[service];
+    if (!std::exchange(state.replace_asked, false)) {
+        return;
+    }
+    if (state.added && !state.ever_ready) {
+        state.removed = true;
+    }
+    out_.emplace_back(action::NotReplaced{service, std::move(message)});
 }
 
 /// The time for its phase is over.
@@ -457,12 +524,16 @@ void StateMachine::kill(Generation& generation) {
     out_.emplace_back(action::Kill{generation.id});
 }
 
+/// For as long as its connections last; their lifetime ends them.
 void StateMachine::drain(Generation& generation) {
     if (generation.phase == Phase::serving) {
         generation.phase = Phase::draining;
-        generation.deadline = now_ + services_[generation.service].service.drain_timeout;
         out_.emplace_back(action::Drain{generation.id});
     }
+}
+
+void StateMachine::limit_drain(Generation& generation) {
+    generation.deadline = now_ + services_[generation.service].spec.drain_timeout;
 }
 
 void StateMachine::end(Generation& generation) {
@@ -475,12 +546,24 @@ void StateMachine::end(Generation& generation) {
 void StateMachine::forget(Id id) {
     std::erase_if(generations_, [id](const Generation& one) { return one.id == id; });
     out_.emplace_back(action::Forget{id});
+    for (std::size_t i = 0; i < services_.size(); ++i) {
+        if (services_[i].replace_waits && !stopping_ && !result_ && draining(i) < most_draining) {
+            replace(i);
+        }
+    }
 }
 
 void StateMachine::start_failed(std::size_t service, const Cause& cause) {
+    const State& state = services_[service];
     if (stopping_ || result_) {
         exit_if_alone();
-    } else if (!services_[service].ever_ready) {
+        return;
+    }
+    not_replaced(service, cause.failure.message);
+    if (state.removed) {
+        return;
+    }
+    if (!state.ever_ready) {
         shut_down(cause.failure);
     } else if (find(service, Role::serving) != nullptr) { // it goes on
         out_.emplace_back(action::SayFailed{service, cause.failure.message});
@@ -520,8 +603,9 @@ void StateMachine::back_off(std::size_t service, Time least, bool passes, std::s
 
 /// Whether a service serves, or has not failed so often that it never will.
 bool StateMachine::any_hope() const {
-    return std::any_of(services_.begin(), services_.end(),
-                       [](const State& service) { return service.faults <= failures_limit; }) ||
+    return std::any_of(
+               services_.begin(), services_.end(),
+               [](const State& service) { return !service.removed && service.faults <= failures_limit; }) ||
            std::any_of(generations_.begin(), generations_.end(),
                        [](const Generation& one) { return one.phase == Phase::serving; });
 }

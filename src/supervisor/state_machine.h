@@ -13,12 +13,12 @@
 /// What the supervisor does next, decided without a system call: events in, actions out. The loop (loop.h)
 /// carries the actions out and brings the events; tests do so with a clock of their own.
 ///
-/// A service has at most one generation that starts and one that serves, and any number that drain. Whatever
-/// happens to a generation concerns its own service only, with two exceptions, which end the daemon: a
-/// service that was never ready fails to start, and no service is left that serves or may still become ready
-/// soon. The second one is about listeners that crash or cannot confine themselves: for room (processes,
-/// memory, descriptors) that clients have taken, or somebody who kills or stops listeners, a replacement is
-/// tried for as long as it takes.
+/// A service has at most one generation that starts and one that serves, and up to most_draining that drain.
+/// Whatever happens to a generation concerns its own service only, with two exceptions, which end the daemon:
+/// a service that was never ready fails to start, and no service is left that serves or may still become
+/// ready soon. The second one is about listeners that crash or cannot confine themselves: for room
+/// (processes, memory, descriptors) that clients have taken, or somebody who kills or stops listeners, a
+/// replacement is tried for as long as it takes.
 namespace cloister::supervisor {
 
 using Time = std::chrono::milliseconds; ///< since any one moment; never goes back
@@ -43,6 +43,15 @@ inline constexpr Time killed_after{
 /// How late advance() may be called. If it is later, we were kept from running, as others may have been:
 /// everybody gets that much more time and the grace, and questions are asked again.
 inline constexpr Time late_limit{1'000};
+
+/// Generations of a service that were replaced and still have connections; no other one is started meanwhile.
+inline constexpr std::size_t most_draining = 8;
+
+/// What a service is to the state machine.
+struct ServiceSpec {
+    Time drain_timeout;
+    std::size_t sockets; ///< public ones
+};
 
 using Id = unsigned; ///< of a generation, over all services, from 1 on
 
@@ -101,13 +110,22 @@ struct Reached { ///< a public socket
 struct Stop { ///< the first: drain; the second: now
     int signal;
 };
-struct Replace { ///< start a new generation, and drain the old one when that is ready
+/// Start a new generation, and drain the old one when that is ready; answered by Replaced or NotReplaced.
+struct Replace {
+    std::size_t service;
+    ServiceSpec spec; ///< of the new one
+};
+/// One more service, with the next number; answered likewise.
+struct Add {
+    ServiceSpec spec;
+};
+struct Remove { ///< drain it, and start no other
     std::size_t service;
 };
 } // namespace event
-using Event =
-    std::variant<event::Begin, event::Started, event::NotStarted, event::Said, event::NoLaunch, event::Closed,
-                 event::Ended, event::SelfTested, event::Reached, event::Stop, event::Replace>;
+using Event = std::variant<event::Begin, event::Started, event::NotStarted, event::Said, event::NoLaunch,
+                           event::Closed, event::Ended, event::SelfTested, event::Reached, event::Stop,
+                           event::Replace, event::Add, event::Remove>;
 
 namespace action {
 struct Start { ///< answered by Started or NotStarted
@@ -137,6 +155,13 @@ struct Kill { ///< SIGKILL; not reaped yet
 };
 struct Forget { ///< its process is no more, or there was none
     Id id;
+};
+struct Replaced { ///< the service is served by the generation that was asked for
+    std::size_t service;
+};
+struct NotReplaced { ///< what served before goes on; a service that was added is gone again
+    std::size_t service;
+    std::string message;
 };
 struct CloseSockets {}; ///< of all services, and remove their paths
 struct Exit {           ///< the last one
@@ -174,6 +199,9 @@ struct SaySilent { ///< a listener that has not answered
     int pid;
     Time silence;
 };
+struct SayReplaceWaits { ///< too many generations drain
+    std::size_t service;
+};
 struct SayReach {
     Id id;
     std::size_t service, socket;
@@ -184,20 +212,16 @@ struct SayStopping {
     int signal;
 };
 } // namespace action
-using Action =
-    std::variant<action::Start, action::Launch, action::SelfTest, action::Ask, action::Drain, action::End,
-                 action::Kill, action::Forget, action::CloseSockets, action::Exit, action::SayReady,
-                 action::SayStarted, action::SayDied, action::SayFailed, action::SayDown, action::SayWaiting,
-                 action::SaySilent, action::SayReach, action::SayStopping>;
+using Action = std::variant<action::Start, action::Launch, action::SelfTest, action::Ask, action::Drain,
+                            action::End, action::Kill, action::Forget, action::Replaced, action::NotReplaced,
+                            action::CloseSockets, action::Exit, action::SayReplaceWaits, action::SayReady,
+                            action::SayStarted, action::SayDied, action::SayFailed, action::SayDown,
+                            action::SayWaiting, action::SaySilent, action::SayReach, action::SayStopping>;
 using Actions = std::vector<Action>;
 
 class StateMachine {
   public:
-    struct Service {
-        Time drain_timeout;
-        std::size_t sockets; ///< public ones
-    };
-    explicit StateMachine(const std::vector<Service>& services);
+    explicit StateMachine(const std::vector<ServiceSpec>& services);
 
     /// Events of a generation that is gone are ignored.
     [[nodiscard]] Actions handle(const Event& event, Time now);
@@ -241,7 +265,11 @@ class StateMachine {
         unsigned unanswered = 0; ///< questions
     };
     struct State {
-        Service service;
+        ServiceSpec spec;
+        bool added = false; ///< at run time: if it cannot start, only it ends
+        bool removed = false;
+        bool replace_asked = false; ///< and not answered yet
+        bool replace_waits = false; ///< for a generation that drains
         unsigned generations = 0;
         unsigned failures = 0; ///< in a row
         unsigned faults = 0;   ///< of them those that do not pass by themselves
@@ -270,14 +298,20 @@ class StateMachine {
     void on(const event::Reached& reached);
     void on(const event::Stop& stop);
     void on(const event::Replace& replace);
+    void on(const event::Add& add);
+    void on(const event::Remove& remove);
 
     [[nodiscard]] Generation* find(Id id);
     [[nodiscard]] Generation* find(std::size_t service, Role role);
     void start(std::size_t service);
+    void replace(std::size_t service);
+    void not_replaced(std::size_t service, std::string message);
+    [[nodiscard]] std::size_t draining(std::size_t service) const;
     void forget(Id id);
     void fail(Generation& generation, Cause why);
     void kill(Generation& generation);
     void drain(Generation& generation);
+    void limit_drain(Generation& generation);
     void end(Generation& generation);
     void become_ready_if_tested(Generation& generation);
     void start_failed(std::size_t service, const Cause& cause);

@@ -127,7 +127,6 @@ TEST_F(Launch, OutOfRangeIsRefused) {
     expect_refusal([](control::Launch& launch) { launch.admission.network_ipv6 = 129; }, said);
     expect_refusal([](control::Launch& launch) { launch.admission.reserved = launch.max_connections; }, said);
     expect_refusal([](control::Launch& launch) { launch.admission.exempt_count = max_exempt + 1; }, said);
-    expect_refusal([](control::Launch& launch) { launch.admission.own_count = max_own_sockets + 1; }, said);
     expect_refusal([](control::Launch& launch) { launch.filter_length = 0; }, said);
     expect_refusal([](control::Launch& launch) { launch.filter_length = 2049; }, said);
     expect_refusal([](control::Launch& launch) { launch.socket_count = 0; }, said);

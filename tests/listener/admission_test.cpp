@@ -261,8 +261,9 @@ class LoopTest : public testing::TestWithParam<LoopCase> {};
 TEST_P(LoopTest, IsRefused) {
     ListenerWorld world{8};
     auto& rules = world.launch().admission;
-    rules.own[rules.own_count++] = {*control::parse_source("203.0.113.9"), 9999};
-    rules.own[rules.own_count++] = {*control::parse_source(GetParam().own), 7007};
+    const control::OwnSocket own[] = {{*control::parse_source("203.0.113.9"), 9999},
+                                      {*control::parse_source(GetParam().own), 7007}};
+    control::write_own_sockets(world.state(), own);
     rules.exempt[rules.exempt_count++] = *control::parse_source("0.0.0.0/0");
     world.then([&] {
         world.client = GetParam().client;

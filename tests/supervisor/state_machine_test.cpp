@@ -28,6 +28,13 @@ struct InWords {
     std::string operator()(const action::End& a) const { return fmt::format("end {}", a.id); }
     std::string operator()(const action::Kill& a) const { return fmt::format("kill {}", a.id); }
     std::string operator()(const action::Forget& a) const { return fmt::format("forget {}", a.id); }
+    std::string operator()(const action::Replaced& a) const { return fmt::format("replaced {}", a.service); }
+    std::string operator()(const action::NotReplaced& a) const {
+        return fmt::format("not replaced {}: {}", a.service, a.message);
+    }
+    std::string operator()(const action::SayReplaceWaits& a) const {
+        return fmt::format("replace waits {}", a.service);
+    }
     std::string operator()(const action::CloseSockets& /*a*/) const { return "close sockets"; }
     std::string operator()(const action::Exit& a) const {
         return fmt::format("exit {} '{}'", static_cast<int>(a.code), a.message);
@@ -68,12 +75,13 @@ Said in_words(const Actions& actions) {
     return words;
 }
 
+constexpr ServiceSpec spec{.drain_timeout = 30s, .sockets = 0};
+
 /// A state machine with a clock of its own. Process 100 + N is generation N.
 class World {
   public:
     explicit World(std::size_t services = 1, std::size_t sockets = 0)
-        : machine_{std::vector<StateMachine::Service>(services, {.drain_timeout = 30s, .sockets = sockets})} {
-    }
+        : machine_{std::vector<ServiceSpec>(services, {.drain_timeout = 30s, .sockets = sockets})} {}
 
     Said tell(const Event& event) { return in_words(machine_.handle(event, now)); }
 
@@ -736,7 +744,7 @@ TEST(StateMachine, StartsNothingMoreAfterAStop) {
     (void)world.die(1);
     EXPECT_THAT(world.tell(event::Stop{15}), ElementsAre("stopping 15", "close sockets", "exit 0 ''"));
     EXPECT_EQ(world.due(), std::nullopt);
-    EXPECT_THAT(world.tell(event::Replace{0}), IsEmpty());
+    EXPECT_THAT(world.tell(event::Replace{0, spec}), IsEmpty());
 }
 
 TEST(StateMachine, OneThatDiesWhileItDrainsIsNotReplaced) {
@@ -751,30 +759,91 @@ TEST(StateMachine, ReplacesAGenerationWithoutAGap) {
     World world;
     world.begin();
     (void)world.become_ready(1);
-    EXPECT_THAT(world.tell(event::Replace{0}), ElementsAre("start 2: service 0, number 2"));
-    EXPECT_THAT(world.tell(event::Replace{0}), IsEmpty()) << "one starts already";
+    EXPECT_THAT(world.tell(event::Replace{0, spec}), ElementsAre("start 2: service 0, number 2"));
     world.started(2);
-    EXPECT_THAT(world.become_ready(2), ElementsAre("launch 2", "self-test 2", "drain 1", "ready 2"));
-    (void)world.tell(event::Replace{0});
+    EXPECT_THAT(world.become_ready(2),
+                ElementsAre("launch 2", "self-test 2", "drain 1", "ready 2", "replaced 0"));
+    (void)world.tell(event::Replace{0, spec});
     world.started(3);
-    EXPECT_THAT(world.become_ready(3), ElementsAre("launch 3", "self-test 3", "drain 2", "ready 3"))
+    EXPECT_THAT(world.become_ready(3),
+                ElementsAre("launch 3", "self-test 3", "drain 2", "ready 3", "replaced 0"))
         << "several may drain";
     EXPECT_THAT(world.die(1, {true, 0}), ElementsAre("forget 1")) << "as it should";
-    EXPECT_THAT(world.pass(30s), ElementsAre("end 2"));
-    EXPECT_THAT(world.pass(grace), ElementsAre("kill 2"));
+    EXPECT_THAT(world.pass(24h), IsEmpty()) << "it may take as long as its connections last";
+    EXPECT_THAT(world.tell(event::Stop{15}), ElementsAre("stopping 15", "close sockets", "drain 3"));
+    EXPECT_THAT(world.pass(30s), ElementsAre("end 2", "end 3"));
+    EXPECT_THAT(world.pass(grace), ElementsAre("kill 2", "kill 3"));
     EXPECT_THAT(world.die(2, {false, 9}), ElementsAre("forget 2"));
+}
+
+TEST(StateMachine, AReplacementTakesThePlaceOfOneThatStarts) {
+    World world;
+    world.begin();
+    (void)world.become_ready(1);
+    (void)world.tell(event::Replace{0, spec});
+    world.started(2);
+    EXPECT_THAT(world.tell(event::Replace{0, spec}), ElementsAre("kill 2", "start 3: service 0, number 3"));
+    world.started(3);
+    EXPECT_THAT(world.die(2, {false, 9}), ElementsAre("forget 2")) << "nobody waits for it";
+    EXPECT_THAT(world.become_ready(3),
+                ElementsAre("launch 3", "self-test 3", "drain 1", "ready 3", "replaced 0"));
+}
+
+TEST(StateMachine, StartsNoReplacementWhileEightGenerationsDrain) {
+    World world;
+    world.begin();
+    (void)world.become_ready(1);
+    for (Id id = 2; id <= 9; ++id) {
+        (void)world.tell(event::Replace{0, spec});
+        world.started(id);
+        (void)world.become_ready(id);
+    }
+    EXPECT_THAT(world.tell(event::Replace{0, spec}), ElementsAre("replace waits 0"));
+    EXPECT_THAT(world.die(5, {true, 0}), ElementsAre("forget 5", "start 10: service 0, number 10"));
+    world.started(10);
+    EXPECT_THAT(world.become_ready(10),
+                ElementsAre("launch 10", "self-test 10", "drain 9", "ready 10", "replaced 0"));
+}
+
+TEST(StateMachine, AddsAServiceThatEndsNobodyIfItCannotStart) {
+    World world;
+    world.begin();
+    (void)world.become_ready(1);
+    EXPECT_THAT(world.tell(event::Add{spec}), ElementsAre("start 2: service 1, number 1, reach"));
+    world.started(2);
+    EXPECT_THAT(world.die(2, {true, 77}),
+                ElementsAre("forget 2", "not replaced 1: the listener, process 102, could not confine "
+                                        "itself: exit code 77"));
     EXPECT_THAT(world.pass(24h), IsEmpty());
+    EXPECT_THAT(world.tell(event::Add{spec}), ElementsAre("start 3: service 2, number 1, reach"));
+    world.started(3);
+    EXPECT_THAT(world.become_ready(3), ElementsAre("launch 3", "self-test 3", "ready 3", "replaced 2"));
+}
+
+TEST(StateMachine, RemovesAServiceAndStartsItNoMore) {
+    World world{3};
+    world.begin();
+    (void)world.become_ready(1);
+    (void)world.become_ready(2);
+    EXPECT_THAT(world.tell(event::Remove{0}), ElementsAre("drain 1"));
+    EXPECT_THAT(world.die(1, {false, 11}), ElementsAre("forget 1"));
+    EXPECT_THAT(world.tell(event::Remove{2}), ElementsAre("kill 3"));
+    EXPECT_THAT(world.die(3, {false, 9}), ElementsAre("forget 3"));
+    EXPECT_THAT(world.tell(event::Replace{0, spec}), IsEmpty());
+    EXPECT_THAT(world.pass(24h), IsEmpty());
+    EXPECT_THAT(world.tell(event::Stop{15}), ElementsAre("stopping 15", "close sockets", "drain 2"));
 }
 
 TEST(StateMachine, KeepsTheOldGenerationWhenItsReplacementFails) {
     World world;
     world.begin();
     (void)world.become_ready(1);
-    (void)world.tell(event::Replace{0});
+    (void)world.tell(event::Replace{0, spec});
     world.started(2);
     EXPECT_THAT(
         world.die(2, {true, 77}),
         ElementsAre("forget 2",
+                    "not replaced 0: the listener, process 102, could not confine itself: exit code 77",
                     "failed: service 0: the listener, process 102, could not confine itself: exit code 77"));
     EXPECT_THAT(world.pass(24h), IsEmpty());
 }
@@ -783,11 +852,11 @@ TEST(StateMachine, AReplacementThatStartsTakesThePlaceOfOneThatDies) {
     World world;
     world.begin();
     (void)world.become_ready(1);
-    (void)world.tell(event::Replace{0});
+    (void)world.tell(event::Replace{0, spec});
     world.started(2);
     (void)world.die(1);
     EXPECT_THAT(world.pass(1s), IsEmpty()) << "no third one";
-    EXPECT_THAT(world.become_ready(2), ElementsAre("launch 2", "self-test 2", "ready 2"));
+    EXPECT_THAT(world.become_ready(2), ElementsAre("launch 2", "self-test 2", "ready 2", "replaced 0"));
 }
 
 TEST(StateMachine, IgnoresWhatComesFromAGenerationThatIsGone) {
@@ -798,7 +867,8 @@ TEST(StateMachine, IgnoresWhatComesFromAGenerationThatIsGone) {
     for (const Event& late : std::vector<Event>{
              event::Started{1, 5}, event::NotStarted{1, {ExitCode::Ok, ""}}, event::Said{1, Word::hello},
              event::NoLaunch{1, {ExitCode::Ok, ""}}, event::Closed{1}, event::Ended{1, {true, 0}},
-             event::SelfTested{1, "x"}, event::Reached{1, 0, Reach::wrong, "x"}, event::Replace{7}}) {
+             event::SelfTested{1, "x"}, event::Reached{1, 0, Reach::wrong, "x"}, event::Replace{7, spec},
+             event::Remove{7}}) {
         EXPECT_THAT(world.tell(late), IsEmpty()) << late.index();
     }
 }

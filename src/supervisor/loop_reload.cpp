@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+//
+// The loop's part of a reload: what changed gets a new generation, and what served before goes on until that
+// is ready, or for good if it cannot be.
+#include "base/cure.h"
+#include "supervisor/loop.h"
+#include "supervisor/report.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace cloister::supervisor {
+
+void Loop::reload() {
+    if (reload_) {
+        reload_again_ = true;
+        log_.write(Record{Level::info, "reload_waits"}.add(
+            "message", "a reload is not finished; another one follows it"));
+        return;
+    }
+    log_.write(Record{Level::info, "reloading"});
+    std::vector<std::shared_ptr<const Setup>> setups;
+    for (const Entry& service : services_) {
+        setups.push_back(service.setup);
+    }
+    reload_.emplace();
+    auto change = prepare_change(config_, setups, read_config_, open_binary_);
+    if (change) {
+        apply(std::move(*change));
+    } else {
+        reload_->failed.push_back(with_cure(change.error().message));
+    }
+    finish_reload_if_done();
+}
+
+void Loop::apply(Change change) {
+    std::vector<std::shared_ptr<Setup>> all;
+    for (const Change::Service& service : change.services) {
+        all.push_back(service.setup);
+    }
+    share_connections(all);
+    for (std::size_t i = 0; i < services_.size(); ++i) {
+        const bool stays = std::any_of(change.services.begin(), change.services.end(),
+                                       [i](const Change::Service& service) { return service.before == i; });
+        if (Entry& entry = services_[i]; entry.setup != nullptr && !stays) {
+            reload_->removed.push_back(entry.name);
+            entry.setup.reset(); // its sockets are closed when its generation has been told to drain
+            events_.emplace_back(event::Remove{i});
+        }
+    }
+    for (const auto& [setup, before] : change.services) {
+        if (before && same(*services_[*before].setup, *setup)) {
+            continue;
+        }
+        if (before) {
+            Entry& entry = services_[*before];
+            entry.before = std::exchange(entry.setup, setup);
+            events_.emplace_back(event::Replace{*before, spec_of(*setup)});
+            reload_->changed.push_back(entry.name);
+            ++reload_->pending;
+            continue;
+        }
+        if (const auto slot = free_log_slot()) {
+            setup->log_slot = *slot;
+            services_.push_back({setup, nullptr, setup->service.name});
+            events_.emplace_back(event::Add{spec_of(*setup)});
+            reload_->added.push_back(setup->service.name);
+            ++reload_->pending;
+        } else {
+            reload_->failed.push_back(fmt::format("service {}: more services have been added than there are "
+                                                  "pipes for their logs; restart cloisterd",
+                                                  setup->service.name));
+            close_unused(*setup);
+        }
+    }
+    config_ = std::move(change.config);
+    tell_own_sockets();
+}
+
+void Loop::operator()(const action::Replaced& replaced) {
+    services_[replaced.service].before.reset(); // it drains
+    if (reload_ && reload_->pending != 0) {
+        --reload_->pending;
+    }
+    finish_reload_if_done();
+}
+
+void Loop::operator()(const action::NotReplaced& failed) {
+    Entry& entry = services_[failed.service];
+    const auto refused = std::exchange(entry.setup, std::exchange(entry.before, nullptr));
+    if (refused != nullptr) {
+        close_unused(*refused);
+    }
+    if (reload_ && reload_->pending != 0) {
+        --reload_->pending;
+        reload_->failed.push_back(fmt::format("service {}: {}", entry.name, with_cure(failed.message)));
+        std::erase(reload_->changed, entry.name);
+        std::erase(reload_->added, entry.name);
+    }
+    finish_reload_if_done();
+}
+
+void Loop::finish_reload_if_done() {
+    if (!reload_ || reload_->pending != 0) {
+        return;
+    }
+    const Reload done = *std::exchange(reload_, std::nullopt);
+    const bool failed = !done.failed.empty();
+    Record record = failed ? Record{Level::error, "reload_failed"} : Record{Level::info, "reloaded"};
+    record.add("changed", done.changed).add("added", done.added).add("removed", done.removed);
+    if (failed) {
+        record.add("message", fmt::format("{}; what served before goes on", fmt::join(done.failed, "; ")));
+    }
+    log_.write(record);
+    if (std::exchange(reload_again_, false)) {
+        reload();
+    }
+}
+
+/// Closes those sockets of `setup` that no service has any more.
+void Loop::close_unused(const Setup& setup) {
+    std::vector<std::shared_ptr<ListeningSocket>> unused;
+    for (const auto& socket : setup.sockets) {
+        const bool used = std::any_of(services_.begin(), services_.end(), [&](const Entry& service) {
+            const auto has = [&](const std::shared_ptr<const Setup>& one) {
+                return one != nullptr &&
+                       std::find(one->sockets.begin(), one->sockets.end(), socket) != one->sockets.end();
+            };
+            return has(service.setup) || has(service.before);
+        });
+        if (!used) {
+            unused.push_back(socket);
+        }
+    }
+    close_sockets(unused);
+}
+
+/// The limits of the system are those of all services together.
+void Loop::share_connections(std::span<const std::shared_ptr<Setup>> setups) {
+    const auto connections = report_limits(log_, setups);
+    for (std::size_t i = 0; i < setups.size(); ++i) {
+        setups[i]->max_connections = connections[i];
+    }
+}
+
+/// Each listener must know the sockets of all services, to refuse a loop.
+void Loop::tell_own_sockets() {
+    std::vector<control::OwnSocket> own;
+    for (const Entry& service : services_) {
+        if (service.setup != nullptr) {
+            const auto its = own_sockets(*service.setup);
+            own.insert(own.end(), its.begin(), its.end());
+        }
+    }
+    for (const Entry& service : services_) {
+        if (service.setup != nullptr) {
+            service.setup->shared->write_own_sockets(own);
+        }
+    }
+}
+
+/// One that no service and no generation uses.
+std::optional<unsigned> Loop::free_log_slot() const {
+    for (unsigned slot = 0; slot < relay_.services(); ++slot) {
+        const bool by_service = std::any_of(services_.begin(), services_.end(), [&](const Entry& service) {
+            return service.setup != nullptr && service.setup->log_slot == slot;
+        });
+        const bool by_generation = std::any_of(running_.begin(), running_.end(), [&](const auto& running) {
+            return running.second.generation.setup().log_slot == slot;
+        });
+        if (!by_service && !by_generation) {
+            return slot;
+        }
+    }
+    return {};
+}
+
+void Loop::operator()(const action::SayReplaceWaits& waits) {
+    log_.write(
+        Record{Level::warning, "reload_waits"}
+            .add("service", name_of(waits.service))
+            .add("message", fmt::format("{} generations of the service still have connections; the new "
+                                        "one starts when one of them has ended (--lifetime bounds it)",
+                                        most_draining)));
+}
+
+} // namespace cloister::supervisor
