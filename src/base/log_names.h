@@ -151,7 +151,7 @@ struct EventText {
 inline constexpr EventText events[] = {
     {"ready", "info", "A service is ready: its listener serves",
      "service pid generation listener_pid listen policy_sha256 landlock_abi capability_bounding_set limits"},
-    {"started", "info", "Every service has become ready for the first time", "services"},
+    {"started", "info", "Every service has become ready for the first time", "services control_socket?"},
     {"connection", "debug info warning error", "A connection has ended",
      "conn pid socket peer start duration_ms reason exit signal cpu_us maxrss_kb"},
     {"violation", "error",
@@ -226,6 +226,7 @@ inline constexpr FieldText fields[] = {
     {"capability_bounding_set", "`empty`, or why it is not"},
     {"changed", "The services that have a new generation"},
     {"conn", "The connection's number, from 1 on in each listener"},
+    {"control_socket", "Where `cloister status`, `reload` and `explain` ask; or why nowhere"},
     {"count", "How many records"},
     {"cpu_us", "CPU time of the cell, in microseconds"},
     {"cure", "What to do about it, where that is known"},

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "cli/operator_commands.h"
 #include "cli/policy_commands.h"
 #include "policy/compile.h"
 
@@ -49,14 +50,37 @@ int run(int argc, char** argv) {
     app.require_subcommand(1);
     app.set_version_flag("--version", fmt::format("cloister {} (libseccomp {})", CLOISTER_VERSION,
                                                   policy::libseccomp_version()));
+    int code = 0;
+    bool json = false;
+    std::string socket;
+    const auto add_socket = [&](CLI::App& command) {
+        command.add_option("--socket", socket,
+                           "its control socket, as cloisterd --control-socket says; /run/cloister/control of "
+                           "root, $XDG_RUNTIME_DIR/cloister/control of another user unless given");
+    };
+    auto& status = *app.add_subcommand("status", "what a running cloisterd does");
+    bool watch = false;
+    status.add_flag("--watch", watch, "redraw it each second");
+    add_socket(status);
+    add_json(status, json);
+    status.callback([&] { code = tool::show_status(socket, watch, json); });
+    auto& reload = *app.add_subcommand(
+        "reload", "have it read its configuration again, and wait for the result; exit 78 if that failed");
+    add_socket(reload);
+    reload.callback([&] { code = tool::reload(socket); });
+    auto& explain = *app.add_subcommand("explain", "whether a client would be admitted, and why not");
+    std::string client;
+    explain.add_option("CLIENT", client, "192.0.2.7, 2001:db8::1 or uid:1000")->required();
+    add_socket(explain);
+    add_json(explain, json);
+    explain.callback([&] { code = tool::explain(socket, client, json); });
+
     auto& policy = *app.add_subcommand("policy", "read, check and prove policy files");
     policy.require_subcommand(1);
 
-    int code = 0;
     tool::Question question;
     std::vector<std::string> files;
     std::string extra;
-    bool json = false;
 
     auto& check = *policy.add_subcommand(
         "check",

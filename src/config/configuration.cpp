@@ -397,6 +397,10 @@ class Builder {
         case Key::log_format:
             config_.log_format = given.value.number == 1 ? LogFormat::logfmt : LogFormat::json;
             return {};
+        case Key::control_socket:
+            config_.control_socket.emplace();
+            return given.value.text == "off" ? Verdict{}
+                                             : read_path(given.value.text, *config_.control_socket);
         default:
             bug("a key that is none of the daemon's values is set");
         }

@@ -260,7 +260,8 @@ class Reader {
         if (!value) {
             return error_at(node.source().begin, fmt::format("{}: {}", spec->name, value.error()));
         }
-        if (spec->kind == Kind::path && !text.starts_with('/')) {
+        const bool is_path = spec->kind == Kind::path || (spec->kind == Kind::path_or_off && text != "off");
+        if (is_path && !text.starts_with('/')) {
             return error_at(node.source().begin,
                             fmt::format("{}: a path in a file is absolute, it starts with '/'", spec->name));
         }

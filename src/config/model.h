@@ -51,6 +51,7 @@ enum class Key : std::uint8_t {
     user,
     policy_dir,
     log_format,
+    control_socket,
     config,
     check,
     show_config,
@@ -134,10 +135,11 @@ struct Config {
     std::optional<User> user;
     std::filesystem::path policy_dir; ///< absolute
     LogFormat log_format = LogFormat::json;
-    bool check = false;                ///< check options and policies, and exit
-    std::vector<std::string> warnings; ///< sentences for the log
-    std::filesystem::path file{};      ///< that was read; empty: none
-    Origins origins{};                 ///< of what is not a service's
+    std::optional<std::filesystem::path> control_socket{}; ///< absolute; empty: off; none: the default one
+    bool check = false;                                    ///< check options and policies, and exit
+    std::vector<std::string> warnings{};                   ///< sentences for the log
+    std::filesystem::path file{};                          ///< that was read; empty: none
+    Origins origins{};                                     ///< of what is not a service's
 };
 
 } // namespace cloister::config

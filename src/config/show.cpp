@@ -31,6 +31,10 @@ class Printer {
              config_.user ? fmt::format("{}:{}", config_.user->name, config_.user->gid) : "");
         text(Key::policy_dir, config_.origins, config_.policy_dir);
         number(Key::log_format, config_.origins, config_.log_format == LogFormat::logfmt ? 1 : 0);
+        text(Key::control_socket, config_.origins,
+             !config_.control_socket           ? ""
+             : config_.control_socket->empty() ? "off"
+                                               : config_.control_socket->string());
         for (const auto& service : config_.services) {
             print(service);
         }

@@ -112,6 +112,9 @@ constexpr std::array<Spec, key_count> table{{
      "\"json\"",
      "form of the records on stderr",
      {"json", "logfmt"}},
+    {Key::control_socket, "control-socket", 0, true, Kind::path_or_off, Scope::daemon, "PATH|off",
+     "in a file an absolute path; off", nullptr, "/run/cloister/control of root, else below $XDG_RUNTIME_DIR",
+     "\"/run/cloister/control\"", "where `cloister status`, `reload` and `explain` ask"},
     {Key::config, "config", 'c', true, Kind::path, Scope::command, "FILE", "a file", nullptr,
      "/etc/cloister/cloister.toml, if it is there", nullptr,
      "read this file (/etc/cloister/cloister.toml, if it is there)"},
@@ -264,6 +267,7 @@ std::optional<std::string> why_not(const Spec& spec, const Value& value) {
         return n > longest_ms
                    ? std::optional{fmt::format("out of range; give 1ms to {}, or off", time(longest_ms))}
                    : std::nullopt;
+    case Kind::path_or_off:
     case Kind::path:
         return value.text.empty() ? std::optional<std::string>{spec.key == Key::policy_dir
                                                                    ? "the path is empty; give a directory"

@@ -17,6 +17,7 @@ enum class Kind : std::uint8_t {
     address,         ///< text; several. Checked where interfaces can be looked up
     user,            ///< text. Checked where accounts can be looked up
     path,            ///< text, not empty; in a file absolute
+    path_or_off,     ///< the same, or off
     name,            ///< text: [a-z0-9][a-z0-9-]{0,31}
     count,           ///< number: 1 to max_max_connections
     time,            ///< number: milliseconds, 1ms to 24h

@@ -132,7 +132,9 @@ class Decoder {
         }
         const Value value{from.number, {wire_.pool + from.text.offset, from.text.length}};
         const bool spare = is_number(spec.kind) ? !value.text.empty() : value.number != 0;
-        const bool relative = spec.kind == Kind::path && !value.text.starts_with('/');
+        const bool is_path =
+            spec.kind == Kind::path || (spec.kind == Kind::path_or_off && value.text != "off");
+        const bool relative = is_path && !value.text.starts_with('/');
         if (spare || relative || why_not(spec, value)) {
             return "a value that is out of range";
         }

@@ -245,7 +245,7 @@ void Server::fork_cell(std::uint32_t socket, const Peer& peer, const Ticket& tic
     cell.peer = peer;
     cell.ticket = ticket;
     admission_.begin(ticket);
-    if (socket != control::self_test_socket) {
+    if (ticket.counts) {
         admission_.counters().connections.fetch_add(1, std::memory_order_relaxed);
     }
     self_testing_ = self_testing_ || socket == control::self_test_socket;

@@ -48,6 +48,7 @@ Admission::Verdict Admission::admit(const Peer& peer, std::uint64_t now_ns, std:
     };
     const bool tcp = peer.family != AF_UNIX;
     const Source whole = source_of(peer);
+    verdict.ticket.counts = true;
     if (is_exempt(whole)) {
         return verdict;
     }

@@ -28,6 +28,7 @@ struct PeerText {
 /// Where the connection is counted in the source table: its source and its network; nowhere.
 struct Ticket {
     control::SourceTable::Place places[2] = {control::SourceTable::nowhere, control::SourceTable::nowhere};
+    bool counts = false; ///< it is a client's, not the supervisor's own
 };
 
 /// A living cell, and what the log must know at its end.

@@ -4,6 +4,7 @@
 #include "base/descriptors.h"
 #include "base/die.h"
 #include "control/judge.h"
+#include "supervisor/explain.h"
 #include "supervisor/socket_options.h"
 
 #include <array>
@@ -79,14 +80,8 @@ timeval timeval_of(std::chrono::milliseconds time) {
         setup.service.handler.c_str(), error_text(errno));
 }
 
-control::Rate rate_of(const config::RateLimit& limit) {
-    constexpr std::uint64_t second = 1'000'000'000;
-    return {second / limit.per_second, limit.burst};
-}
-
 void fill(control::Admission& admission, const Setup& setup) {
     const config::Service& service = setup.service;
-    constexpr unsigned percent = 100;
     admission.max_per_source = service.max_per_source;
     admission.max_per_network = service.max_per_network;
     admission.source_rate = rate_of(service.source_rate);
@@ -96,8 +91,7 @@ void fill(control::Admission& admission, const Setup& setup) {
     admission.network_ipv4 = service.network_prefix.ipv4;
     admission.network_ipv6 = service.network_prefix.ipv6;
     admission.refuse_privileged_ports = service.refuse_privileged_ports;
-    const std::uint64_t reserved = std::uint64_t{setup.max_connections} * service.reserve / percent;
-    admission.reserved = service.exempt.empty() ? 0 : static_cast<std::uint32_t>(reserved);
+    admission.reserved = reserved_places(setup);
     admission.penalty_ms = static_cast<std::uint64_t>(service.penalty.count());
     admission.over_rate_ms = static_cast<std::uint64_t>(service.over_rate_penalty.count());
     for (const auto& source : service.exempt) {
@@ -295,6 +289,10 @@ void Generation::talk() {
             exchange.emplace(connect(std::move(*client), *setup.sockets[i], script()));
         }
     }
+}
+
+std::uint64_t Generation::live() const {
+    return setup_->shared->state().counters[row_].live.load(std::memory_order_relaxed);
 }
 
 void Generation::was_reaped() {

@@ -31,6 +31,8 @@ class Generation {
     [[nodiscard]] int landlock_abi() const { return landlock_abi_; }
     [[nodiscard]] bool bounding_empty() const { return bounding_empty_; }
 
+    [[nodiscard]] std::uint64_t live() const; ///< connections, as it says
+
     /// One message, if there is one; failed: errno says why.
     [[nodiscard]] Heard hear();
     /// After hello: compiles and proves for where its memory lies, and sends the launch configuration. A

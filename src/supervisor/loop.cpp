@@ -50,9 +50,13 @@ std::vector<ServiceSpec> specs_of(const std::vector<Setup>& setups) {
 } // namespace
 
 Loop::Loop(config::Config config, std::vector<Setup> setups, const Host& host, Log& log, LogRelay& relay,
-           ReadConfig read_config, OpenBinary open_binary)
-    : config_{std::move(config)}, host_{host}, log_{log}, relay_{relay}, read_config_{std::move(read_config)},
-      open_binary_{std::move(open_binary)}, stop_signals_{open_signals({SIGTERM, SIGINT})},
+           OperatorAccess access, ReadConfig read_config, OpenBinary open_binary)
+    : config_{std::move(config)}, host_{host}, log_{log}, relay_{relay}, control_{std::move(access.socket)},
+      no_control_{std::move(access.why_not)},
+      started_ns_{static_cast<std::uint64_t>(
+          std::chrono::nanoseconds{std::chrono::steady_clock::now().time_since_epoch()}.count())},
+      read_config_{std::move(read_config)}, open_binary_{std::move(open_binary)}, stop_signals_{open_signals(
+                                                                                      {SIGTERM, SIGINT})},
       other_signals_{open_signals({SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2})}, machine_{specs_of(setups)} {
     std::vector<std::shared_ptr<Setup>> all;
     for (Setup& setup : setups) {
@@ -82,6 +86,9 @@ ExitCode Loop::run() {
             wait();
         }
     }
+    if (control_) {
+        control_->close();
+    }
     log_.write(Record{Level::info, "stopped"}.add("exit", static_cast<int>(*result_)));
     return *result_;
 }
@@ -109,7 +116,14 @@ void Loop::wait() {
             poll_exchange(reaching.exchange);
         }
     }
+    if (control_) {
+        control_->add_to(polled);
+    }
     auto due = machine_.next_deadline();
+    if (control_ && control_->has_clients()) { // one that does nothing is left
+        const Time soon = now() + std::chrono::seconds{1};
+        due = due ? std::min(*due, soon) : soon;
+    }
     if (const auto relay_due = relay_.due(); relay_due) {
         const auto at = std::chrono::ceil<Time>(relay_due->time_since_epoch());
         due = due ? std::min(*due, at) : at;
@@ -118,6 +132,7 @@ void Loop::wait() {
     const int ready = poll(polled.data(), polled.size(), static_cast<int>(left_ms));
     log_.writer().flush(realtime_ns());
     relay_.tend(LogRelay::Clock::now());
+    answer_operators();
     if (ready <= 0) {
         return;
     }
@@ -304,7 +319,12 @@ void Loop::operator()(const action::SayReady& ready) {
 }
 
 void Loop::operator()(const action::SayStarted& /*started*/) {
-    log_.write(Record{Level::info, "started"}.add("services", config_.services.size()));
+    Record started{Level::info, "started"};
+    started.add("services", config_.services.size());
+    if (control_ || !no_control_.empty()) {
+        started.add("control_socket", control_ ? control_->name() : "none: " + no_control_);
+    }
+    log_.write(started);
 }
 
 void Loop::operator()(const action::SayDied& died) {

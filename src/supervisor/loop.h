@@ -2,6 +2,7 @@
 #pragma once
 
 #include "config/model.h"
+#include "supervisor/control_socket.h"
 #include "supervisor/generation.h"
 #include "supervisor/log_relay.h"
 #include "supervisor/reload.h"
@@ -19,7 +20,7 @@ class Loop {
   public:
     /// `log_slot` and `max_connections` of the setups are filled here.
     Loop(config::Config config, std::vector<Setup> setups, const Host& host, Log& log, LogRelay& relay,
-         ReadConfig read_config, OpenBinary open_binary);
+         OperatorAccess access, ReadConfig read_config, OpenBinary open_binary);
 
     /// Until the state machine says so. What ended it is in the log.
     [[nodiscard]] ExitCode run();
@@ -70,6 +71,11 @@ class Loop {
     const Host& host_;
     Log& log_;
     LogRelay& relay_;
+    std::optional<ControlSocket> control_;
+    std::string no_control_; ///< why
+    std::vector<ControlSocket::Client> wait_for_reload_;
+    std::uint64_t started_ns_; ///< CLOCK_MONOTONIC
+    std::uint64_t reloads_ = 0;
     ReadConfig read_config_;
     OpenBinary open_binary_;
     Fd stop_signals_;
@@ -98,6 +104,13 @@ class Loop {
     void share_connections(std::span<const std::shared_ptr<Setup>> setups);
     void tell_own_sockets();
     [[nodiscard]] std::optional<unsigned> free_log_slot() const;
+
+    // What an operator asks (loop_status.cpp).
+    void answer_operators();
+    [[nodiscard]] control::Reply describe(const Setup& setup) const;
+    void tell_status(ControlSocket::Client client);
+    void tell_service(ControlSocket::Client client, std::size_t index);
+    void explain(ControlSocket::Client client, const control::Source& whole);
 };
 
 } // namespace cloister::supervisor

@@ -11,6 +11,13 @@
 #include <fmt/ranges.h>
 
 namespace cloister::supervisor {
+namespace {
+
+std::string names(const std::vector<std::string>& all) {
+    return all.empty() ? "none" : fmt::format("{}", fmt::join(all, ", "));
+}
+
+} // namespace
 
 void Loop::reload() {
     if (reload_) {
@@ -113,6 +120,15 @@ void Loop::finish_reload_if_done() {
         record.add("message", fmt::format("{}; what served before goes on", fmt::join(done.failed, "; ")));
     }
     log_.write(record);
+    ++reloads_;
+    const auto text = failed ? fmt::format("{}; what served before goes on", fmt::join(done.failed, "; "))
+                             : fmt::format("changed: {}; added: {}; removed: {}", names(done.changed),
+                                           names(done.added), names(done.removed));
+    if (!reload_again_) { // else they asked for the next one
+        for (const auto client : std::exchange(wait_for_reload_, {})) {
+            control_->end(client, failed ? ExitCode::Config : ExitCode::Ok, text);
+        }
+    }
     if (std::exchange(reload_again_, false)) {
         reload();
     }

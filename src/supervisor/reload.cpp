@@ -29,7 +29,9 @@ std::optional<Failure> expect_same_daemon(const config::Config& now, const confi
     if (!same_user) {
         return differs("user");
     }
-    return now.log_format == next.log_format ? std::nullopt : std::optional{differs("log-format")};
+    return now.log_format != next.log_format           ? std::optional{differs("log-format")}
+           : now.control_socket != next.control_socket ? std::optional{differs("control-socket")}
+                                                       : std::nullopt;
 }
 
 std::optional<std::size_t> find(Services services, const std::string& name) {

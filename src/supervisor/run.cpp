@@ -6,6 +6,7 @@
 #include "base/last_text.h"
 #include "base/signals.h"
 #include "supervisor/assign_sockets.h"
+#include "supervisor/control_socket.h"
 #include "supervisor/log.h"
 #include "supervisor/log_relay.h"
 #include "supervisor/loop.h"
@@ -62,6 +63,21 @@ tl::expected<void, Failure> open_all_sockets(std::vector<Setup>& setups, const c
     return {};
 }
 
+/// None if it is off.
+tl::expected<std::optional<ControlSocket>, Failure> open_control_socket(const config::Config& config) {
+    const std::string path =
+        config.control_socket
+            ? config.control_socket->string()
+            : control::default_control_path(geteuid(),
+                                            std::getenv("XDG_RUNTIME_DIR")); // NOLINT(concurrency-mt-unsafe)
+    if (path.empty() || config.check) {
+        return std::optional<ControlSocket>{};
+    }
+    return ControlSocket::open(path, !config.control_socket, config.user).map([](ControlSocket opened) {
+        return std::optional<ControlSocket>{std::move(opened)};
+    });
+}
+
 } // namespace
 
 /// With the privileges that cloisterd was started with: everything is opened and bound, nothing is parsed.
@@ -76,9 +92,13 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
     for (const config::Service& service : config.services) {
         setups.push_back({.service = service});
     }
+    tl::expected<std::optional<ControlSocket>, Failure> control;
     const auto fail_bound = [&](const Failure& failure) {
         for (const Setup& setup : setups) {
             close_sockets(setup.sockets);
+        }
+        if (control && *control) {
+            (*control)->close();
         }
         return fail(failure);
     };
@@ -96,6 +116,10 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
         if (!bound) {
             return fail_bound(bound.error());
         }
+    }
+    control = open_control_socket(config);
+    if (!control && config.control_socket) {
+        return fail_bound(control.error());
     }
     const Privileges privileges = give_up_privileges(config);
 
@@ -129,7 +153,13 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
     static Log log{config.log_format, relay.supervisor_fd(), priority};
     log_fatal_errors_to(log.writer());
     const Host host{oom_score, config.log_format, priority, privileges.groups_empty};
-    Loop loop{config, std::move(setups), host, log, relay, read_config, open_binary};
+    OperatorAccess access;
+    if (control) {
+        access.socket = std::move(*control);
+    } else {
+        access.why_not = with_cure(control.error().message);
+    }
+    Loop loop{config, std::move(setups), host, log, relay, std::move(access), read_config, open_binary};
     const ExitCode code = loop.run();
     log.writer().flush_for_the_last_time();
     relay.finish(log.writer().pending() ? std::chrono::milliseconds{0} : longest_goodbye);

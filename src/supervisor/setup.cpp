@@ -76,6 +76,12 @@ tl::expected<void, Failure> load(std::vector<Setup>& setups, const OpenedPolicie
     return {};
 }
 
+unsigned reserved_places(const Setup& setup) {
+    constexpr unsigned percent = 100;
+    const std::uint64_t reserved = std::uint64_t{setup.max_connections} * setup.service.reserve / percent;
+    return setup.service.exempt.empty() ? 0 : static_cast<unsigned>(reserved);
+}
+
 std::vector<control::OwnSocket> own_sockets(const Setup& setup) {
     std::vector<control::OwnSocket> own;
     for (const auto& socket : setup.sockets) {

@@ -49,6 +49,9 @@ using OpenBinary = std::function<tl::expected<Fd, Failure>(const config::Service
 /// Fills `policies`, `content`, and `shared` where there is none. Not as root.
 [[nodiscard]] tl::expected<void, Failure> load(std::vector<Setup>& setups, const OpenedPolicies& opened);
 
+/// Places that only exempt clients get.
+[[nodiscard]] unsigned reserved_places(const Setup& setup);
+
 /// Its listening sockets of TCP.
 [[nodiscard]] std::vector<control::OwnSocket> own_sockets(const Setup& setup);
 

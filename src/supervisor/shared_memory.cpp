@@ -4,6 +4,7 @@
 #include "base/die.h"
 #include "base/memory_file.h"
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <fcntl.h>
@@ -67,6 +68,27 @@ SharedMemory::SharedMemory(SharedMemory&& other) noexcept
 SharedMemory::~SharedMemory() {
     if (map_ != nullptr) {
         (void)munmap(map_, control::shared_size(sources_));
+    }
+}
+
+void SharedMemory::for_each_source(
+    const std::function<void(const control::SourceTable&, control::SourceTable::Place)>& visit) const {
+    const control::SourceTable table = sources();
+    const auto first = static_cast<off_t>(sizeof(control::SharedState));
+    const auto last = first + static_cast<off_t>(sources_ * sizeof(control::SourceEntry));
+    const auto place_at = [&](off_t at) {
+        return static_cast<control::SourceTable::Place>((std::clamp(at, first, last) - first) /
+                                                        static_cast<off_t>(sizeof(control::SourceEntry)));
+    };
+    for (off_t data = first; (data = lseek(file_.get(), data, SEEK_DATA)) >= 0 && data < last;) {
+        const off_t hole = lseek(file_.get(), data, SEEK_HOLE);
+        for (auto place = place_at(data); place < place_at(hole); ++place) {
+            visit(table, place);
+        }
+        if (hole <= data) {
+            return;
+        }
+        data = hole;
     }
 }
 

@@ -6,6 +6,7 @@
 #include "supervisor/failure.h"
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <tl/expected.hpp>
@@ -23,6 +24,10 @@ class SharedMemory {
     [[nodiscard]] const control::SharedState& state() const { return *map_; }
     /// The table, to be looked at. Its places may change meanwhile.
     [[nodiscard]] control::SourceTable sources() const { return {*map_, sources_}; }
+
+    /// Every place that was ever used; reading the others would take memory for them.
+    void for_each_source(
+        const std::function<void(const control::SourceTable&, control::SourceTable::Place)>& visit) const;
 
     void write_own_sockets(std::span<const control::OwnSocket> sockets) {
         control::write_own_sockets(*map_, sockets);

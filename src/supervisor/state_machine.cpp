@@ -94,6 +94,22 @@ std::optional<Time> StateMachine::next_deadline() const {
     return next;
 }
 
+std::optional<Stage> StateMachine::stage(Id id) const {
+    for (const Generation& one : generations_) {
+        if (one.id == id) {
+            return one.role == Role::starting     ? Stage::starting
+                   : one.phase == Phase::serving  ? Stage::serving
+                   : one.phase == Phase::draining ? Stage::draining
+                                                  : Stage::ending;
+        }
+    }
+    return {};
+}
+
+Stage StateMachine::stage() const {
+    return stopping_ || result_ ? Stage::draining : said_started_ ? Stage::serving : Stage::starting;
+}
+
 StateMachine::Generation* StateMachine::find(Id id) {
     const auto found = std::find_if(generations_.begin(), generations_.end(),
                                     [id](const auto& one) { return one.id == id; });

@@ -55,6 +55,9 @@ struct ServiceSpec {
 
 using Id = unsigned; ///< of a generation, over all services, from 1 on
 
+/// How far a generation, or the daemon, is.
+enum class Stage { starting, serving, draining, ending };
+
 /// What a listener can say. Anything else, or more than this, is nonsense.
 enum class Word { hello, armed, alive, nonsense };
 
@@ -227,6 +230,11 @@ class StateMachine {
     [[nodiscard]] Actions handle(const Event& event, Time now);
     /// What is due.
     [[nodiscard]] Actions advance(Time now);
+    /// Nothing if it is gone.
+    [[nodiscard]] std::optional<Stage> stage(Id id) const;
+    [[nodiscard]] Stage stage() const; ///< of the daemon
+    [[nodiscard]] unsigned failures(std::size_t service) const { return services_[service].failures; }
+
     /// When to call advance(), if nothing happens before.
     [[nodiscard]] std::optional<Time> next_deadline() const;
 

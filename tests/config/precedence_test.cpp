@@ -111,6 +111,9 @@ const std::vector<Case>& cases() {
          {"1:1", "2:2", "3:3"},
          [](const Config& c) { return fmt::format("{0}:{0}", c.user->uid); }},
         {Key::policy_dir, {"/1", "/2", "/3"}, [](const Config& c) { return c.policy_dir.string(); }},
+        {Key::control_socket,
+         {"/1", "/2", "/3"},
+         [](const Config& c) { return c.control_socket.value_or("").string(); }},
         {Key::log_format,
          {"logfmt", "logfmt", "logfmt"},
          [](const Config& c) { return std::string{c.log_format == LogFormat::logfmt ? "logfmt" : "json"}; }},
@@ -208,7 +211,7 @@ TEST_F(Precedence, OfTheTableIsWhatAServiceHasInCode) {
         }
         const auto standard = parse_value(spec, spec.standard);
         ASSERT_TRUE(standard) << spec.name;
-        Config bare{{service}, {}, {}, {}, {}, {}};
+        Config bare{{service}, {}, {}, {}, {}, {}, {}};
         for (const auto& tried : cases()) {
             if (tried.key == spec.key) {
                 EXPECT_EQ(parse_value(spec, tried.show(bare)), standard) << spec.name;
@@ -289,6 +292,7 @@ TEST_F(ShowConfig, NamesTheOriginOfEachValue) {
 user = "daemon:1"  # FILE:1
 # policy-dir = "/policies"  # default
 # log-format = "json"  # default
+# control-socket: none  # default
 
 [[service]]
 name = "one"  # FILE:5

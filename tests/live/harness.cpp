@@ -30,12 +30,15 @@ struct Environment {
     std::vector<char*> pointers;
     char* listen_pid = nullptr;
 
-    Environment(std::size_t passed, bool unlimited) {
+    Environment(std::size_t passed, bool unlimited, bool without_control) {
         for (char** variable = environ; *variable != nullptr; ++variable) {
             const std::string text = *variable;
             if (!text.starts_with("LISTEN_") && !text.starts_with("CLOISTER_")) {
                 texts.push_back(text);
             }
+        }
+        if (without_control) {
+            texts.emplace_back("CLOISTER_CONTROL_SOCKET=off");
         }
         if (unlimited) {
             texts.insert(texts.end(), {"CLOISTER_MAX_PER_SOURCE=1048576", "CLOISTER_SOURCE_RATE=1000000/s",
@@ -196,7 +199,7 @@ Daemon::Daemon(Setup setup) {
         const Fd given{fd};
         fd = ::fcntl(given.get(), F_DUPFD_CLOEXEC, 100);
     }
-    Environment environment{setup.passed.size(), setup.unlimited};
+    Environment environment{setup.passed.size(), setup.unlimited, setup.without_control};
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) {
         throw std::runtime_error("no pipe");

@@ -30,6 +30,7 @@ struct Setup {
     bool passed_to_another = false;   ///< LISTEN_PID names process 1
     bool standard_descriptors = true; ///< false: 0, 1 and 2 are closed
     bool unlimited = true;            ///< by environment: no source has limits, and accepting is not deferred
+    bool without_control = true;      ///< by environment: no control socket
     bool await_ready = true;
     int stderr_fd = -1;           ///< in place of the pipe that is read here; then nothing is awaited
     std::vector<Fault> faults{};  ///< of its kernel

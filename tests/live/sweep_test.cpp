@@ -209,7 +209,7 @@ const Denied denied[] = {
     {"lseek", 71, Who::listener, "cannot read /proc/self/smaps: lseek"},
     {"madvise", 71, Who::listener, "cannot hide memory at ADDRESS from cells: madvise"},
     {"memfd_create", 71, Who::reader, "cannot compile: memfd_create", Who::early,
-     "POLICY/processes/relay.policy: error: cannot compile: memfd_create"},
+     "cannot make the memory that the generations of a service share: memfd_create"},
     {"mmap", -11, Who::loader},
     {"mprotect", 127, Who::loader},
     {"munmap", 71, Who::early, "munmap"},
