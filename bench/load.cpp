@@ -3,6 +3,7 @@
 #include "load.h"
 #include "pattern.h"
 
+#include <arpa/inet.h>
 #include <array>
 #include <charconv>
 #include <csignal>
@@ -30,6 +31,10 @@ modes
               More than one process may have descriptors for are spread over several
   stream      as many bytes as go through
   pingpong    round trips, one after the other, on one connection
+  paced       connections at fixed times, each as --close early does it; the latency counts from its time
+  hold        open connections at a fixed rate and keep them, up to --connections; what is lost is opened again
+  storm       connect and close (--close plain) or send a byte and reset (--close reset), at a fixed rate
+  syn         SYN packets that nobody continues, by a raw socket (CAP_NET_RAW)
 
 options (sizes 64 4K 1M 2G, durations 500ms 10s 2m)
   --connections N   at a time (rate 16, idle 900, stream 1)
@@ -41,8 +46,14 @@ options (sizes 64 4K 1M 2G, durations 500ms 10s 2m)
   --close HOW       rate: half (all back, shut down, await the end, close), early (shut down with the last byte,
                     all back, await the end, close: cheapest), plain (all back, close), reset (close with a RST)
   --close-rate R    idle: how many are closed in a second (5000), or 'all' at the same moment
+  --rate R          paced, hold, storm, syn: new connections in a second (100)
+  --say HOW         hold: once (a byte, then silence), trickle (a byte each second), flood (sends what it can and
+                    never receives)
   --echo            idle: each connection first has one message echoed
-  --sources N       addresses of 127.0.1.0/24 that clients of a 127/8 target come from (64; 1: the kernel's choice)
+  --sources N       addresses of 127.0.1.0/24 that clients of a 127/8 target come from (64; 1: the kernel's choice);
+                    with --from any number
+  --from ADDR       the first source, an IPv4 address that is routed to this host; no interface needs to have it
+  --step N          from one source to the next (1; 256: each in a /24 network of its own)
   --help
 )";
 
@@ -114,6 +125,27 @@ Close close_mode(std::string_view text) {
     wrong(fmt::format("--close: '{}' is neither early, half, plain nor reset", text));
 }
 
+Say say_mode(std::string_view text) {
+    if (text == "once") {
+        return Say::Once;
+    }
+    if (text == "trickle") {
+        return Say::Trickle;
+    }
+    if (text == "flood") {
+        return Say::Flood;
+    }
+    wrong(fmt::format("--say: '{}' is neither once, trickle nor flood", text));
+}
+
+std::uint32_t first_source(const char* text) {
+    in_addr address{};
+    if (::inet_pton(AF_INET, text, &address) != 1) {
+        wrong(fmt::format("--from: '{}' is not an IPv4 address", text));
+    }
+    return ntohl(address.s_addr);
+}
+
 struct Mode {
     std::string_view name;
     int (*run)(const Options&);
@@ -121,11 +153,13 @@ struct Mode {
     std::uint64_t bytes;
     std::chrono::milliseconds duration;
 };
-constexpr std::array modes{Mode{"rate", run_rate, 16, 64, 5s}, Mode{"idle", run_idle, 900, 64, 0s},
-                           Mode{"stream", run_stream, 1, 0, 5s}, Mode{"pingpong", run_pingpong, 1, 64, 5s}};
+constexpr std::array modes{Mode{"rate", run_rate, 16, 64, 5s},     Mode{"idle", run_idle, 900, 64, 0s},
+                           Mode{"stream", run_stream, 1, 0, 5s},   Mode{"pingpong", run_pingpong, 1, 64, 5s},
+                           Mode{"paced", run_paced, 1000, 64, 5s}, Mode{"hold", run_hold, 1000, 1, 5s},
+                           Mode{"storm", run_storm, 1000, 1, 5s},  Mode{"syn", run_syn, 1, 1, 5s}};
 
 Options parse_options(int argc, char** argv, const Mode*& mode) {
-    constexpr std::array<option, 12> known{{{"connections", required_argument, nullptr, 'c'},
+    constexpr std::array<option, 16> known{{{"connections", required_argument, nullptr, 'c'},
                                             {"total", required_argument, nullptr, 't'},
                                             {"bytes", required_argument, nullptr, 'b'},
                                             {"duration", required_argument, nullptr, 'd'},
@@ -135,11 +169,16 @@ Options parse_options(int argc, char** argv, const Mode*& mode) {
                                             {"close-rate", required_argument, nullptr, 'r'},
                                             {"echo", no_argument, nullptr, 'e'},
                                             {"sources", required_argument, nullptr, 's'},
+                                            {"from", required_argument, nullptr, 'f'},
+                                            {"step", required_argument, nullptr, 'p'},
+                                            {"rate", required_argument, nullptr, 'R'},
+                                            {"say", required_argument, nullptr, 'y'},
                                             {"help", no_argument, nullptr, 'h'},
                                             {nullptr, 0, nullptr, 0}}};
     Options options;
     options.timeout = 10s;
-    options.sources = 64;
+    options.sources.count = 64;
+    options.rate = 100;
     options.close_rate = 5000;
     std::uint64_t bytes = 0;
     std::chrono::milliseconds asked_duration{0};
@@ -173,7 +212,20 @@ Options parse_options(int argc, char** argv, const Mode*& mode) {
             options.echo = true;
             break;
         case 's':
-            options.sources = count("sources", optarg, 250);
+            options.sources.count = count("sources", optarg, 1U << 20);
+            break;
+        case 'f':
+            options.sources.first = first_source(optarg);
+            options.sources.routed = true;
+            break;
+        case 'p':
+            options.sources.step = count("step", optarg, 1U << 16);
+            break;
+        case 'R':
+            options.rate = count("rate", optarg, 1000000);
+            break;
+        case 'y':
+            options.say = say_mode(optarg);
             break;
         case 'h':
             fmt::print("{}", help);
@@ -190,7 +242,8 @@ Options parse_options(int argc, char** argv, const Mode*& mode) {
         mode = one.name == argv[optind] ? &one : mode;
     }
     if (mode == nullptr) {
-        wrong(fmt::format("'{}' is not a mode: rate, idle, stream or pingpong", argv[optind]));
+        wrong(fmt::format("'{}' is not a mode: rate, idle, stream, pingpong, paced, hold, storm or syn",
+                          argv[optind]));
     }
     auto target = parse_target(argv[optind + 1]);
     if (!target) {
@@ -203,6 +256,16 @@ Options parse_options(int argc, char** argv, const Mode*& mode) {
     options.duration = asked_duration != 0ms ? asked_duration : counted ? 0ms : mode->duration;
     if ((mode->run == run_pingpong || options.echo) && options.bytes > Pattern::longest_piece) {
         wrong(fmt::format("--bytes: at most {} here", Pattern::longest_piece));
+    }
+    if (mode->run == run_paced && options.bytes > one_segment) {
+        wrong(fmt::format("--bytes: at most {} here", one_segment));
+    }
+    if (options.sources.routed ? options.target.family() != AF_INET : options.sources.count > 250) {
+        wrong(options.sources.routed ? "--from: the target must be IPv4, too"
+                                     : "--sources: at most 250 without --from");
+    }
+    if (mode->run == run_syn && !options.sources.routed) {
+        wrong("syn: --from is needed");
     }
     if (mode->run == run_pingpong && options.connections != 1) {
         wrong("--connections: pingpong uses one");

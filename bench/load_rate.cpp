@@ -13,7 +13,6 @@ namespace cloister::bench {
 namespace {
 
 using namespace std::chrono_literals;
-constexpr std::uint64_t one_segment = 512; // of any network: 536 is what TCP may always send
 
 struct Client {
     Fd fd;

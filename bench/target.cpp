@@ -15,8 +15,6 @@ namespace cloister::bench {
 
 namespace {
 
-constexpr std::uint32_t first_source = 0x7f000101; // 127.0.1.1
-
 tl::expected<Target, std::string> parse_unix(std::string_view text) {
     const std::string_view path = text.substr(sizeof "unix:" - 1);
     sockaddr_un name{};
@@ -81,7 +79,7 @@ tl::expected<Target, std::string> parse_target(std::string_view text) {
     return target;
 }
 
-tl::expected<Fd, int> start_connect(const Target& target, std::uint64_t number, unsigned sources,
+tl::expected<Fd, int> start_connect(const Target& target, std::uint64_t number, const Sources& sources,
                                     std::chrono::milliseconds timeout, Traffic traffic) {
     // A unix socket connects at once or not at all: a non-blocking one would fail whenever the backlog is
     // full, so it waits there, for so long at most.
@@ -100,13 +98,16 @@ tl::expected<Fd, int> start_connect(const Target& target, std::uint64_t number, 
     } else {
         ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     }
-    if (sources > 1 && target.is_loopback4()) {
+    if (sources.routed || (sources.count > 1 && target.is_loopback4())) {
         sockaddr_in source{};
         source.sin_family = AF_INET;
-        source.sin_addr.s_addr = htonl(first_source + static_cast<std::uint32_t>(number % sources));
+        source.sin_addr.s_addr = htonl(sources.at(number));
         // The port is chosen by connect, when both ends are known: bind alone would look for one free towards
         // anybody.
         ::setsockopt(fd.get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+        if (sources.routed) {
+            ::setsockopt(fd.get(), IPPROTO_IP, IP_FREEBIND, &on, sizeof on);
+        }
         if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&source), sizeof source) != 0) {
             return tl::unexpected(errno);
         }
