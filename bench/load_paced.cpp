@@ -266,8 +266,9 @@ void PacedLoad::report(double spent) {
         line += fmt::format("\"mode\":\"paced\",\"served\":{},\"latency_us\":{},\"errors\":{}}}", good_,
                             latencies_.json(), failures_.json());
     } else {
-        line += fmt::format("\"mode\":\"{}\",\"connected\":{},\"lost\":{},\"held\":{}}}",
-                            kind_ == Kind::Hold ? "hold" : "storm", good_, lost_, held);
+        line += fmt::format("\"mode\":\"{}\",\"connected\":{},\"lost\":{},\"held\":{},\"open\":{}}}",
+                            kind_ == Kind::Hold ? "hold" : "storm", good_, lost_, held,
+                            clients_.size() - free_.size());
     }
     print_line(line);
 }

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: MIT
+"""The attacks: each with its sources, its stated rate and size, and what it takes away from the server."""
+import contextlib
+import os
+import signal
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .network import CLIENTS, FIRST_ATTACKER, FIRST_SPOOFED
+from .servers import Surroundings
+
+OUR_NETWORKS = {"--network-prefix": "24,48", "--max-per-network": 16}
+
+
+@dataclass
+class Attack:
+    """One run of cloister-load."""
+    mode: str
+    rate: int  # per second: what must be reached
+    sources: int = 1
+    step: int = 1
+    connections: int = 1000  # at a time, at most
+    options: dict = field(default_factory=dict)
+    first: str = FIRST_ATTACKER
+
+    def words(self, target, seconds):
+        options = {"from": self.first, "sources": self.sources, "step": self.step, "rate": self.rate,
+                   "connections": self.connections, "duration": f"{round(seconds * 1000)}ms", **self.options}
+        return [self.mode, target, *(f"--{name}={value}" for name, value in options.items())]
+
+    def describe(self):
+        networks = -(-self.sources * self.step // 256)
+        limit = f", up to {self.connections} held" if self.mode == "hold" else ""
+        return (f"{self.sources} source{'s' * (self.sources > 1)} in {networks} network{'s' * (networks > 1)}, "
+                f"{self.rate}/s{limit}")
+
+    def weak(self, figures):
+        """None, or how far the attack stayed below what it states. It starts no more connections while it has all that
+        it states, which includes those that the server's kernel does not answer any more."""
+        if figures["per_second"] >= 0.95 * self.rate or figures.get("open", 0) >= 0.95 * self.connections:
+            return None
+        return f"{figures['per_second']:.0f}/s of {self.rate}/s"
+
+
+@contextlib.contextmanager
+def nothing(_network, _server, _lead):
+    yield {}
+
+
+@contextlib.contextmanager
+def vanish(network, _server, lead):
+    """When the attacker has all it can get, its addresses are gone."""
+    timer = threading.Timer(lead / 2, network.attacker_vanishes)
+    timer.start()
+    try:
+        yield {}
+    finally:
+        timer.cancel()
+        timer.join()
+        network.attacker_returns()
+
+
+def attacked_sockets(pid):
+    """Inodes of the established connections of attackers, in the network namespace of a process."""
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        words = line.split()
+        address = int.from_bytes(bytes.fromhex(words[2].split(":")[0]), "little")
+        if words[3] == "01" and address >> 23 == (10 << 24 | 128 << 16) >> 23:  # 10.128.0.0/9
+            yield f"socket:[{words[9]}]"
+
+
+def children(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return []
+
+
+def crash(pid, sockets):
+    """True if that was a cell of an attacker: its descriptor 0 is one of the sockets. A pidfd cannot come to mean
+    another process meanwhile."""
+    with contextlib.suppress(OSError):
+        cell = os.pidfd_open(int(pid))
+        try:
+            if os.readlink(f"/proc/{pid}/fd/0") in sockets:
+                signal.pidfd_send_signal(cell, signal.SIGSEGV)
+                return True
+        finally:
+            os.close(cell)
+    return False
+
+
+@contextlib.contextmanager
+def crash_cells(_network, server, _lead):
+    """In place of a bug in a handler: SIGSEGV to each cell of an attacker."""
+    counted, over = {"crashes": 0}, threading.Event()
+
+    def hunt():
+        while not over.wait(0.02):
+            sockets = set(attacked_sockets(server.pid))
+            cells = [cell for listener in children(server.pid) for cell in children(listener)] if sockets else []
+            counted["crashes"] += sum(crash(cell, sockets) for cell in cells)
+
+    hunter = threading.Thread(target=hunt)
+    hunter.start()
+    try:
+        yield counted
+    finally:
+        over.set()
+        hunter.join()
+
+
+@dataclass
+class Drill:
+    name: str
+    title: str
+    attacks: tuple
+    surroundings: Surroundings = field(default_factory=Surroundings)
+    during: object = nothing
+    only_cloister: str = ""  # why it cannot be done to a peer
+    needs: str = ""          # what the attack must have achieved besides its rate: a key of what `during` yields
+
+    def describe(self):
+        return "; ".join(attack.describe() for attack in self.attacks)
+
+
+def hold(rate, connections, sources, say="once", **more):
+    return Attack("hold", rate, sources, connections=connections, options={"say": say}, **more)
+
+
+def storm(rate, close):
+    return Attack("storm", rate, 16, connections=2000, options={"close": close})
+
+
+DRILLS = {drill.name: drill for drill in (
+    Drill("one-source", "one source takes all connections", (hold(1000, 2000, 1),)),
+    Drill("10000-sources", "10 000 sources, 40 networks", (hold(4000, 10000, 10000),), Surroundings(options=OUR_NETWORKS)),
+    Drill("10000-networks", "10 000 sources, each in a network of its own; clients are exempt",
+          (hold(4000, 10000, 10000, step=256),), Surroundings(options={"--exempt": CLIENTS})),
+    Drill("connect-close", "connect and close", (storm(3000, "plain"),)),
+    Drill("rst-storm", "connect, a byte, RST", (storm(3000, "reset"),)),
+    Drill("slowloris", "slowloris: a byte each second", (hold(500, 2000, 8, "trickle"),)),
+    Drill("slow-readers", "send, and never receive", (hold(250, 1000, 8, "flood"),)),
+    Drill("half-open", "peers vanish; a flood of SYN",
+          (hold(4000, 2000, 8), Attack("syn", 10000, 65536, first=FIRST_SPOOFED)), during=vanish),
+    Drill("crash", "cells of the attackers crash (by SIGSEGV)", (hold(200, 2000, 200),), during=crash_cells, needs="crashes",
+          only_cloister="done by a signal to the cells of cloister"),
+    Drill("processes", "150 processes for the server", (hold(1000, 2000, 1),), Surroundings(processes=150)),
+    Drill("descriptors", "340 descriptors for the server", (hold(1000, 2000, 1),), Surroundings(descriptors=340)),
+    Drill("log-blocked", "nobody reads the log; connect, a byte, RST", (storm(500, "reset"),), Surroundings(log_blocked=True)),
+)}

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""One drill on one server: its clients alone, then beside the attack."""
+import contextlib
+import json
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+
+from cloister_bench import BenchError
+
+from . import network as net
+from . import verdict
+
+TARGET = f"{net.TARGET}:{net.PORT}"
+CLIENT_RATE = 200  # a second
+CLIENT_SOURCES = 10  # each in a network of its own, at 20 connections a second
+PATIENCE = "1s"  # who is not served by then was not served
+
+
+@dataclass
+class Times:
+    """Seconds."""
+    alone: float
+    lead: float  # of the attack, before the clients come
+    beside: float
+
+
+FULL, QUICK = Times(5, 3, 10), Times(1, 1, 1.5)
+
+
+def start(network, where, program, words, nice=0):
+    return subprocess.Popen(network.inside(where, program, *words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL, start_new_session=True, text=True,
+                            preexec_fn=(lambda: os.nice(nice)) if nice else None)
+
+
+def finish(process, seconds):
+    text, _ = process.communicate(timeout=seconds)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise BenchError(f"{' '.join(process.args)}: no result, exit code {process.returncode}") from None
+
+
+def end(process):
+    if process.poll() is None:
+        process.kill()
+    process.communicate()
+
+
+def clients(network, program, seconds):
+    """Legitimate clients. They go first on a processor: those of the real world bring one of their own."""
+    words = ["paced", TARGET, f"--from={net.FIRST_CLIENT}", f"--sources={CLIENT_SOURCES}", "--step=256",
+             f"--rate={CLIENT_RATE}", f"--duration={round(seconds * 1000)}ms", f"--timeout={PATIENCE}"]
+    process = start(network, "clients", program, words, nice=-10)
+    try:
+        figures = finish(process, seconds + 30)
+    finally:
+        end(process)
+    latency = figures["latency_us"] or {}
+    return {"attempts": figures["attempts"], "served": figures["served"], "p50": latency.get("p50"),
+            "p99": latency.get("p99"), "errors": figures["errors"]}
+
+
+def drill(network, program, server, one, times):
+    """What the table says of it."""
+    with server.run(network, one.surroundings) as running:
+        alone = clients(network, program, times.alone)
+        # The clients are patient for a second more: the attack must not end before them.
+        seconds = times.lead + times.beside + 1.2
+        with contextlib.ExitStack() as stack:
+            counted = stack.enter_context(one.during(network, running, times.lead))
+            processes = []
+            for attack in one.attacks:
+                processes.append(start(network, "attacker", program, attack.words(TARGET, seconds)))
+                stack.callback(end, processes[-1])
+            time.sleep(times.lead)
+            beside = clients(network, program, times.beside)
+            attacks = [finish(process, seconds + 30) for process in processes]
+            counted = dict(counted)
+    weak = [why for attack, figures in zip(one.attacks, attacks) if (why := attack.weak(figures))]
+    if one.needs and not counted.get(one.needs):
+        weak.append(f"no {one.needs}")
+    return {"drill": one.name, "title": one.title, "stated": one.describe(), "server": server.title,
+            "settings": server.settings, "alone": alone, "beside": beside, "attacks": attacks, "counted": counted,
+            "weak": "; ".join(weak), **verdict.judge(alone, beside, bool(weak), times is FULL)}
