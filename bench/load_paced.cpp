@@ -278,7 +278,8 @@ int PacedLoad::run() {
     begun_ = now_ = Clock::now();
     const Clock::time_point end = begun_ + options_.duration;
     Clock::time_point last_tick = now_;
-    while (now_ < end || (kind_ == Kind::Paced && free_.size() < clients_.size())) {
+    // The whole schedule, however late. Those that are held end with it, the others in their own time.
+    while (now_ < end || due(next_) < end || (kind_ != Kind::Hold && free_.size() < clients_.size())) {
         start_due();
         const Clock::time_point next = due(next_);
         wait_for_events(next < end ? std::min(next, last_tick + tick) : last_tick + tick);

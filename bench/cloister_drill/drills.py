@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The attacks: each with its sources, its stated rate and size, and what it takes away from the server."""
 import contextlib
+import ipaddress
 import os
 import signal
+import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .network import CLIENTS, FIRST_ATTACKER, FIRST_SPOOFED
+from .network import ATTACKERS, CLIENTS, FIRST_ATTACKER, FIRST_SPOOFED, SPOOFED
 from .servers import Surroundings
 
 OUR_NETWORKS = {"--network-prefix": "24,48", "--max-per-network": 16}
@@ -48,26 +50,36 @@ def nothing(_network, _server, _lead):
     yield {}
 
 
+ESTABLISHED, SYN_RECEIVED = "01", "03"  # enum in include/net/tcp_states.h
+
+
+def sockets(pid, state):
+    """Of the network namespace of a process: the peer's address, and the inode. proc_pid_net(5)"""
+    for file in ("tcp", "tcp6"):  # an IPv4 peer of an IPv6 socket is the end of a mapped address
+        for line in Path(f"/proc/{pid}/net/{file}").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == state:
+                yield int.from_bytes(bytes.fromhex(words[2].split(":")[0][-8:]), sys.byteorder), words[9]
+
+
+def within(address, prefix):
+    return ipaddress.ip_address(address) in ipaddress.ip_network(prefix)
+
+
 @contextlib.contextmanager
-def vanish(network, _server, lead):
-    """When the attacker has all it can get, its addresses are gone."""
+def vanish(network, server, lead):
+    """When the attacker has all it can get, its addresses are gone. Handshakes that the kernel keeps show that the SYN
+    packets are good ones; the most it keeps is the backlog of the server, further ones get cookies."""
+    counted = {}
     timer = threading.Timer(lead / 2, network.attacker_vanishes)
     timer.start()
     try:
-        yield {}
+        yield counted
+        counted["handshakes pending"] = sum(within(peer, SPOOFED) for peer, _ in sockets(server.pid, SYN_RECEIVED))
     finally:
         timer.cancel()
         timer.join()
         network.attacker_returns()
-
-
-def attacked_sockets(pid):
-    """Inodes of the established connections of attackers, in the network namespace of a process."""
-    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
-        words = line.split()
-        address = int.from_bytes(bytes.fromhex(words[2].split(":")[0]), "little")
-        if words[3] == "01" and address >> 23 == (10 << 24 | 128 << 16) >> 23:  # 10.128.0.0/9
-            yield f"socket:[{words[9]}]"
 
 
 def children(pid):
@@ -76,13 +88,13 @@ def children(pid):
     return []
 
 
-def crash(pid, sockets):
-    """True if that was a cell of an attacker: its descriptor 0 is one of the sockets. A pidfd cannot come to mean
+def crash(pid, links):
+    """True if that was a cell of an attacker: its descriptor 0 is one of these. A pidfd cannot come to mean
     another process meanwhile."""
     with contextlib.suppress(OSError):
         cell = os.pidfd_open(int(pid))
         try:
-            if os.readlink(f"/proc/{pid}/fd/0") in sockets:
+            if os.readlink(f"/proc/{pid}/fd/0") in links:
                 signal.pidfd_send_signal(cell, signal.SIGSEGV)
                 return True
         finally:
@@ -97,9 +109,9 @@ def crash_cells(_network, server, _lead):
 
     def hunt():
         while not over.wait(0.02):
-            sockets = set(attacked_sockets(server.pid))
-            cells = [cell for listener in children(server.pid) for cell in children(listener)] if sockets else []
-            counted["crashes"] += sum(crash(cell, sockets) for cell in cells)
+            links = {f"socket:[{inode}]" for peer, inode in sockets(server.pid, ESTABLISHED) if within(peer, ATTACKERS)}
+            cells = [cell for listener in children(server.pid) for cell in children(listener)] if links else []
+            counted["crashes"] += sum(crash(cell, links) for cell in cells)
 
     hunter = threading.Thread(target=hunt)
     hunter.start()
@@ -129,7 +141,7 @@ def hold(rate, connections, sources, say="once", **more):
 
 
 def storm(rate, close):
-    return Attack("storm", rate, 16, connections=2000, options={"close": close})
+    return Attack("storm", rate, 16, connections=2000, options={"close": close, "timeout": "2s"})
 
 
 DRILLS = {drill.name: drill for drill in (
@@ -142,7 +154,8 @@ DRILLS = {drill.name: drill for drill in (
     Drill("slowloris", "slowloris: a byte each second", (hold(500, 2000, 8, "trickle"),)),
     Drill("slow-readers", "send, and never receive", (hold(250, 1000, 8, "flood"),)),
     Drill("half-open", "peers vanish; a flood of SYN",
-          (hold(4000, 2000, 8), Attack("syn", 10000, 65536, first=FIRST_SPOOFED)), during=vanish),
+          (hold(4000, 2000, 8), Attack("syn", 10000, 65536, first=FIRST_SPOOFED)), during=vanish,
+          needs="handshakes pending"),
     Drill("crash", "cells of the attackers crash (by SIGSEGV)", (hold(200, 2000, 200),), during=crash_cells, needs="crashes",
           only_cloister="done by a signal to the cells of cloister"),
     Drill("processes", "150 processes for the server", (hold(1000, 2000, 1),), Surroundings(processes=150)),

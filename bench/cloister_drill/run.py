@@ -78,7 +78,6 @@ def drill(network, program, server, one, times):
             time.sleep(times.lead)
             beside = clients(network, program, times.beside)
             attacks = [finish(process, seconds + 30) for process in processes]
-            counted = dict(counted)
     weak = [why for attack, figures in zip(one.attacks, attacks) if (why := attack.weak(figures))]
     if one.needs and not counted.get(one.needs):
         weak.append(f"no {one.needs}")
