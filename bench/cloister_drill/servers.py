@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The servers that are attacked, each with the protection that it has. All echo by a process for each connection."""
 import contextlib
+import fcntl
 import os
 import re
 import resource
@@ -28,7 +29,7 @@ class Surroundings:
     """What a drill takes away from a server, and what its operator has configured against the attack."""
     processes: int = MOST_PROCESSES
     descriptors: int = 4096
-    log_blocked: bool = False
+    log_piped: bool = False
     options: dict = field(default_factory=dict)  # of cloisterd
 
     def enter(self):
@@ -39,6 +40,7 @@ class Surroundings:
 @dataclass
 class Running:
     pid: int
+    log: object
 
 
 def listens(pid):
@@ -60,15 +62,18 @@ def wait_until(condition, process, what, log):
     raise BenchError(f"{what}; it said: {log().strip() or 'nothing'}")
 
 
-class BlockedPipe:
-    """A pipe that is read until it is blocked: then it is full, and nobody reads."""
+class LogPipe:
+    """A pipe that has room for all that is logged before the attack. When it is blocked it is full, and nobody reads."""
+
+    ROOM = 1 << 20  # what fs.pipe-max-size allows anybody, unless it was changed: pipe(7)
 
     def __init__(self):
         self.read_end, self.write_end = os.pipe()
+        fcntl.fcntl(self.write_end, fcntl.F_SETPIPE_SZ, self.ROOM)
         os.set_blocking(self.read_end, False)
         self.text = ""
 
-    def seen(self, _=None):
+    def seen(self):
         with contextlib.suppress(BlockingIOError):
             self.text += os.read(self.read_end, 65536).decode(errors="replace")
         return self.text
@@ -110,13 +115,13 @@ class Server:
 
     def applies(self, drill):
         """None, or why this drill says nothing about this server."""
-        if drill.surroundings.log_blocked and not self.logs_to_stderr:
+        if drill.surroundings.log_piped and not self.logs_to_stderr:
             return "it does not log to standard error"
         return None
 
     @contextlib.contextmanager
     def run(self, network, surroundings):
-        log = BlockedPipe() if surroundings.log_blocked else LogFile()
+        log = LogPipe() if surroundings.log_piped else LogFile()
         try:
             with self.files() as files:
                 command = network.inside("server", *self.command(surroundings, files))
@@ -124,9 +129,7 @@ class Server:
                                            stderr=log.write_end, start_new_session=True, preexec_fn=surroundings.enter)
                 try:
                     wait_until(lambda: self.serves(process.pid, log), process, f"{self.title} does not serve", log.seen)
-                    if surroundings.log_blocked:
-                        log.block()
-                    yield Running(process.pid)
+                    yield Running(process.pid, log)
                     if process.poll() is not None:
                         raise BenchError(f"{self.title} has ended: {log.seen()[-500:]}")
                 finally:
