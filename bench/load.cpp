@@ -35,6 +35,7 @@ modes
   hold        open connections at a fixed rate and keep them, up to --connections; what is lost is opened again
   storm       connect and close (--close plain) or send a byte and reset (--close reset), at a fixed rate
   syn         SYN packets that nobody continues, by a raw socket (CAP_NET_RAW)
+              hold, storm and syn end by SIGTERM, too, and report
 
 options (sizes 64 4K 1M 2G, durations 500ms 10s 2m)
   --connections N   at a time (rate 16, idle 900, stream 1)

@@ -47,7 +47,8 @@ struct Options {
 // These start connections at fixed times, whatever became of those before.
 [[nodiscard]] int run_paced(const Options& options); ///< legitimate clients; 1 if any was not served
 
-// Those of an attacker, of whom nothing is checked: 0 whatever the server does.
+// Those of an attacker, of whom nothing is checked: 0 whatever the server does. SIGTERM ends them before
+// --duration.
 [[nodiscard]] int run_hold(const Options& options);
 [[nodiscard]] int run_storm(const Options& options);
 [[nodiscard]] int run_syn(const Options& options);

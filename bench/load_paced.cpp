@@ -279,7 +279,10 @@ int PacedLoad::run() {
     const Clock::time_point end = begun_ + options_.duration;
     Clock::time_point last_tick = now_;
     // The whole schedule, however late. Those that are held end with it, the others in their own time.
-    while (now_ < end || due(next_) < end || (kind_ != Kind::Hold && free_.size() < clients_.size())) {
+    const auto more = [&] {
+        return now_ < end || due(next_) < end || (kind_ != Kind::Hold && free_.size() < clients_.size());
+    };
+    while (!stopped() && more()) {
         start_due();
         const Clock::time_point next = due(next_);
         wait_for_events(next < end ? std::min(next, last_tick + tick) : last_tick + tick);
@@ -288,7 +291,7 @@ int PacedLoad::run() {
             look_at_the_clock();
         }
     }
-    report(seconds(options_.duration));
+    report(seconds(std::min(now_, end) - begun_));
     for (Client& client : clients_) { // else tens of thousands of connections would end in their own time
         if (client.fd.valid()) {
             release(client, true);
@@ -304,10 +307,12 @@ int run_paced(const Options& options) {
 }
 
 int run_hold(const Options& options) {
+    stop_on_sigterm();
     return PacedLoad{options, Kind::Hold}.run();
 }
 
 int run_storm(const Options& options) {
+    stop_on_sigterm();
     return PacedLoad{options, Kind::Storm}.run();
 }
 

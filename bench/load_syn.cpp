@@ -75,10 +75,11 @@ int run_syn(const Options& options) {
         fmt::print(stderr, "cloister-load: syn: a raw socket: {}\n", std::strerror(errno));
         return 1;
     }
+    stop_on_sigterm();
     const Clock::time_point begun = Clock::now();
     std::uint64_t sent = 0;
     std::uint64_t failed = 0;
-    for (std::uint64_t number = 0; Clock::now() < begun + options.duration;) {
+    for (std::uint64_t number = 0; !stopped() && Clock::now() < begun + options.duration;) {
         const auto due = static_cast<std::uint64_t>(seconds(Clock::now() - begun) * options.rate);
         for (; number < due; ++number) {
             const Packet packet = syn(options, number);
@@ -89,11 +90,11 @@ int run_syn(const Options& options) {
         }
         std::this_thread::sleep_for(1ms);
     }
+    const double spent = seconds(Clock::now() - begun);
     print_line(fmt::format(
         "{{\"mode\":\"syn\",\"target\":\"{}\",\"seconds\":{:.3f},\"attempts\":{},\"per_second\":{:.1f},"
         "\"failed\":{}}}",
-        options.target.text, seconds(options.duration), sent,
-        static_cast<double>(sent) / seconds(options.duration), failed));
+        options.target.text, spent, sent, static_cast<double>(sent) / spent, failed));
     return 0;
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <fmt/format.h>
 #include <functional>
@@ -75,6 +76,20 @@ double cpu_seconds() {
         return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
     };
     return of(used.ru_utime) + of(used.ru_stime);
+}
+
+namespace {
+volatile std::sig_atomic_t term_seen = 0;
+}
+
+void stop_on_sigterm() {
+    struct sigaction action {};
+    action.sa_handler = [](int) { term_seen = 1; };
+    ::sigaction(SIGTERM, &action, nullptr); // without SA_RESTART: a wait ends, too
+}
+
+bool stopped() {
+    return term_seen != 0;
 }
 
 void print_line(std::string_view json) {

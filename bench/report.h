@@ -57,6 +57,10 @@ class Latencies {
 /// machine.
 [[nodiscard]] double cpu_seconds();
 
+/// From now on SIGTERM makes stopped() true and ends no more than the system call that it interrupts.
+void stop_on_sigterm();
+[[nodiscard]] bool stopped();
+
 /// One JSON object on one line of stdout, flushed: bench/run reads it through a pipe.
 void print_line(std::string_view json);
 

@@ -16,6 +16,7 @@ TARGET = f"{net.TARGET}:{net.PORT}"
 CLIENT_RATE = 200  # a second
 CLIENT_SOURCES = 10  # each in a network of its own, at 20 connections a second
 PATIENCE = "1s"  # who is not served by then was not served
+LATEST_END = 10  # seconds after the last client began
 
 
 @dataclass
@@ -67,8 +68,7 @@ def drill(network, program, server, one, times):
     """What the table says of it."""
     with server.run(network, one.surroundings) as running:
         alone = clients(network, program, times.alone)
-        # The clients are patient for a second more: the attack must not end before them.
-        seconds = times.lead + times.beside + 1.2
+        seconds = times.lead + times.beside + LATEST_END  # at most: it ends when the clients have ended
         with contextlib.ExitStack() as stack:
             counted = stack.enter_context(one.during(network, running, times.lead))
             processes = []
@@ -77,7 +77,9 @@ def drill(network, program, server, one, times):
                 stack.callback(end, processes[-1])
             time.sleep(times.lead)
             beside = clients(network, program, times.beside)
-            attacks = [finish(process, seconds + 30) for process in processes]
+            for process in processes:
+                process.terminate()
+            attacks = [finish(process, 30) for process in processes]
     weak = [why for attack, figures in zip(one.attacks, attacks) if (why := attack.weak(figures))]
     if one.needs and not counted.get(one.needs):
         weak.append(f"no {one.needs}")

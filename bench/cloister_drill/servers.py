@@ -162,7 +162,7 @@ class Cloister(Server):
 
     def command(self, surroundings, _files):
         options = {"--listen": f"0.0.0.0:{PORT}", "--user": f"{UID}:{UID}", "--max-connections": PLACES,
-                   "--drain-timeout": "500ms", "--policy-dir": self.policies} | surroundings.options
+                   "--drain-timeout": "100ms", "--policy-dir": self.policies} | surroundings.options
         words = [word for option, value in options.items() if value and option in self.known for word in (option, value)]
         return [self.binaries / "cloisterd", *words]
 

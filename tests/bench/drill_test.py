@@ -116,6 +116,12 @@ class Drills(unittest.TestCase):
                 self.assertIn(option.split("=")[0], known)
 
 
+def held(pid):
+    """Sockets of a process."""
+    links = [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()]
+    return [link for link in links if link.startswith("socket:")]
+
+
 @contextlib.contextmanager
 def server(answer):
     """Calls answer(connection) in a thread for each connection."""
@@ -204,6 +210,19 @@ class Load(unittest.TestCase):
         self.assertEqual(code, 0)
         self.assertEqual(len(received), figures["connected"])  # none came to its end: each send timed out
         self.assertGreater(min(received.values()), 4096)
+
+    def test_an_attack_ends_by_sigterm_and_reports(self):
+        with server(echo) as target:
+            attack = subprocess.Popen([LOAD, "hold", target, "--connections", "5", "--duration", "10m"], text=True,
+                                      stdout=subprocess.PIPE)
+            until = time.monotonic() + 30
+            while Path(f"/proc/{attack.pid}/comm").read_text() != "cloister-load\n" or len(held(attack.pid)) < 5:
+                self.assertLess(time.monotonic(), until)
+                time.sleep(0.02)
+            attack.terminate()
+            figures = json.loads(attack.communicate(timeout=30)[0])
+        self.assertEqual((attack.returncode, figures["attempts"]), (0, 5))
+        self.assertLess(figures["seconds"], 600)
 
     def test_a_storm_resets_or_closes(self):
         for close, ends in (("reset", "reset"), ("plain", "end")):
