@@ -74,7 +74,7 @@ def block_log(_network, server, _lead):
 
 @contextlib.contextmanager
 def vanish(network, server, lead):
-    """When the attacker has all it can get, its addresses are gone. Handshakes that the kernel keeps show that the SYN
+    """When the attacker has all it can get, nothing reaches it any more. Handshakes that the kernel keeps show that the SYN
     packets are good ones; the most it keeps is the backlog of the server, further ones get cookies."""
     counted = {}
     timer = threading.Timer(lead / 2, network.attacker_vanishes)
@@ -85,7 +85,6 @@ def vanish(network, server, lead):
     finally:
         timer.cancel()
         timer.join()
-        network.attacker_returns()
 
 
 def children(pid):

@@ -73,8 +73,7 @@ class Network:
         self.ip("server", f"route add {SPOOFED} via 10.64.0.2")
 
     def attacker_vanishes(self):
-        """Its addresses are nobody's from now on, so not even a RST answers."""
-        self.ip("attacker", f"route del local {ATTACKERS} dev lo")
-
-    def attacker_returns(self):
-        self.ip("attacker", f"route replace local {ATTACKERS} dev lo")
+        """What the server sends to it goes to a hardware address that nobody has, so not even a RST answers. What the
+        attacker sends still arrives."""
+        self.ip("server", "neighbour replace 10.64.0.9 lladdr 02:00:00:00:00:01 dev to-attacker nud permanent")
+        self.ip("server", f"route replace {ATTACKERS} via 10.64.0.9 dev to-attacker onlink")

@@ -80,9 +80,11 @@ def drill(network, program, server, one, times):
             for process in processes:
                 process.terminate()
             attacks = [finish(process, 30) for process in processes]
+        last_words = running.last_words()
     weak = [why for attack, figures in zip(one.attacks, attacks) if (why := attack.weak(figures))]
     if one.needs and not counted.get(one.needs):
         weak.append(f"no {one.needs}")
     return {"drill": one.name, "title": one.title, "stated": one.describe(), "server": server.title,
             "settings": server.settings, "alone": alone, "beside": beside, "attacks": attacks, "counted": counted,
-            "weak": "; ".join(weak), **verdict.judge(alone, beside, bool(weak), times is FULL)}
+            "weak": "; ".join(weak), "last_words": last_words,
+            **verdict.judge(alone, beside, bool(weak), times is FULL, last_words is not None)}

@@ -39,8 +39,16 @@ class Surroundings:
 
 @dataclass
 class Running:
-    pid: int
+    process: subprocess.Popen
     log: object
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def last_words(self):
+        """None while it runs; else the end of what it said."""
+        return None if self.process.poll() is None else self.log.seen().strip()[-200:]
 
 
 def listens(pid):
@@ -129,9 +137,7 @@ class Server:
                                            stderr=log.write_end, start_new_session=True, preexec_fn=surroundings.enter)
                 try:
                     wait_until(lambda: self.serves(process.pid, log), process, f"{self.title} does not serve", log.seen)
-                    yield Running(process.pid, log)
-                    if process.poll() is not None:
-                        raise BenchError(f"{self.title} has ended: {log.seen()[-500:]}")
+                    yield Running(process, log)
                 finally:
                     self.end(process)
         finally:

@@ -8,11 +8,13 @@ def success(figures):
     return figures["served"] / figures["attempts"] if figures["attempts"] else 0.0
 
 
-def judge(alone, beside, weak, judge_p99):
+def judge(alone, beside, weak, judge_p99, ended=False):
     """A short run has too few clients for a p99, which is told and not judged."""
     factor = beside["p99"] / alone["p99"] if alone["p99"] and beside["p99"] else None
     if success(alone) < SUCCESS:
         word = "not served without attack"
+    elif ended:
+        word = "FAIL: the server has ended"
     elif weak:
         word = "attack too weak"
     elif success(beside) < SUCCESS:

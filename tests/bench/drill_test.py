@@ -67,8 +67,8 @@ class Options(unittest.TestCase):
 
 
 class Verdict(unittest.TestCase):
-    def judge(self, beside, weak=False, judge_p99=True, alone=ALONE):
-        return verdict.judge(alone, beside, weak, judge_p99)["verdict"]
+    def judge(self, beside, weak=False, judge_p99=True, alone=ALONE, ended=False):
+        return verdict.judge(alone, beside, weak, judge_p99, ended)["verdict"]
 
     def test_999_of_1000_clients_in_three_times_their_time_are_enough_and_no_less(self):
         self.assertEqual(self.judge(clients(1000, 999, 1500.0)), "pass")
@@ -80,6 +80,9 @@ class Verdict(unittest.TestCase):
 
     def test_clients_that_fail_without_an_attack_show_nothing(self):
         self.assertEqual(self.judge(clients(1000, 1000, 500.0), alone=clients(1000, 900, 1.0)), "not served without attack")
+
+    def test_a_server_that_ends_has_failed_however_weak_the_attack(self):
+        self.assertEqual(self.judge(clients(1000, 1000, 500.0), weak=True, ended=True), "FAIL: the server has ended")
 
     def test_where_nobody_was_served_no_p99_excuses_it(self):
         for judge_p99 in (False, True):
