@@ -46,7 +46,7 @@ class Attack:
 
 
 @contextlib.contextmanager
-def nothing(_network, _server, _lead):
+def nothing(_network, _server, _after):
     yield {}
 
 
@@ -67,17 +67,17 @@ def within(address, prefix):
 
 
 @contextlib.contextmanager
-def block_log(_network, server, _lead):
+def block_log(_network, server, _after):
     server.log.block()
     yield {}
 
 
 @contextlib.contextmanager
-def vanish(network, server, lead):
+def vanish(network, server, after):
     """When the attacker has all it can get, nothing reaches it any more. Handshakes that the kernel keeps show that the SYN
     packets are good ones; the most it keeps is the backlog of the server, further ones get cookies."""
     counted = {}
-    timer = threading.Timer(lead / 2, network.attacker_vanishes)
+    timer = threading.Timer(after, network.attacker_vanishes)
     timer.start()
     try:
         yield counted
@@ -108,7 +108,7 @@ def crash(pid, links):
 
 
 @contextlib.contextmanager
-def crash_cells(_network, server, _lead):
+def crash_cells(_network, server, _after):
     """In place of a bug in a handler: SIGSEGV to each cell of an attacker."""
     counted, over = {"crashes": 0}, threading.Event()
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import subprocess
-import time
 from dataclasses import dataclass
 
 from cloister_bench import BenchError
@@ -23,11 +22,11 @@ LATEST_END = 10  # seconds after the last client began
 class Times:
     """Seconds."""
     alone: float
-    lead: float  # of the attack, before the clients come
-    beside: float
+    beside: float  # from the first moment of the attack
+    vanish: float  # when what goes to an attacker that vanishes is lost
 
 
-FULL, QUICK = Times(5, 3, 10), Times(1, 1, 1.5)
+FULL, QUICK = Times(5, 12, 2), Times(1, 2.4, 0.5)
 
 
 def start(network, where, program, words, nice=0):
@@ -54,7 +53,7 @@ def clients(network, program, seconds):
     """Legitimate clients. They go first on a processor: those of the real world bring one of their own."""
     words = ["paced", TARGET, f"--from={net.FIRST_CLIENT}", f"--sources={CLIENT_SOURCES}", "--step=256",
              f"--rate={CLIENT_RATE}", f"--duration={round(seconds * 1000)}ms", f"--timeout={PATIENCE}"]
-    process = start(network, "clients", program, words, nice=-10)
+    process = start(network, "clients", program, words, nice=-5)
     try:
         figures = finish(process, seconds + 30)
     finally:
@@ -65,17 +64,16 @@ def clients(network, program, seconds):
 
 
 def drill(network, program, server, one, times):
-    """What the table says of it."""
+    """The figures of one round."""
     with server.run(network, one.surroundings) as running:
         alone = clients(network, program, times.alone)
-        seconds = times.lead + times.beside + LATEST_END  # at most: it ends when the clients have ended
+        seconds = times.beside + LATEST_END  # at most: it ends when the clients have ended
         with contextlib.ExitStack() as stack:
-            counted = stack.enter_context(one.during(network, running, times.lead))
+            counted = stack.enter_context(one.during(network, running, times.vanish))
             processes = []
             for attack in one.attacks:
                 processes.append(start(network, "attacker", program, attack.words(TARGET, seconds)))
                 stack.callback(end, processes[-1])
-            time.sleep(times.lead)
             beside = clients(network, program, times.beside)
             for process in processes:
                 process.terminate()
@@ -84,7 +82,15 @@ def drill(network, program, server, one, times):
     weak = [why for attack, figures in zip(one.attacks, attacks) if (why := attack.weak(figures))]
     if one.needs and not counted.get(one.needs):
         weak.append(f"no {one.needs}")
+    return {"alone": alone, "beside": beside, "attacks": attacks, "counted": counted, "weak": "; ".join(weak),
+            "last_words": last_words}
+
+
+def row(network_of, program, server, one, times, rounds):
+    """What the table says of a drill on a server. Each round has a network and a server of its own."""
+    figures = []
+    for _ in range(rounds):
+        with network_of() as network:
+            figures.append(drill(network, program, server, one, times))
     return {"drill": one.name, "title": one.title, "stated": one.describe(), "server": server.title,
-            "settings": server.settings, "alone": alone, "beside": beside, "attacks": attacks, "counted": counted,
-            "weak": "; ".join(weak), "last_words": last_words,
-            **verdict.judge(alone, beside, bool(weak), times is FULL, last_words is not None)}
+            "settings": server.settings, "rounds": figures, **verdict.judge(figures, times is FULL)}

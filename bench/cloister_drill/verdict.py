@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the figures of a drill mean, and the table of them. Pure."""
+import statistics
+
 SUCCESS = 0.999  # of the legitimate clients
 FACTOR = 3       # of their p99 beside the attack to that without
 
@@ -8,22 +10,31 @@ def success(figures):
     return figures["served"] / figures["attempts"] if figures["attempts"] else 0.0
 
 
-def judge(alone, beside, weak, judge_p99, ended=False):
+def over(rounds, when):
+    """All clients of all rounds, and the median of their p99: one round may have been disturbed by something else."""
+    p99 = [one[when]["p99"] for one in rounds]
+    return {"attempts": sum(one[when]["attempts"] for one in rounds), "served": sum(one[when]["served"] for one in rounds),
+            "p99": None if None in p99 else statistics.median(p99)}
+
+
+def judge(rounds, judge_p99):
     """A short run has too few clients for a p99, which is told and not judged."""
+    alone, beside = over(rounds, "alone"), over(rounds, "beside")
     factor = beside["p99"] / alone["p99"] if alone["p99"] and beside["p99"] else None
+    weak = next((one["weak"] for one in rounds if one["weak"]), "")
     if success(alone) < SUCCESS:
         word = "not served without attack"
-    elif ended:
+    elif any(one["last_words"] is not None for one in rounds):
         word = "FAIL: the server has ended"
     elif weak:
-        word = "attack too weak"
+        word = f"attack too weak ({weak})"
     elif success(beside) < SUCCESS:
         word = "FAIL"
     elif judge_p99 and (factor is None or factor > FACTOR):
         word = "FAIL: p99"
     else:
         word = "pass"
-    return {"success_alone": success(alone), "success": success(beside), "factor": factor, "verdict": word}
+    return {"alone": alone, "beside": beside, "factor": factor, "verdict": word}
 
 
 def percent(share):
@@ -36,9 +47,11 @@ def milliseconds(microseconds):
 
 
 def achieved(row):
+    """In the last round."""
+    last = row["rounds"][-1]
     parts = [f"{figures['per_second']:.0f}/s" + (f", {figures['held']} held" if figures["mode"] == "hold" else "")
-             for figures in row["attacks"]]
-    parts += [f"{number} {name}" for name, number in row["counted"].items()]
+             for figures in last["attacks"]]
+    parts += [f"{number} {name}" for name, number in last["counted"].items()]
     return "; ".join(parts)
 
 
@@ -51,10 +64,10 @@ def lines(head, rows):
 def table(results):
     """Markdown, in columns that can be read as they are."""
     head = ["drill", "server", "served without", "with", "p99 without, ms", "with", "factor", "the attack achieved", "verdict"]
-    rows = [[row["drill"], row["server"], percent(row["success_alone"]), percent(row["success"]),
+    rows = [[row["drill"], row["server"], percent(success(row["alone"])), percent(success(row["beside"])),
              milliseconds(row["alone"]["p99"]), milliseconds(row["beside"]["p99"]),
              "–" if row["factor"] is None else f"{row['factor']:.1f}", achieved(row),
-             row["verdict"] + (f" ({row['weak']})" if row["weak"] else "")] for row in results]
+             row["verdict"]] for row in results]
     drills = {row["drill"]: row for row in results}
     servers = {row["server"]: row for row in results}
     return "\n".join([*lines(head, rows), "", *lines(["drill", "attack", "stated"], [[row["drill"], row["title"], row["stated"]]

@@ -43,7 +43,7 @@ ALONE = clients(1000, 1000, 500.0)
 class Options(unittest.TestCase):
     def test_what_makes_no_sense_is_refused_before_anything_is_done(self):
         for words, why in ((["--only", "everything"], "invalid choice"), (["--server", "apache"], "invalid choice"),
-                           (["--quick", "--server", "xinetd"], "--quick: only with cloister"), (["more"], "unrecognized"),
+                           (["--rounds", "0"], "is not from 1 to 99"), (["--quick", "--server", "xinetd"], "--quick: only with cloister"), (["more"], "unrecognized"),
                            (["--plot", "page.txt"], "must end in"), (["--json", "/nowhere/file"], "no directory"),
                            (["--results", "a.json", "--only", "crash"], "nothing is measured")):
             done = drill(*words)
@@ -68,7 +68,8 @@ class Options(unittest.TestCase):
 
 class Verdict(unittest.TestCase):
     def judge(self, beside, weak=False, judge_p99=True, alone=ALONE, ended=False):
-        return verdict.judge(alone, beside, weak, judge_p99, ended)["verdict"]
+        one = {"alone": alone, "beside": beside, "weak": "1/s of 2/s" if weak else "", "last_words": "" if ended else None}
+        return verdict.judge([one], judge_p99)["verdict"]
 
     def test_999_of_1000_clients_in_three_times_their_time_are_enough_and_no_less(self):
         self.assertEqual(self.judge(clients(1000, 999, 1500.0)), "pass")
@@ -76,7 +77,7 @@ class Verdict(unittest.TestCase):
         self.assertEqual(self.judge(clients(1000, 1000, 1501.0)), "FAIL: p99")
 
     def test_an_attack_below_its_rate_has_shown_nothing(self):
-        self.assertEqual(self.judge(clients(1000, 1000, 500.0), weak=True), "attack too weak")
+        self.assertEqual(self.judge(clients(1000, 1000, 500.0), weak=True), "attack too weak (1/s of 2/s)")
 
     def test_clients_that_fail_without_an_attack_show_nothing(self):
         self.assertEqual(self.judge(clients(1000, 1000, 500.0), alone=clients(1000, 900, 1.0)), "not served without attack")
@@ -88,6 +89,15 @@ class Verdict(unittest.TestCase):
         for judge_p99 in (False, True):
             self.assertEqual(self.judge(clients(1000, 0, None), judge_p99=judge_p99), "FAIL")
             self.assertEqual(self.judge(clients(0, 0, None), judge_p99=judge_p99), "FAIL")
+
+    def test_of_several_rounds_the_median_p99_counts_and_every_client(self):
+        rounds = [{"alone": ALONE, "beside": clients(1000, 1000, p99), "weak": "", "last_words": None}
+                  for p99 in (400.0, 9000.0, 600.0)]
+        self.assertEqual(verdict.judge(rounds, True)["factor"], 1.2)
+        rounds[0]["beside"]["served"] = 996
+        self.assertEqual(verdict.judge(rounds, True)["verdict"], "FAIL")
+        rounds[1]["beside"]["p99"] = None
+        self.assertIsNone(verdict.judge(rounds, True)["factor"])
 
     def test_a_short_run_does_not_judge_p99(self):
         self.assertEqual(self.judge(clients(300, 300, 9000.0), judge_p99=False), "pass")
