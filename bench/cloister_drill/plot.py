@@ -13,7 +13,7 @@ COLOURS = ("#0b6e6e", "#d9a441", "#7f6aa8", "#c4594b", "#5b6570", "#4aa3a3", "#b
 def draw(results, page):
     drills = list(dict.fromkeys(row["drill"] for row in results))
     servers = list(dict.fromkeys(row["server"] for row in results))
-    figure, (served, later) = plt.subplots(1, 2, figsize=(11, 1.5 + 0.16 * len(drills) * (len(servers) + 1)), sharey=True,
+    figure, (served, later) = plt.subplots(1, 2, figsize=(11, 1.5 + 0.1 * len(drills) * (len(servers) + 1)), sharey=True,
                                            layout="constrained")
     height = 0.84 / len(servers)
     for number, server in enumerate(servers):
@@ -25,13 +25,15 @@ def draw(results, page):
         factors = [(row["factor"], y) for row, y in zip(rows.values(), at) if row["factor"]]
         later.plot([factor for factor, _ in factors], [y for _, y in factors], "o", markersize=5, color=colour)
         nobody = [y for row, y in zip(rows.values(), at) if not row["factor"]]
-        later.plot([1] * len(nobody), nobody, "x", markersize=5, color=colour)
-    served.set(title="legitimate clients that were served beside the attack, %", xlim=(0, 101), yticks=range(len(drills)),
+        later.plot([0.97] * len(nobody), nobody, "x", markersize=5, color=colour, transform=later.get_yaxis_transform())
+    served.set(title="clients served beside the attack, %", xlim=(0, 101), yticks=range(len(drills)),
                yticklabels=drills)
-    later.set(title="p99 beside the attack to p99 without (×: nobody was served)", xscale="log")
+    later.set(title="their p99 to that without attack (×: none served)", xscale="log",
+              ylim=(-0.6, len(drills) - 0.4), xlim=(0.1, 10000))
     later.axvline(FACTOR, color="#444", linewidth=0.8, linestyle="--")
     served.invert_yaxis()
+    figure.get_layout_engine().set(rect=(0, 0.05, 1, 0.95))
     for axes in (served, later):
         axes.grid(axis="x", alpha=0.3)
-    served.legend(loc="upper left", bbox_to_anchor=(0, -0.05), ncols=len(servers), frameon=False, fontsize=8)
+    figure.legend(*served.get_legend_handles_labels(), loc="lower center", ncols=len(servers), frameon=False, fontsize=8)
     figure.savefig(page, dpi=110)
