@@ -48,6 +48,11 @@ void prepare(SharedState& state, unsigned sources) {
     state.sources = sources;
 }
 
+bool is_sound(const SharedState& state, unsigned sources) {
+    return std::memcmp(state.magic, magic, sizeof magic) == 0 && state.version == shared_state_version &&
+           state.sources == sources;
+}
+
 void write_own_sockets(SharedState& state, std::span<const OwnSocket> sockets) {
     for (std::size_t i = 0; i < max_own_sockets; ++i) {
         const OwnSocket socket = i < sockets.size() ? sockets[i] : OwnSocket{};
@@ -90,8 +95,7 @@ SharedState& open_shared_state(int fd, unsigned& sources) {
         die(ExitCode::SystemCall, "cannot map the shared state of the service: mmap: %s", error_text(errno));
     }
     auto& state = *static_cast<SharedState*>(mapped);
-    if (std::memcmp(state.magic, magic, sizeof magic) != 0 || state.version != shared_state_version ||
-        state.sources != sources) {
+    if (!is_sound(state, sources)) {
         bug("the shared state of the service has version %u, not %u", state.version, shared_state_version);
     }
     return state;

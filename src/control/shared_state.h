@@ -90,6 +90,9 @@ void write_own_sockets(SharedState& state, std::span<const OwnSocket> sockets);
 /// That entry; its port is 0 where there is none.
 [[nodiscard]] OwnSocket own_socket(const SharedState& state, unsigned index);
 
+/// Whether it is one, of this version.
+[[nodiscard]] bool is_sound(const SharedState& state, unsigned sources);
+
 /// Whether the memory file has the size of a shared state, and is sealed to it (F_SEAL_SHRINK, F_SEAL_GROW):
 /// for how many sources; 0: it is not.
 [[nodiscard]] unsigned sources_in(int fd);

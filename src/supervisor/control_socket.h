@@ -26,6 +26,12 @@ class ControlSocket {
     [[nodiscard]] static tl::expected<ControlSocket, Failure> open(const std::string& path, bool is_default,
                                                                    const std::optional<config::User>& user);
 
+    /// That of an earlier program of this process.
+    [[nodiscard]] static ControlSocket adopt(ListeningSocket socket) {
+        return ControlSocket{std::move(socket)};
+    }
+    [[nodiscard]] const ListeningSocket& socket() const { return *socket_; }
+
     void add_to(std::vector<pollfd>& polled) const;
 
     using Client = unsigned;

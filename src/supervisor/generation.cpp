@@ -197,7 +197,38 @@ tl::expected<Generation, Failure> Generation::start(std::shared_ptr<const Setup>
     return generation;
 }
 
+Generation Generation::adopt(std::shared_ptr<const Setup> setup, const Handover::Generation& one) {
+    Generation generation{one.pid, ControlFd{one.control}, Fd{}, std::move(setup), one.row};
+    generation.message_size_ = one.message_size;
+    return generation;
+}
+
+Handover::Generation Generation::hand_over(unsigned number, bool serves) const {
+    return {number, pid_, control_.get(), row_, serves, message_size_};
+}
+
+/// Of another build: its messages begin with the tag all the same, and the only one that it sends any more is
+/// its answer.
+Generation::Heard Generation::hear_another_build() {
+    std::vector<char> bytes(message_size_ + 1);
+    const ssize_t size = recv(control_.get(), bytes.data(), bytes.size(), 0);
+    if (size < 0) {
+        return errno == EAGAIN || errno == EINTR ? Heard::nothing
+               : errno == ECONNRESET             ? Heard::closed
+                                                 : Heard::failed;
+    }
+    auto tag = control::Message::Tag::Hello;
+    std::memcpy(&tag, bytes.data(), sizeof tag);
+    return size == 0 ? Heard::closed
+           : static_cast<std::size_t>(size) == message_size_ && tag == control::Message::Tag::Alive
+               ? Heard::alive
+               : Heard::nonsense;
+}
+
 Generation::Heard Generation::hear() {
+    if (message_size_ != sizeof(control::Message)) {
+        return hear_another_build();
+    }
     control::Message message{};
     if (!control::receive_message(control_.get(), message)) {
         const int error = errno;
@@ -327,7 +358,9 @@ void Generation::kill() {
 void Generation::send(control::Message::Tag tag) {
     control::Message message{};
     message.tag = tag;
-    (void)control::send_message(control_.get(), message); // a listener that is gone has nothing to stop
+    std::vector<char> bytes(message_size_); // the tag, and nothing else that these messages have
+    std::memcpy(bytes.data(), &message.tag, sizeof message.tag);
+    (void)::send(control_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL); // it may be gone
 }
 
 } // namespace cloister::supervisor

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "control/launch.h"
+#include "supervisor/handover.h"
 #include "supervisor/log.h"
 #include "supervisor/self_test.h"
 #include "supervisor/setup.h"
@@ -23,6 +24,11 @@ class Generation {
     /// failure there is no process.
     [[nodiscard]] static tl::expected<Generation, Failure> start(std::shared_ptr<const Setup> setup,
                                                                  const Host& host, int log_fd, bool reach);
+
+    /// One that an earlier program of this process has started.
+    [[nodiscard]] static Generation adopt(std::shared_ptr<const Setup> setup,
+                                          const Handover::Generation& one);
+    [[nodiscard]] Handover::Generation hand_over(unsigned number, bool serves) const;
 
     [[nodiscard]] const Setup& setup() const { return *setup_; }
 
@@ -65,12 +71,14 @@ class Generation {
     unsigned row_; ///< of the service's shared memory
     bool reaped_ = false;
     ControlFd control_;
-    Fd client_; ///< of the private socket, until it talks
+    std::size_t message_size_ = sizeof(control::Message); ///< of its build
+    Fd client_;                                           ///< of the private socket, until it talks
     control::Message hello_{};
     int landlock_abi_ = 0;
     bool bounding_empty_ = false;
 
     [[nodiscard]] tl::expected<void, Failure> expect_fitting();
+    [[nodiscard]] Heard hear_another_build();
     void send(control::Message::Tag tag);
 };
 

@@ -24,7 +24,7 @@ constexpr const char* own_link = "/proc/self/exe"; // proc_pid_exe(5)
 /// Where cloisterd is. The kernel's answer counts only if it leads to the file that is executed: it does not
 /// after that was deleted or replaced ("/sbin/cloisterd (deleted)"), outside of our root directory, of a
 /// memory file ("/memfd:x"), or when an outer filter answers in the kernel's place.
-tl::expected<fs::path, std::string> own_path() {
+tl::expected<fs::path, std::string> find_own_path() {
     constexpr auto needed = "from which cloisterd knows where its handlers and policies are";
     std::error_code error;
     auto path = fs::read_symlink(own_link, error);
@@ -43,6 +43,12 @@ tl::expected<fs::path, std::string> own_path() {
             "installed, not from a file that was deleted or replaced or is outside of the root directory",
             own_link, needed, path.string(), errno == 0 ? "" : ": ", errno == 0 ? "" : error_text(errno)));
     }
+    return path;
+}
+
+/// Asked for once: a package that is upgraded replaces the file, and its place stays.
+const tl::expected<fs::path, std::string>& own_path() {
+    static const auto path = find_own_path();
     return path;
 }
 
@@ -134,6 +140,10 @@ config::Surroundings installed_surroundings() {
     return {.default_policy_dir = own_path().map(policy_dir_of),
             .version_text = version_text,
             .default_file = is_installed() ? "/etc/cloister/cloister.toml" : ""};
+}
+
+fs::path installed_program() {
+    return own_path().value_or(fs::path{});
 }
 
 bool is_installed() {

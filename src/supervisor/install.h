@@ -17,6 +17,9 @@ namespace cloister::supervisor {
 /// False in a build tree.
 [[nodiscard]] bool is_installed();
 
+/// Where cloisterd was executed from, whatever lies there now; empty if that is not known.
+[[nodiscard]] std::filesystem::path installed_program();
+
 /// The listener of that handler, to be executed (O_PATH). As root, that file and cloisterd's must be ones
 /// that root alone can change or replace (trust::Rule). Failure: SystemCall, NoInput (which names the
 /// handlers that there are), NotPermitted.

@@ -95,6 +95,22 @@ tl::expected<void, Failure> LogRelay::start(unsigned services) {
     return tl::unexpected(start_failed(std::exchange(pid_, 0)));
 }
 
+void LogRelay::adopt(pid_t pid, const std::vector<Handover::Pipe>& pipes) {
+    for (const auto& pipe : pipes) {
+        pipes_.push_back({Fd{pipe.read_end}, Fd{pipe.write_end}});
+    }
+    pid_ = pid;
+    started_at_ = Clock::now();
+}
+
+std::vector<Handover::Pipe> LogRelay::hand_over() const {
+    std::vector<Handover::Pipe> pipes;
+    for (const Pipe& pipe : pipes_) {
+        pipes.push_back({pipe.read_end.get(), pipe.write_end.get()});
+    }
+    return pipes;
+}
+
 /// Forks a relay. False if that fails.
 bool LogRelay::run(int ready_fd, bool after_another) {
     const pid_t supervisor = getpid();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "confine/confine.h"
+#include "supervisor/handover.h"
 #include "supervisor/log.h"
 #include "supervisor/sockets.h"
 
@@ -29,6 +30,10 @@ class LogRelay {
     /// Makes the pipes, for the supervisor and so many services, starts the relay, and waits until it is
     /// confined. One that can't be has said why on stderr. Failure: with its exit code.
     [[nodiscard]] tl::expected<void, Failure> start(unsigned services);
+
+    /// That of an earlier program of this process: its process and pipes.
+    void adopt(pid_t pid, const std::vector<Handover::Pipe>& pipes);
+    [[nodiscard]] std::vector<Handover::Pipe> hand_over() const;
 
     /// For how many services there are pipes.
     [[nodiscard]] unsigned services() const { return static_cast<unsigned>(pipes_.size()) - 1; }

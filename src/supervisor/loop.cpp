@@ -50,13 +50,13 @@ std::vector<ServiceSpec> specs_of(const std::vector<Setup>& setups) {
 } // namespace
 
 Loop::Loop(config::Config config, std::vector<Setup> setups, const Host& host, Log& log, LogRelay& relay,
-           OperatorAccess access, ReadConfig read_config, OpenBinary open_binary)
+           OperatorAccess access, ReadConfig read_config, OpenBinary open_binary, Invocation invocation)
     : config_{std::move(config)}, host_{host}, log_{log}, relay_{relay}, control_{std::move(access.socket)},
       no_control_{std::move(access.why_not)},
       started_ns_{static_cast<std::uint64_t>(
           std::chrono::nanoseconds{std::chrono::steady_clock::now().time_since_epoch()}.count())},
-      read_config_{std::move(read_config)}, open_binary_{std::move(open_binary)}, stop_signals_{open_signals(
-                                                                                      {SIGTERM, SIGINT})},
+      read_config_{std::move(read_config)}, open_binary_{std::move(open_binary)},
+      invocation_{std::move(invocation)}, stop_signals_{open_signals({SIGTERM, SIGINT})},
       other_signals_{open_signals({SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2})}, machine_{specs_of(setups)} {
     std::vector<std::shared_ptr<Setup>> all;
     for (Setup& setup : setups) {
@@ -76,12 +76,17 @@ ExitCode Loop::run() {
     for (const auto& warning : config_.warnings) {
         log_.write(Record{Level::warning, "warning"}.add("message", warning));
     }
-    events_.emplace_back(event::Begin{});
+    if (upgraded_from_.empty()) {
+        events_.emplace_back(event::Begin{});
+    }
     while (!result_) {
         for (; !events_.empty(); events_.pop_front()) {
             carry_out(machine_.handle(events_.front(), now()));
         }
         carry_out(machine_.advance(now()));
+        renew_layouts();
+        execute_new_binary();
+        notify_in_time();
         if (!result_ && events_.empty()) {
             wait();
         }
@@ -120,7 +125,10 @@ void Loop::wait() {
         control_->add_to(polled);
     }
     auto due = machine_.next_deadline();
-    if (control_ && control_->has_clients()) { // one that does nothing is left
+    if (const auto notify = notify_due(); notify) {
+        due = due ? std::min(*due, *notify) : *notify;
+    }
+    if ((control_ && control_->has_clients()) || upgrade_) { // one that does nothing is left
         const Time soon = now() + std::chrono::seconds{1};
         due = due ? std::min(*due, soon) : soon;
     }
@@ -152,6 +160,8 @@ void Loop::take_signals() {
     while (read(other_signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
         if (info.ssi_signo == SIGHUP) {
             reload();
+        } else if (info.ssi_signo == SIGUSR2) {
+            upgrade();
         } else if (info.ssi_signo != SIGCHLD) {
             log_.write(Record{Level::warning, "signal_ignored"}.add("signal", info.ssi_signo));
         }
@@ -165,6 +175,7 @@ void Loop::reap() {
         if (const auto record = relay_.ended(pid, status)) {
             log_.write(*record);
         }
+        judge_new_binary(pid, status);
         for (auto& [id, running] : running_) {
             if (running.generation.pid() == pid) {
                 running.generation.was_reaped();
@@ -316,6 +327,8 @@ void Loop::operator()(const action::SayReady& ready) {
     auto& [service, number, generation] = running_.at(ready.id);
     generation.reaching.clear(); // what was not tried to the end never is
     report_ready(log_, number, generation);
+    constexpr std::chrono::seconds fresh_for{60};
+    services_[service].layout_due = std::chrono::steady_clock::now() + fresh_for;
 }
 
 void Loop::operator()(const action::SayStarted& /*started*/) {
@@ -325,6 +338,7 @@ void Loop::operator()(const action::SayStarted& /*started*/) {
         started.add("control_socket", control_ ? control_->name() : "none: " + no_control_);
     }
     log_.write(started);
+    notifier_.send("READY=1\n" + status_line());
 }
 
 void Loop::operator()(const action::SayDied& died) {
@@ -380,6 +394,9 @@ void Loop::operator()(const action::SayReach& reach) {
 }
 
 void Loop::operator()(const action::SayStopping& stopping) {
+    said_stopping_ = true;
+    status_due_ = Notifier::Clock::now() + std::chrono::seconds{5};
+    notifier_.send("STOPPING=1\nSTATUS=stopping");
     Time longest{0};
     for (const Entry& service : services_) {
         if (service.setup != nullptr) {

@@ -5,8 +5,10 @@
 #include "supervisor/control_socket.h"
 #include "supervisor/generation.h"
 #include "supervisor/log_relay.h"
+#include "supervisor/notify.h"
 #include "supervisor/reload.h"
 #include "supervisor/state_machine.h"
+#include "supervisor/upgrade.h"
 
 #include <deque>
 #include <map>
@@ -20,7 +22,11 @@ class Loop {
   public:
     /// `log_slot` and `max_connections` of the setups are filled here.
     Loop(config::Config config, std::vector<Setup> setups, const Host& host, Log& log, LogRelay& relay,
-         OperatorAccess access, ReadConfig read_config, OpenBinary open_binary);
+         OperatorAccess access, ReadConfig read_config, OpenBinary open_binary, Invocation invocation);
+
+    /// Instead of the first start: takes over what an earlier program of this process has left, `setups` in
+    /// the order of its services, and gives each service a new generation.
+    void resume(const Handover& state, std::span<const std::shared_ptr<const Setup>> setups, Change change);
 
     /// Until the state machine says so. What ended it is in the log.
     [[nodiscard]] ExitCode run();
@@ -60,6 +66,13 @@ class Loop {
         std::shared_ptr<const Setup> setup;  ///< null: removed
         std::shared_ptr<const Setup> before; ///< that serves until the replacement does; null: there is none
         std::string name;
+        std::uint64_t offences = 0; ///< at the last fresh layout
+        std::chrono::steady_clock::time_point layout_due{}; ///< before that it is fresh enough
+        bool fresh = false; ///< a generation starts for a fresh layout alone
+    };
+    struct Upgrade {
+        NewBinary binary;
+        bool tried = false; ///< nothing speaks against it
     };
     /// A reload that is not finished.
     struct Reload {
@@ -78,6 +91,14 @@ class Loop {
     std::uint64_t reloads_ = 0;
     ReadConfig read_config_;
     OpenBinary open_binary_;
+    Invocation invocation_;
+    Notifier notifier_ = Notifier::from_environment();
+    Notifier::Clock::time_point watchdog_due_{}, status_due_{};
+    bool said_stopping_ = false;
+    std::optional<Upgrade> upgrade_;
+    bool upgrade_again_ = false;  ///< asked for during a reload
+    std::string upgraded_from_{}; ///< the release; until all services have a new generation
+    std::chrono::steady_clock::time_point look_at_layouts_{};
     Fd stop_signals_;
     Fd other_signals_;
     std::vector<Entry> services_;
@@ -104,6 +125,19 @@ class Loop {
     void share_connections(std::span<const std::shared_ptr<Setup>> setups);
     void tell_own_sockets();
     [[nodiscard]] std::optional<unsigned> free_log_slot() const;
+
+    // The service manager (loop_notify.cpp).
+    [[nodiscard]] std::string status_line() const;
+    void notify_in_time();
+    [[nodiscard]] std::optional<Time> notify_due() const;
+
+    // Upgrade (loop_upgrade.cpp).
+    void upgrade();
+    void upgrade_failed(const std::string& why);
+    void judge_new_binary(pid_t pid, int status);
+    void execute_new_binary();
+    [[nodiscard]] Handover hand_over() const;
+    void renew_layouts();
 
     // What an operator asks (loop_status.cpp).
     void answer_operators();

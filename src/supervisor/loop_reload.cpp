@@ -5,6 +5,7 @@
 #include "base/cure.h"
 #include "supervisor/loop.h"
 #include "supervisor/report.h"
+#include "supervisor/socket_options.h"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -20,13 +21,14 @@ std::string names(const std::vector<std::string>& all) {
 } // namespace
 
 void Loop::reload() {
-    if (reload_) {
+    if (reload_ || upgrade_) {
         reload_again_ = true;
         log_.write(Record{Level::info, "reload_waits"}.add(
-            "message", "a reload is not finished; another one follows it"));
+            "message", "a reload or an upgrade is not finished; another one follows it"));
         return;
     }
     log_.write(Record{Level::info, "reloading"});
+    notifier_.send(reloading_state());
     std::vector<std::shared_ptr<const Setup>> setups;
     for (const Entry& service : services_) {
         setups.push_back(service.setup);
@@ -63,6 +65,7 @@ void Loop::apply(Change change) {
         if (before) {
             Entry& entry = services_[*before];
             entry.before = std::exchange(entry.setup, setup);
+            entry.fresh = false;
             events_.emplace_back(event::Replace{*before, spec_of(*setup)});
             reload_->changed.push_back(entry.name);
             ++reload_->pending;
@@ -86,7 +89,11 @@ void Loop::apply(Change change) {
 }
 
 void Loop::operator()(const action::Replaced& replaced) {
-    services_[replaced.service].before.reset(); // it drains
+    Entry& entry = services_[replaced.service];
+    if (std::exchange(entry.fresh, false)) {
+        return;
+    }
+    entry.before.reset(); // it drains
     if (reload_ && reload_->pending != 0) {
         --reload_->pending;
     }
@@ -95,9 +102,18 @@ void Loop::operator()(const action::Replaced& replaced) {
 
 void Loop::operator()(const action::NotReplaced& failed) {
     Entry& entry = services_[failed.service];
+    if (std::exchange(entry.fresh, false)) {
+        return;
+    }
     const auto refused = std::exchange(entry.setup, std::exchange(entry.before, nullptr));
     if (refused != nullptr) {
         close_unused(*refused);
+    }
+    if (entry.setup != nullptr &&
+        entry.setup->binary != nullptr) { // the options of the sockets are the old ones
+        for (const auto& socket : entry.setup->sockets) {
+            (void)set_options(*socket, socket->name, entry.setup->service);
+        }
     }
     if (reload_ && reload_->pending != 0) {
         --reload_->pending;
@@ -114,13 +130,21 @@ void Loop::finish_reload_if_done() {
     }
     const Reload done = *std::exchange(reload_, std::nullopt);
     const bool failed = !done.failed.empty();
-    Record record = failed ? Record{Level::error, "reload_failed"} : Record{Level::info, "reloaded"};
+    const std::string from = std::exchange(upgraded_from_, {});
+    Record record = !from.empty() && failed ? Record{Level::error, "upgrade_failed"}
+                    : !from.empty()         ? Record{Level::info, "upgraded"}
+                    : failed                ? Record{Level::error, "reload_failed"}
+                                            : Record{Level::info, "reloaded"};
+    if (!from.empty()) {
+        record.add("from", from).add("version", control::own_build().name());
+    }
     record.add("changed", done.changed).add("added", done.added).add("removed", done.removed);
     if (failed) {
         record.add("message", fmt::format("{}; what served before goes on", fmt::join(done.failed, "; ")));
     }
     log_.write(record);
     ++reloads_;
+    notifier_.send("READY=1\n" + status_line());
     const auto text = failed ? fmt::format("{}; what served before goes on", fmt::join(done.failed, "; "))
                              : fmt::format("changed: {}; added: {}; removed: {}", names(done.changed),
                                            names(done.added), names(done.removed));
@@ -131,6 +155,8 @@ void Loop::finish_reload_if_done() {
     }
     if (std::exchange(reload_again_, false)) {
         reload();
+    } else if (std::exchange(upgrade_again_, false)) {
+        upgrade();
     }
 }
 

@@ -48,9 +48,17 @@ int main(int argc, char** argv) try {
     supervisor::raise_cpu_time();
     expect_kernel_answers();
     supervisor::open_standard_fds();
+    auto handover = supervisor::take_handover(); // after an upgrade
+    if (!handover) {
+        die(handover.error().code, "%s", handover.error().message.c_str());
+    }
     auto activation = supervisor::take_activation();
-    supervisor::close_inherited(activation); // before anything of ours is opened
-    const supervisor::OomScore oom_score;    // which only root could open afterwards
+    if (!*handover) {
+        supervisor::close_inherited(activation); // before anything of ours is opened
+    }
+    // Which only root could open afterwards.
+    const supervisor::OomScore oom_score =
+        *handover ? supervisor::OomScore{Fd{(*handover)->oom_score}} : supervisor::OomScore{};
     confine::forbid_dumping();
     if (supervisor::is_installed()) { // SECURITY.md says what remains in a build tree
         expect_untraceable_start(dumpable_at_start);
@@ -71,8 +79,12 @@ int main(int argc, char** argv) try {
     if (!oom_score.warning().empty()) {
         config->warnings.push_back(oom_score.warning());
     }
-    return static_cast<int>(
-        supervisor::run(*config, std::move(activation), oom_score, supervisor::read_config_of(argc, argv)));
+    supervisor::Beginning beginning{.activation = std::move(activation),
+                                    .handover = std::move(*handover),
+                                    .oom_score = oom_score,
+                                    .read_config = supervisor::read_config_of(argc, argv),
+                                    .invocation = {argv, supervisor::installed_program()}};
+    return static_cast<int>(supervisor::run(*config, std::move(beginning)));
 } catch (const std::bad_alloc&) {
     no_memory();
 }

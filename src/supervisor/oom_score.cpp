@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <linux/oom.h>
 #include <unistd.h>
+#include <utility>
 
 namespace cloister::supervisor {
 namespace {
@@ -30,7 +31,9 @@ std::optional<int> read_score(int fd) {
 
 } // namespace
 
-OomScore::OomScore() : file_{::open(path, O_RDWR | O_CLOEXEC)} {
+OomScore::OomScore() : OomScore{Fd{::open(path, O_RDWR | O_CLOEXEC)}} {}
+
+OomScore::OomScore(Fd file) : file_{std::move(file)} {
     const auto score = file_.valid() ? read_score(file_.get()) : std::nullopt;
     if (!score) {
         warning_ = fmt::format("cannot open {}: {}: {}; start cloisterd as root with --user", path,

@@ -15,6 +15,9 @@ class OomScore {
   public:
     /// Opens the file. Early, for that of a process that can't be dumped belongs to root.
     OomScore();
+    /// That of an earlier program of this process; -1: there is none.
+    explicit OomScore(Fd file);
+    [[nodiscard]] int fd() const { return file_.get(); }
 
     /// Empty where the listener and its cells get half of the scale more than we have. Else one sentence: why
     /// they don't, and the cure.

@@ -97,6 +97,8 @@ std::optional<Failure> collect_sockets(Change& change, Change::Service& service,
             }
             socket = std::make_shared<ListeningSocket>(std::move(*bound));
             change.bound.push_back(socket);
+        } else if (auto failure = set_options(*socket, socket->name, setup.service)) { // they may differ
+            return failure;
         }
         setup.sockets.push_back(std::move(socket));
     }

@@ -12,12 +12,14 @@
 #include "supervisor/loop.h"
 #include "supervisor/privileges.h"
 #include "supervisor/programs.h"
+#include "supervisor/resume.h"
 
 #include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <fmt/format.h>
+#include <functional>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -78,16 +80,108 @@ tl::expected<std::optional<ControlSocket>, Failure> open_control_socket(const co
     });
 }
 
-} // namespace
+/// After an upgrade has checked us: that we can take over its state.
+ExitCode confirm_check() {
+    const char* const wanted = std::getenv(Handover::check_variable); // NOLINT(concurrency-mt-unsafe)
+    if (wanted == nullptr) {
+        return ExitCode::Ok;
+    }
+    if (wanted != std::to_string(Handover::version)) {
+        return fail(
+            {ExitCode::Config,
+             fmt::format("cannot take over a state of version {}, only of {}; stop the other cloisterd, "
+                         "and start this one",
+                         wanted, Handover::version)});
+    }
+    fmt::print("{}\n", confirmation());
+    return ExitCode::Ok;
+}
 
-/// With the privileges that cloisterd was started with: everything is opened and bound, nothing is parsed.
-ExitCode run(const config::Config& config, tl::expected<Activation, Failure> activation,
-             const OomScore& oom_score, const ReadConfig& read_config, const OpenBinary& open_binary) {
+/// From here on we are nobody else any more. Starts the log relay, or takes it over, and runs the loop.
+class Service {
+  public:
+    Service(const config::Config& config, const Beginning& beginning, const Privileges& privileges,
+            policy::Program relay_filter)
+        : config_{config}, beginning_{beginning},
+          priority_{
+              is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM"))}, // NOLINT(concurrency-mt-unsafe)
+          host_{beginning.oom_score, config.log_format, priority_, privileges.groups_empty,
+                privileges.bounding_empty},
+          relay_{std::move(relay_filter),
+                 {geteuid(), getegid(), privileges.bounding_empty, privileges.groups_empty, false},
+                 config.log_format,
+                 priority_} {}
+
+    [[nodiscard]] LogRelay& relay() { return relay_; }
+
+    ExitCode run(std::vector<Setup> setups, OperatorAccess access,
+                 const std::function<void(Loop&)>& prepare) {
+        static Log log{config_.log_format, relay_.supervisor_fd(), priority_};
+        log_fatal_errors_to(log.writer());
+        Loop loop{config_,
+                  std::move(setups),
+                  host_,
+                  log,
+                  relay_,
+                  std::move(access),
+                  beginning_.read_config,
+                  beginning_.open_binary,
+                  beginning_.invocation};
+        prepare(loop);
+        const ExitCode code = loop.run();
+        log.writer().flush_for_the_last_time();
+        relay_.finish(log.writer().pending() ? std::chrono::milliseconds{0} : longest_goodbye);
+        return code;
+    }
+
+  private:
+    const config::Config& config_;
+    const Beginning& beginning_;
+    bool priority_;
+    Host host_;
+    LogRelay relay_;
+};
+
+void prepare_signals() {
     reset_signals(blocked);
     write_fatal_errors_by(write_last_text); // no signal would end us while we wait
     // The cells of a listener that was killed are reaped here: a process 1 that reaps late, or never, would
     // keep their place in pids.max. Where the kernel refuses that, they go to it.
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+/// After execve(2) of a new binary: everything is there, and our privileges are gone already.
+ExitCode resume(const config::Config& config, const Beginning& beginning) {
+    const Handover& state = *beginning.handover;
+    auto resumed = take_over(state);
+    if (!resumed) {
+        return fail(resumed.error());
+    }
+    const Privileges privileges = give_up_privileges(config); // what is left of them; read back
+    auto change = prepare_change(
+        config, resumed->setups, [&]() -> tl::expected<config::Config, Failure> { return config; },
+        beginning.open_binary);
+    if (!change) {
+        return fail(change.error());
+    }
+    auto relay_filter = relay_program(*change->services.front().setup->policies);
+    if (!relay_filter) {
+        return fail(relay_filter.error());
+    }
+    Service service{config, beginning, privileges, std::move(*relay_filter)};
+    service.relay().adopt(state.relay, state.pipes);
+    return service.run({}, {std::move(resumed->control), {}},
+                       [&](Loop& loop) { loop.resume(state, resumed->setups, std::move(*change)); });
+}
+
+} // namespace
+
+/// With the privileges that cloisterd was started with: everything is opened and bound, nothing is parsed.
+ExitCode run(const config::Config& config, Beginning beginning) {
+    prepare_signals();
+    if (beginning.handover && !config.check) {
+        return resume(config, beginning);
+    }
     std::vector<Setup> setups;
     for (const config::Service& service : config.services) {
         setups.push_back({.service = service});
@@ -102,7 +196,7 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
         }
         return fail(failure);
     };
-    if (const auto opened = open_binaries(setups, open_binary); !opened) {
+    if (const auto opened = open_binaries(setups, beginning.open_binary); !opened) {
         return fail(opened.error());
     }
     auto opened = open_policies_of(config);
@@ -110,7 +204,7 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
         return fail(opened.error());
     }
     if (!config.check) {
-        const auto bound = std::move(activation).and_then([&](Activation passed) {
+        const auto bound = std::move(beginning.activation).and_then([&](Activation passed) {
             return open_all_sockets(setups, config, std::move(passed));
         });
         if (!bound) {
@@ -122,7 +216,6 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
         return fail_bound(control.error());
     }
     const Privileges privileges = give_up_privileges(config);
-
     if (const auto loaded = load(setups, *opened); !loaded) {
         return fail_bound(loaded.error());
     }
@@ -138,32 +231,20 @@ ExitCode run(const config::Config& config, tl::expected<Activation, Failure> act
                 return fail(proved.error());
             }
         }
-        return ExitCode::Ok;
+        return confirm_check();
     }
-    const bool priority =
-        is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM")); // NOLINT(concurrency-mt-unsafe)
-    LogRelay relay{std::move(*relay_filter),
-                   {geteuid(), getegid(), privileges.bounding_empty, privileges.groups_empty, false},
-                   config.log_format,
-                   priority};
+    Service service{config, beginning, privileges, std::move(*relay_filter)};
     const std::size_t pipes = std::min(config.services.size() + spare_log_pipes, config::max_services);
-    if (const auto started = relay.start(static_cast<unsigned>(pipes)); !started) {
+    if (const auto started = service.relay().start(static_cast<unsigned>(pipes)); !started) {
         return fail_bound(started.error());
     }
-    static Log log{config.log_format, relay.supervisor_fd(), priority};
-    log_fatal_errors_to(log.writer());
-    const Host host{oom_score, config.log_format, priority, privileges.groups_empty};
     OperatorAccess access;
     if (control) {
         access.socket = std::move(*control);
     } else {
         access.why_not = with_cure(control.error().message);
     }
-    Loop loop{config, std::move(setups), host, log, relay, std::move(access), read_config, open_binary};
-    const ExitCode code = loop.run();
-    log.writer().flush_for_the_last_time();
-    relay.finish(log.writer().pending() ? std::chrono::milliseconds{0} : longest_goodbye);
-    return code;
+    return service.run(std::move(setups), std::move(access), [](Loop&) {});
 }
 
 } // namespace cloister::supervisor

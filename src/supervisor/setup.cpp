@@ -104,7 +104,7 @@ ServiceSpec spec_of(const Setup& setup) {
 }
 
 bool same(const Setup& a, const Setup& b) {
-    return text_of(a.service) == text_of(b.service) && a.sockets == b.sockets &&
+    return a.binary != nullptr && text_of(a.service) == text_of(b.service) && a.sockets == b.sockets &&
            a.max_connections == b.max_connections && identity(*a.binary) == identity(*b.binary) &&
            a.policies->hashes() == b.policies->hashes() && a.content->bytes() == b.content->bytes();
 }

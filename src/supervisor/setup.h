@@ -34,6 +34,13 @@ struct Host {
     LogFormat log_format;
     bool log_priorities;
     bool groups_empty;
+    bool bounding_empty;
+};
+
+/// How cloisterd was started.
+struct Invocation {
+    const char* const* arguments = nullptr; ///< of main
+    std::filesystem::path path{};           ///< of the program; empty: not known
 };
 
 /// Opens the program of a service's listener.

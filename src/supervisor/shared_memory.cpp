@@ -62,6 +62,36 @@ tl::expected<SharedMemory, Failure> SharedMemory::create() {
     return memory;
 }
 
+tl::expected<SharedMemory, Failure> SharedMemory::adopt(Fd file) {
+    const unsigned sources = control::sources_in(file.get());
+    void* const map = sources == 0 ? MAP_FAILED
+                                   : mmap(nullptr, control::shared_size(sources), PROT_READ | PROT_WRITE,
+                                          MAP_SHARED, file.get(), 0);
+    if (map == MAP_FAILED) {
+        return tl::unexpected(Failure{
+            ExitCode::SystemCall,
+            fmt::format("cannot map the memory that generations share: mmap: {}", error_text(errno))});
+    }
+    SharedMemory memory{std::move(file), sources, static_cast<control::SharedState*>(map)};
+    if (!control::is_sound(*memory.map_, sources)) {
+        return tl::unexpected(Failure{ExitCode::Config, "the memory that generations share is of another "
+                                                        "version; stop cloisterd and start the new one"});
+    }
+    return memory;
+}
+
+std::uint64_t SharedMemory::offences() const {
+    std::uint64_t all = 0;
+    const auto add = [&](const control::Counters& counters) {
+        for (const ExitReason reason : {ExitReason::Violation, ExitReason::Crashed}) {
+            all += counters.ends[static_cast<std::size_t>(reason)].load(relaxed);
+        }
+    };
+    add(map_->ended);
+    std::for_each(std::begin(map_->counters), std::end(map_->counters), add);
+    return all;
+}
+
 SharedMemory::SharedMemory(SharedMemory&& other) noexcept
     : file_{std::move(other.file_)}, sources_{other.sources_}, map_{std::exchange(other.map_, nullptr)} {}
 

@@ -20,6 +20,12 @@ class SharedMemory {
     /// With room for control::max_sources, or fewer where RLIMIT_FSIZE allows no more. Failure: SystemCall.
     [[nodiscard]] static tl::expected<SharedMemory, Failure> create();
 
+    /// That of an earlier program of this process.
+    [[nodiscard]] static tl::expected<SharedMemory, Failure> adopt(Fd file);
+
+    /// Cells that crashed or broke their policy, in all generations.
+    [[nodiscard]] std::uint64_t offences() const;
+
     [[nodiscard]] int fd() const { return file_.get(); }
     [[nodiscard]] const control::SharedState& state() const { return *map_; }
     /// The table, to be looked at. Its places may change meanwhile.

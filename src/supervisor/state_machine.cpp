@@ -94,6 +94,43 @@ std::optional<Time> StateMachine::next_deadline() const {
     return next;
 }
 
+std::size_t StateMachine::adopt_service() {
+    said_started_ = true;
+    services_.push_back({.spec = {}, .ever_ready = true});
+    return services_.size() - 1;
+}
+
+Id StateMachine::adopt(std::size_t service, int pid, unsigned number, bool serves) {
+    State& state = services_[service];
+    state.generations = std::max(state.generations, number);
+    Generation generation{.id = ++ids_, .service = service, .deadline = std::nullopt};
+    generation.pid = pid;
+    generation.role = serves ? Role::serving : Role::retired;
+    generation.phase = serves ? Phase::serving : Phase::draining;
+    generation.watch_due = Time{0}; // it is asked at once
+    generations_.push_back(std::move(generation));
+    return ids_;
+}
+
+bool StateMachine::is_settled() const {
+    return std::all_of(generations_.begin(), generations_.end(), [](const Generation& one) {
+        return one.phase == Phase::serving || one.phase == Phase::draining || one.phase == Phase::lost;
+    });
+}
+
+bool StateMachine::listeners_answer() const {
+    return std::none_of(generations_.begin(), generations_.end(), [this](const Generation& one) {
+        const bool silent = one.unanswered != 0 && now_ - one.asked_at > killed_after + grace;
+        return silent || one.phase == Phase::lost;
+    });
+}
+
+bool StateMachine::serves(std::size_t service) const {
+    return std::any_of(generations_.begin(), generations_.end(), [&](const Generation& one) {
+        return one.service == service && one.role == Role::serving && one.phase == Phase::serving;
+    });
+}
+
 std::optional<Stage> StateMachine::stage(Id id) const {
     for (const Generation& one : generations_) {
         if (one.id == id) {

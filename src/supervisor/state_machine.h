@@ -233,7 +233,17 @@ class StateMachine {
     /// Nothing if it is gone.
     [[nodiscard]] std::optional<Stage> stage(Id id) const;
     [[nodiscard]] Stage stage() const; ///< of the daemon
+    /// Whether no generation starts or ends.
+    [[nodiscard]] bool is_settled() const;
+    /// Whether no listener that should answer is silent for longer than it may be.
+    [[nodiscard]] bool listeners_answer() const;
+    [[nodiscard]] bool serves(std::size_t service) const;
+    [[nodiscard]] std::size_t draining(std::size_t service) const; ///< generations
     [[nodiscard]] unsigned failures(std::size_t service) const { return services_[service].failures; }
+
+    // What an earlier program of this process has left; before the first event.
+    std::size_t adopt_service();
+    Id adopt(std::size_t service, int pid, unsigned number, bool serves);
 
     /// When to call advance(), if nothing happens before.
     [[nodiscard]] std::optional<Time> next_deadline() const;
@@ -314,7 +324,6 @@ class StateMachine {
     void start(std::size_t service);
     void replace(std::size_t service);
     void not_replaced(std::size_t service, std::string message);
-    [[nodiscard]] std::size_t draining(std::size_t service) const;
     void forget(Id id);
     void fail(Generation& generation, Cause why);
     void kill(Generation& generation);

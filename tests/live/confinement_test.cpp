@@ -168,13 +168,14 @@ TEST_F(Supervisor, HoldsOnlyItsDescriptors) {
         const auto link = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/{}", daemon_.pid(), fd));
         ++kinds[std::regex_replace(link.string(), std::regex{":\\[\\d+\\]|^/proc/\\d+/"}, "")];
     }
-    const std::map<std::string, int> own{{"/dev/null", 2}, // 0 and 1, as it was started
-                                         {"pipe", 21},  // 2, and both ends of 10 pipes to the log relay, 8 of them spare
-                                         {"socket", 2}, // the listening one, the listener
-                                         {"anon_inode:[signalfd]", 2},
-                                         {"/memfd:cloister-shared (deleted)", 1},
-                                         {"oom_score_adj", 1}, // its own
-                                         {program_path("cloister-listener-echo"), 1}};
+    const std::map<std::string, int> own{
+        {"/dev/null", 2}, // 0 and 1, as it was started
+        {"pipe", 21},     // 2, and both ends of 10 pipes to the log relay, 8 of them spare
+        {"socket", 2},    // the listening one, the listener
+        {"anon_inode:[signalfd]", 2},
+        {"/memfd:cloister-shared (deleted)", 1},
+        {"oom_score_adj", 1}, // its own
+        {program_path("cloister-listener-echo"), 1}};
     EXPECT_EQ(kinds, own);
 }
 

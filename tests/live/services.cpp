@@ -45,5 +45,6 @@ int main(int argc, char** argv) {
         one.listen = {address};
         config->services.push_back(one);
     }
-    return static_cast<int>(supervisor::run(*config, supervisor::Activation{}, oom_score, {}, open_listener));
+    return static_cast<int>(
+        supervisor::run(*config, {supervisor::Activation{}, {}, oom_score, {}, {}, open_listener}));
 }
