@@ -162,8 +162,8 @@ void Loop::take_signals() {
             reload();
         } else if (info.ssi_signo == SIGUSR2) {
             upgrade();
-        } else if (info.ssi_signo != SIGCHLD) {
-            log_.write(Record{Level::warning, "signal_ignored"}.add("signal", info.ssi_signo));
+        } else if (info.ssi_signo == SIGUSR1) {
+            log_status();
         }
     }
 }

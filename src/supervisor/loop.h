@@ -16,6 +16,12 @@
 
 namespace cloister::supervisor {
 
+/// A reload that is not finished.
+struct Reload {
+    std::vector<std::string> changed, added, removed, failed; ///< services; of `failed`, with the reason
+    std::size_t pending = 0;                                  ///< that are not answered yet
+};
+
 /// The loop around the state machine: brings it events, carries out its actions, and never waits for one
 /// process. All privileges have been given up, and the signals are blocked (run.cpp).
 class Loop {
@@ -66,18 +72,13 @@ class Loop {
         std::shared_ptr<const Setup> setup;  ///< null: removed
         std::shared_ptr<const Setup> before; ///< that serves until the replacement does; null: there is none
         std::string name;
-        std::uint64_t offences = 0; ///< at the last fresh layout
+        std::uint64_t offences = 0;                         ///< at the last fresh layout
         std::chrono::steady_clock::time_point layout_due{}; ///< before that it is fresh enough
-        bool fresh = false; ///< a generation starts for a fresh layout alone
+        bool fresh = false;                                 ///< a generation starts for a fresh layout alone
     };
     struct Upgrade {
         NewBinary binary;
         bool tried = false; ///< nothing speaks against it
-    };
-    /// A reload that is not finished.
-    struct Reload {
-        std::vector<std::string> changed, added, removed, failed; ///< services; of `failed`, with the reason
-        std::size_t pending = 0;                                  ///< that are not answered yet
     };
 
     config::Config config_;
@@ -144,6 +145,7 @@ class Loop {
     [[nodiscard]] control::Reply describe(const Setup& setup) const;
     void tell_status(ControlSocket::Client client);
     void tell_service(ControlSocket::Client client, std::size_t index);
+    void log_status();
     void explain(ControlSocket::Client client, const control::Source& whole);
 };
 

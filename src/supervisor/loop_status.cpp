@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <numeric>
 #include <unistd.h>
 
 namespace cloister::supervisor {
@@ -123,6 +124,24 @@ void Loop::tell_service(ControlSocket::Client client, std::size_t index) {
     }
     for (const Reply& reply : penalised) {
         control_->reply(client, reply);
+    }
+}
+
+/// USR1: for whoever has the log alone.
+void Loop::log_status() {
+    for (std::size_t i = 0; i < services_.size(); ++i) {
+        if (services_[i].setup == nullptr) {
+            continue;
+        }
+        const Reply::Service service = describe(*services_[i].setup).service;
+        log_.write(Record{Level::info, "status"}
+                       .add("service", name_of(i))
+                       .add("live", service.live)
+                       .add("max_connections", service.max_connections)
+                       .add("connections", service.connections)
+                       .add("refused", std::accumulate(std::begin(service.refusals),
+                                                       std::end(service.refusals), std::uint64_t{0}))
+                       .add("draining", machine_.draining(i)));
     }
 }
 

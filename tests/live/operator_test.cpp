@@ -77,6 +77,10 @@ TEST_F(Operator, SeesWhatADaemonDoes) {
     EXPECT_EQ(service["connections"], 1) << "cloisterd's own, at its start, does not count";
     EXPECT_EQ(service["generations"].at(0)["pid"], daemon.listener());
     EXPECT_NE(ask({"status"}).out.find("] 1 of 1000"), std::string::npos);
+    daemon.signal(SIGUSR1);
+    const auto logged = daemon.await_record("status");
+    EXPECT_EQ(logged["live"], 1);
+    EXPECT_EQ(logged["connections"], 1);
 }
 
 TEST_F(Operator, IsToldWhyASourceIsRefused) {
