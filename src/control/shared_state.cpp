@@ -24,7 +24,7 @@ std::uint64_t label_of(const Source& source) {
 void store_address(const Source& source, Word (&address)[2]) {
     for (unsigned i = 0; i < 2; ++i) {
         std::uint64_t word = 0;
-        std::memcpy(&word, source.address + 8 * i, sizeof word);
+        std::memcpy(&word, source.address + std::size_t{8} * i, sizeof word);
         address[i].store(word, std::memory_order_relaxed);
     }
 }
@@ -33,7 +33,7 @@ Source load_source(const Word (&address)[2], std::uint64_t label) {
     Source source;
     for (unsigned i = 0; i < 2; ++i) {
         const std::uint64_t word = address[i].load(std::memory_order_relaxed);
-        std::memcpy(source.address + 8 * i, &word, sizeof word);
+        std::memcpy(source.address + std::size_t{8} * i, &word, sizeof word);
     }
     const auto kind = static_cast<std::uint8_t>(label >> 8U);
     source.kind =

@@ -11,10 +11,10 @@ namespace cloister::control {
 namespace {
 
 constexpr auto relaxed = std::memory_order_relaxed;
-constexpr unsigned ways = 8;                                  // entries of a bucket
-constexpr std::uint64_t ms = 1'000'000;                       // in ns
-constexpr std::uint64_t second = 1000;                        // in ms
-constexpr std::uint64_t longest_sane_ms = 25 * 3600 * second; // above what can be configured
+constexpr unsigned ways = 8;                                    // entries of a bucket
+constexpr std::uint64_t ms = 1'000'000;                         // in ns
+constexpr std::uint64_t second = 1000;                          // in ms
+constexpr std::uint64_t longest_sane_ms = 25UL * 3600 * second; // above what can be configured
 
 /// The sixteen places of a source.
 template <typename Visit>

@@ -111,7 +111,7 @@ std::string version_text(const fs::path& policy_dir) {
         add(fmt::format("{}.policy", name), policy_dir / fmt::format("{}.policy", name));
     }
     std::set<std::string> found = names_in(policy_dir / "handlers", "", ".policy");
-    if (const auto cloisterd = own_path()) {
+    if (const auto& cloisterd = own_path()) {
         found.merge(names_in(installed_handlers(*cloisterd), "", ".policy"));
     }
     for (const std::string& name : found) {
@@ -147,7 +147,7 @@ fs::path installed_program() {
 }
 
 bool is_installed() {
-    const auto cloisterd = own_path();
+    const auto& cloisterd = own_path();
     return !cloisterd || !in_build_tree(*cloisterd);
 }
 
@@ -155,7 +155,7 @@ fs::path handler_policy(const fs::path& policy_dir, const std::string& handler) 
     const fs::path name = fmt::format("{}.policy", handler);
     fs::path ours = policy_dir / "handlers" / name;
     std::error_code error;
-    const auto cloisterd = own_path();
+    const auto& cloisterd = own_path();
     if (!cloisterd || fs::exists(ours, error)) {
         return ours;
     }
@@ -164,7 +164,7 @@ fs::path handler_policy(const fs::path& policy_dir, const std::string& handler) 
 }
 
 tl::expected<Fd, Failure> open_listener_binary(const std::string& handler) {
-    const auto cloisterd = own_path();
+    const auto& cloisterd = own_path();
     if (!cloisterd) {
         return tl::unexpected(Failure{ExitCode::SystemCall, cloisterd.error()});
     }

@@ -44,6 +44,8 @@ class SharedMemory {
     /// The process of that row has been reaped: what it counted is kept, its living connections are gone.
     void release_row(unsigned row);
 
+    SharedMemory(const SharedMemory&) = delete;
+    SharedMemory& operator=(const SharedMemory&) = delete;
     SharedMemory(SharedMemory&& other) noexcept;
     SharedMemory& operator=(SharedMemory&&) = delete;
     ~SharedMemory();
