@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "cli/doctor.h"
 #include "cli/operator_commands.h"
 #include "cli/policy_commands.h"
 #include "policy/compile.h"
@@ -74,6 +75,15 @@ int run(int argc, char** argv) {
     add_socket(explain);
     add_json(explain, json);
     explain.callback([&] { code = tool::explain(socket, client, json); });
+
+    auto& doctor = *app.add_subcommand(
+        "doctor",
+        "what of this host cloisterd needs or could do with, and the command that changes it; run it as "
+        "cloisterd will run; exit 69 if something is missing that it needs");
+    unsigned connections = 1000;
+    doctor.add_option("--connections", connections, "how many it shall serve at a time (1000)");
+    add_json(doctor, json);
+    doctor.callback([&] { code = tool::doctor(connections, json); });
 
     auto& policy = *app.add_subcommand("policy", "read, check and prove policy files");
     policy.require_subcommand(1);

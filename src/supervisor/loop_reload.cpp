@@ -27,6 +27,12 @@ void Loop::reload() {
             "message", "a reload or an upgrade is not finished; another one follows it"));
         return;
     }
+    if (machine_.stage() == Stage::draining) {
+        for (const auto client : std::exchange(wait_for_reload_, {})) {
+            control_->end(client, ExitCode::Unavailable, "cloisterd stops");
+        }
+        return;
+    }
     log_.write(Record{Level::info, "reloading"});
     notifier_.send(reloading_state());
     std::vector<std::shared_ptr<const Setup>> setups;
@@ -115,6 +121,7 @@ void Loop::operator()(const action::NotReplaced& failed) {
             (void)set_options(*socket, socket->name, entry.setup->service);
         }
     }
+    tell_own_sockets();
     if (reload_ && reload_->pending != 0) {
         --reload_->pending;
         reload_->failed.push_back(fmt::format("service {}: {}", entry.name, with_cure(failed.message)));

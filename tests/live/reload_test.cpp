@@ -76,6 +76,7 @@ TEST_F(ReloadTest, WithoutAChangeStartsNothing) {
 TEST_F(ReloadTest, GivesANewGenerationToWhatChangedAlone) {
     write(std::string{echo} + discard);
     const Daemon daemon{setup()};
+    (void)daemon.await_record("started");
     const Client old{address(daemon, "echo")};
     ASSERT_TRUE(old.echoes("before"));
     write(std::string{echo} + "idle-timeout = \"7s\"\n" + discard);
@@ -110,6 +111,7 @@ TEST_F(ReloadTest, AddsAndRemovesServicesAndSockets) {
 TEST_F(ReloadTest, OfWhatIsWrongChangesNothingAndSaysWhere) {
     write(std::string{echo} + discard);
     const Daemon daemon{setup()};
+    (void)daemon.await_record("started");
     const Client old{address(daemon, "echo")};
     ASSERT_TRUE(old.echoes("before"));
     const struct {
