@@ -189,7 +189,9 @@ std::string status_text(const Replies& replies, const Replies& before, double se
     const Reply::Daemon& daemon = status.daemon;
     std::string all = fmt::format("cloisterd {}, process {}, {}, up {}", text(daemon.version), daemon.pid,
                                   state_name(daemon.state), time_text(daemon.uptime_ms));
-    all += daemon.reloads == 0 ? "" : fmt::format(", reloaded {} times", daemon.reloads);
+    all += daemon.reloads == 0   ? ""
+           : daemon.reloads == 1 ? ", reloaded once"
+                                 : fmt::format(", reloaded {} times", daemon.reloads);
     all += daemon.log_dropped == 0 ? "\n" : fmt::format(", {} log records lost\n", daemon.log_dropped);
     for (const Part& part : status.parts) {
         const Reply::Service& service = part.service;
