@@ -25,6 +25,9 @@ class UpgradeTest : public testing::Test {
     fs::path binary_ = directory_.path() + "/sbin/cloisterd";
 
     UpgradeTest() {
+        if (!am_root()) { // each test is skipped then
+            return;
+        }
         ::chmod(directory_.path().c_str(), 0755);
         const fs::path handlers = directory_.path() + "/libexec/cloister/handlers";
         fs::create_directories(binary_.parent_path());

@@ -16,6 +16,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/stat.h>
+#include <thread>
 #include <sys/time.h>
 
 namespace cloister::supervisor {
@@ -346,6 +347,9 @@ TEST_F(Sockets, OfUnixPathsBelongToTheUser) {
 TEST_F(Sockets, ReplaceAStaleUnixSocket) {
     { const auto dead = open({unix_address()}); } // closed, and its file left behind
     ASSERT_TRUE(std::filesystem::exists(path()));
+    for (int i = 0; i < 5000 && client_of(unix_address()).valid(); ++i) { // a child closes it: listening_fd.h
+        std::this_thread::sleep_for(std::chrono::milliseconds{1});
+    }
     const auto listeners = open({unix_address()});
     EXPECT_TRUE(client_of(unix_address()).valid());
 }
