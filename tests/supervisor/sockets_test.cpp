@@ -16,8 +16,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/stat.h>
-#include <thread>
 #include <sys/time.h>
+#include <thread>
 
 namespace cloister::supervisor {
 namespace {
