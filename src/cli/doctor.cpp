@@ -63,7 +63,7 @@ constexpr Check table[] = {
 
 constexpr std::uint64_t unlimited = ~std::uint64_t{0};
 constexpr std::uint64_t spare_processes = 200; // of cloisterd itself, and of whoever else is its user
-constexpr std::uint64_t idle_cost = 60 * 1024;
+constexpr std::uint64_t idle_cost = 60UL * 1024;
 
 const Check& check_of(std::string_view id) {
     const auto* found =
