@@ -37,15 +37,25 @@ void expect_unchanged_by_the_wire(const FileResult& result, unsigned lines) {
     }
 }
 
+RateLimit rate_of(const Value& value) {
+    return {static_cast<std::uint32_t>(value.number >> 32U), static_cast<std::uint32_t>(value.number)};
+}
+
+Prefixes prefixes_of(const Value& value) {
+    return {static_cast<std::uint8_t>(value.number >> 8U), static_cast<std::uint8_t>(value.number)};
+}
+
 /// Without the lookups of accounts and interfaces, which are the system's: what --show-config would print.
 std::string shown(const FileModel& model) {
-    Config config{{}, {}, "/policies", LogFormat::json, false, {}};
+    Config config{{}, {}, "/policies", LogFormat::json, {}, false, {}};
     for (const auto& value : model.daemon) {
         config.origins[value.key] = {Origin::Source::file, value.line};
         if (value.key == Key::policy_dir) {
             config.policy_dir = value.value.text;
         } else if (value.key == Key::log_format) {
             config.log_format = value.value.number == 1 ? LogFormat::logfmt : LogFormat::json;
+        } else if (value.key == Key::control_socket) {
+            config.control_socket = value.value.text == "off" ? "" : value.value.text;
         }
     }
     config.origins[Key::user] = {};
@@ -89,6 +99,44 @@ std::string shown(const FileModel& model) {
                 case Key::socket_buffer:
                     service.socket_buffer =
                         value.number == 0 ? std::nullopt : std::optional{static_cast<unsigned>(value.number)};
+                    break;
+                case Key::exempt:
+                    if (const auto source = control::parse_source(value.text)) {
+                        service.exempt.push_back(*source);
+                    }
+                    break;
+                case Key::max_per_source:
+                    service.max_per_source = static_cast<unsigned>(value.number);
+                    break;
+                case Key::source_rate:
+                    service.source_rate = rate_of(value);
+                    break;
+                case Key::source_prefix:
+                    service.source_prefix = prefixes_of(value);
+                    break;
+                case Key::max_per_network:
+                    service.max_per_network = static_cast<unsigned>(value.number);
+                    break;
+                case Key::network_rate:
+                    service.network_rate = rate_of(value);
+                    break;
+                case Key::network_prefix:
+                    service.network_prefix = prefixes_of(value);
+                    break;
+                case Key::reserve:
+                    service.reserve = static_cast<unsigned>(value.number);
+                    break;
+                case Key::penalty:
+                    service.penalty = time;
+                    break;
+                case Key::over_rate_penalty:
+                    service.over_rate_penalty = time;
+                    break;
+                case Key::privileged_ports:
+                    service.refuse_privileged_ports = value.number == 1;
+                    break;
+                case Key::defer_accept:
+                    service.defer_accept = time;
                     break;
                 default:
                     fuzz::broken("a service has what is not a service's");
