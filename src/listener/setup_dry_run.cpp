@@ -87,9 +87,9 @@ void expect_held(int exit_code, const cell::Parameters& parameters) {
         die(ExitCode::SelfTest, "a child asked to %s, the kernel said yes and did not do it", step.what);
     }
     rlimit cpu{};
-    if (&step == &steps[1] && getrlimit(RLIMIT_CPU, &cpu) == 0 && cpu.rlim_max < parameters.cpu) {
+    if (&step == &steps[1] && getrlimit(RLIMIT_CPU, &cpu) == 0 && cpu.rlim_max <= parameters.cpu) {
         die(ExitCode::Config,
-            "RLIMIT_CPU (LimitCPU=, ulimit -t) is %lu s, less than a cell's limit of %lu s; raise it, or "
+            "RLIMIT_CPU (LimitCPU=, ulimit -t) is %lu s, not more than a cell's limit of %lu s; raise it, or "
             "lower --cpu-limit",
             cpu.rlim_max, parameters.cpu);
     }

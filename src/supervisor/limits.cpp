@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/limits.h"
 
+#include "base/die.h"
 #include "base/soft_limit.h"
 #include "cell/cell.h"
 
@@ -177,7 +178,14 @@ std::string low_memory_limit() {
 }
 
 void raise_cpu_time() {
-    if (hard_limit(RLIMIT_CPU)) {
+    const auto hard = hard_limit(RLIMIT_CPU);
+    if (hard && *hard <= 1) {
+        die(ExitCode::Config,
+            "RLIMIT_CPU (LimitCPU=, ulimit -t) is %llu s, not more than the least limit of a cell, 1 s; raise it "
+            "above --cpu-limit",
+            static_cast<unsigned long long>(*hard));
+    }
+    if (hard) {
         raise_soft_limit(RLIMIT_CPU, "RLIMIT_CPU");
     }
 }

@@ -40,8 +40,8 @@ struct Cost {
 /// "RLIMIT_AS (123)": a limit of memory that is so low that a listener might not start; empty if none is.
 [[nodiscard]] std::string low_memory_limit();
 
-/// Raises the soft limit of CPU time, at which SIGXCPU would end us, to the hard one. If it can't be read,
-/// the listener will say so.
+/// Raises the soft limit of CPU time, at which SIGXCPU would end us, to the hard one. Ends with
+/// ExitCode::Config where no cell could run under that. If it can't be read, the listener will say so.
 void raise_cpu_time();
 
 /// What an inherited limit of CPU time does to a daemon; empty if there is none.

@@ -546,13 +546,12 @@ const LowLimit low_limits[] = {
      "socket_unreachable: .*|paused: ", true},
     {"CPU",
      RLIMIT_CPU,
-     {0, 1, 9, 11},
+     {0, 1, 9, 10, 11},
      true,
      78,
-     "(warning: RLIMIT_CPU .*)|listener: RLIMIT_CPU \\(LimitCPU=, ulimit -t\\) is [0-9]+ s, less than a "
-     "cell's limit of 10 s; raise "
-     "it, or lower "
-     "--cpu-limit",
+     "(warning: RLIMIT_CPU .*)|listener: RLIMIT_CPU \\(LimitCPU=, ulimit -t\\) is [0-9]+ s, not more than a "
+     "cell's limit of 10 s; raise it, or lower --cpu-limit|cloisterd: RLIMIT_CPU \\(LimitCPU=, ulimit -t\\) "
+     "is [01] s, not more than the least limit of a cell, 1 s; raise it above --cpu-limit",
      "warning: RLIMIT_CPU is 11 s: the kernel ends cloisterd, and each listener, after so much CPU time; "
      "raise it \\(LimitCPU=, ulimit -t\\)",
      true},

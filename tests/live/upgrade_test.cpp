@@ -170,7 +170,9 @@ TEST(FreshLayout, ComesAfterACrashWhenTheLayoutIsAMinuteOld) {
     if (!am_root()) {
         GTEST_SKIP() << "only root may see where the listener's memory lies";
     }
-    const Daemon daemon;
+    Setup setup;
+    setup.options = {"--idle-timeout=10m"};
+    const Daemon daemon{setup};
     const auto layout = [&] {
         const auto ready = daemon.records("ready").back();
         return read_file(fmt::format("/proc/{}/maps", int{ready["listener_pid"]})).substr(0, 12);
