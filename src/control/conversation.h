@@ -14,6 +14,7 @@ enum class Answer : std::uint32_t {
     Line,    ///< one line of printable ASCII
     Content, ///< the service's content
     Nothing, ///< the end at once
+    Page,    ///< the newest page of the metrics (live_content.h)
 };
 
 struct Conversation {

@@ -16,6 +16,7 @@ std::string_view expected(const Conversation& conversation, std::string_view ran
     case Answer::Bytes:
         return {conversation.answer, conversation.answer_size};
     case Answer::Content:
+    case Answer::Page:
         return content;
     case Answer::Line: // any
     case Answer::Nothing:
@@ -37,7 +38,7 @@ bool is_line(std::string_view text) {
 } // namespace
 
 bool is_sound(const Conversation& conversation) {
-    return conversation.kind <= Answer::Nothing && conversation.request_size <= Conversation::longest &&
+    return conversation.kind <= Answer::Page && conversation.request_size <= Conversation::longest &&
            conversation.answer_size <= Conversation::longest;
 }
 
@@ -70,6 +71,8 @@ std::string_view name_of(Answer kind) {
         return "the content";
     case Answer::Nothing:
         return "nothing";
+    case Answer::Page:
+        return "the page of the metrics";
     }
     return "?";
 }

@@ -16,8 +16,15 @@ namespace cloister::control {
 namespace {
 
 constexpr char magic[8] = {'c', 'l', 'o', 'i', 's', 't', 'e', 'r'};
-constexpr std::uint32_t version = 7;
-constexpr int all_seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+constexpr std::uint32_t version = 8;
+constexpr int size_seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW;
+constexpr int all_seals = size_seals | F_SEAL_WRITE;
+constexpr int live_seals = size_seals | F_SEAL_FUTURE_WRITE; // since Linux 5.1
+
+bool has_seals(int fd, int seals) {
+    const int is = fcntl(fd, F_GET_SEALS); // -1 has all bits; the kernel may have added F_SEAL_EXEC
+    return is >= 0 && (is & seals) == seals;
+}
 
 template <typename T, std::size_t N>
 bool in_bounds(std::uint32_t length, const T (&)[N]) {
@@ -71,8 +78,15 @@ bool in_bounds(const Admission& admission, std::uint32_t max_connections) {
 } // namespace
 
 bool is_sealed(int fd) {
-    const int seals = fcntl(fd, F_GET_SEALS); // -1 has all bits; the kernel may have added F_SEAL_EXEC
-    return seals >= 0 && (seals & all_seals) == all_seals;
+    return has_seals(fd, all_seals);
+}
+
+bool seal_for_others(int fd) {
+    return fcntl(fd, F_ADD_SEALS, live_seals) == 0 && is_sealed_for_others(fd);
+}
+
+bool is_sealed_for_others(int fd) {
+    return has_seals(fd, live_seals);
 }
 
 bool seal(int fd) {

@@ -110,6 +110,10 @@ void prepare(Launch& launch);
 [[nodiscard]] bool seal(int fd);
 [[nodiscard]] bool is_sealed(int fd);
 
+/// The same, but who has mapped it to be written goes on to write into it (F_SEAL_FUTURE_WRITE).
+[[nodiscard]] bool seal_for_others(int fd);
+[[nodiscard]] bool is_sealed_for_others(int fd);
+
 /// The launch configuration in a sealed memfd. If the kernel gives none: the call that failed, with errno.
 [[nodiscard]] tl::expected<Fd, const char*> seal(const Launch& launch);
 
@@ -144,6 +148,7 @@ struct Message {
     };
     Tag tag;
     std::int32_t landlock_abi;    ///< Armed: 0 = the kernel has no Landlock
+    std::uint64_t setup_ns;       ///< Armed: from clone to the end of a cell that did its setup and one call
     std::uint32_t bounding_empty; ///< Armed: 1 = the capability bounding set is empty, not only inert
     Build build;                  ///< Hello
     Conversation conversation;    ///< Hello: of the handler

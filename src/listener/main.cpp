@@ -165,7 +165,7 @@ int run(int argc) {
     expected.filtered = true;
     confine::verify(expected, control::status_fd);
     sys::close(control::status_fd);
-    run_negative_self_tests(launch);
+    armed.setup_ns = run_negative_self_tests(launch);
     if (sys::write(control::control_fd, &armed, sizeof armed) != static_cast<long>(sizeof armed)) {
         die(ExitCode::SelfTest, "cloisterd does not listen to us");
     }

@@ -3,6 +3,7 @@
 
 #include "base/die.h"
 #include "control/content.h"
+#include "control/conversation.h"
 #include "control/launch.h"
 
 #include <algorithm>
@@ -183,13 +184,16 @@ void map_content(int fd, std::size_t size) {
         return;
     }
     struct stat status {};
-    if (fd < 0 || !control::is_sealed(fd) || fstat(fd, &status) != 0 ||
-        status.st_size != static_cast<off_t>(size) || size <= sizeof(control::Content) || size > room) {
+    const bool live = control::cloister_conversation.kind == control::Answer::Page;
+    const bool sealed = live ? control::is_sealed_for_others(fd) : control::is_sealed(fd);
+    if (fd < 0 || !sealed || fstat(fd, &status) != 0 || status.st_size != static_cast<off_t>(size) ||
+        size <= sizeof(control::Content) || size > room) {
         bug("the content is not sealed, or not of the size that the launch configuration says");
     }
     auto* const place = const_cast<control::Content*>(&control::cloister_content);
     if (munmap(place, room) != 0 ||
-        mmap(place, size, PROT_READ, MAP_PRIVATE | MAP_FIXED_NOREPLACE, fd, 0) != place) {
+        mmap(place, size, PROT_READ, (live ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED_NOREPLACE, fd, 0) !=
+            place) {
         die(ExitCode::SystemCall, "cannot map the content: mmap: %s", error_text(errno));
     }
     if (place->size != size - sizeof(control::Content) || place->after_request > 1) {

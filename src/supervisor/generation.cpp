@@ -107,7 +107,7 @@ bool clients_speak_first(const control::Conversation& conversation, const config
 }
 
 void fill(control::Launch& launch, const Setup& setup, const Host& host, const policy::Program& program,
-          pid_t listener, unsigned row, const control::Message& hello) {
+          pid_t listener, unsigned row, const control::Message& hello, std::size_t content_size) {
     control::prepare(launch);
     const config::Service& service = setup.service;
     launch.arena = hello.arena;
@@ -117,7 +117,7 @@ void fill(control::Launch& launch, const Setup& setup, const Host& host, const p
     launch.max_connections = setup.max_connections;
     launch.row = row;
     fill(launch.admission, setup);
-    launch.content_size = setup.content->size();
+    launch.content_size = content_size;
     launch.socket_count = static_cast<std::uint32_t>(setup.sockets.size());
     launch.idle = timeval_of(service.idle_timeout);
     launch.socket_buffer = service.socket_buffer.value_or(0);
@@ -247,6 +247,7 @@ Generation::Heard Generation::hear() {
     case control::Message::Tag::Armed:
         landlock_abi_ = message.landlock_abi;
         bounding_empty_ = message.bounding_empty != 0;
+        setup_ns_ = message.setup_ns;
         return Heard::armed;
     case control::Message::Tag::Alive:
         return Heard::alive;
@@ -270,7 +271,8 @@ tl::expected<void, Failure> Generation::expect_fitting() {
             ExitCode::SelfTest,
             fmt::format("the listener, process {}, sent what it should not: it is of another build", pid_)});
     }
-    if (const bool wants = hello.content_room != 0; wants != (setup_->content->size() != 0)) {
+    if (const bool wants = hello.content_room != 0 && !serves_metrics();
+        wants != (setup_->content->size() != 0)) {
         return tl::unexpected(Failure{
             ExitCode::Usage, wants ? fmt::format("handler {} serves a file; name it by --content", name)
                                    : fmt::format("handler {} serves no file; leave --content away", name)});
@@ -278,7 +280,7 @@ tl::expected<void, Failure> Generation::expect_fitting() {
     return {};
 }
 
-tl::expected<void, Failure> Generation::launch(const Host& host) {
+tl::expected<void, Failure> Generation::launch(const Host& host, const LivePages* pages) {
     const Setup& setup = *setup_;
     if (auto fits = expect_fitting(); !fits) {
         return fits;
@@ -294,8 +296,10 @@ tl::expected<void, Failure> Generation::launch(const Host& host) {
             return tl::unexpected(std::move(*failure));
         }
     }
+    pages_ = serves_metrics() ? pages : nullptr;
     const auto launch = std::make_unique<control::Launch>();
-    fill(*launch, setup, host, *program, pid_, row_, hello_);
+    fill(*launch, setup, host, *program, pid_, row_, hello_,
+         pages_ != nullptr ? LivePages::size : setup.content->size());
     for (std::size_t i = 0; i < reaching.size(); ++i) {
         launch->sockets[i].own_client = reaching[i].client->own;
     }
@@ -305,14 +309,16 @@ tl::expected<void, Failure> Generation::launch(const Host& host) {
     }
     control::Message message{};
     message.tag = control::Message::Tag::Launch;
-    (void)control::send_message(control_.get(), message,
-                                {memory->get(), setup.shared->fd(), setup.content->fd()});
+    (void)control::send_message(
+        control_.get(), message,
+        {memory->get(), setup.shared->fd(), pages_ != nullptr ? pages_->fd() : setup.content->fd()});
     return {};
 }
 
 void Generation::talk() {
     const Setup& setup = *setup_;
-    const auto script = [&] { return script_of(hello_.conversation, setup.content->bytes()); };
+    const auto content = pages_ != nullptr ? pages_->newest() : setup.content->bytes();
+    const auto script = [&] { return script_of(hello_.conversation, content); };
     self_test.emplace(std::move(client_), script());
     for (std::size_t i = 0; i < reaching.size(); ++i) {
         auto& [client, exchange] = reaching[i];
@@ -320,6 +326,12 @@ void Generation::talk() {
             exchange.emplace(connect(std::move(*client), *setup.sockets[i], script()));
         }
     }
+}
+
+bool Generation::is_tested() const {
+    return self_test || std::any_of(reaching.begin(), reaching.end(), [](const Reaching& one) {
+               return one.exchange && !one.exchange->over();
+           });
 }
 
 std::uint64_t Generation::live() const {

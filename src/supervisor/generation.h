@@ -3,6 +3,7 @@
 
 #include "control/launch.h"
 #include "supervisor/handover.h"
+#include "supervisor/live_pages.h"
 #include "supervisor/log.h"
 #include "supervisor/self_test.h"
 #include "supervisor/setup.h"
@@ -43,7 +44,12 @@ class Generation {
     [[nodiscard]] Heard hear();
     /// After hello: compiles and proves for where its memory lies, and sends the launch configuration. A
     /// listener that is gone is no failure: its end says more.
-    [[nodiscard]] tl::expected<void, Failure> launch(const Host& host);
+    [[nodiscard]] tl::expected<void, Failure> launch(const Host& host, const LivePages* pages);
+    /// After hello: whether its cells serve `pages`.
+    [[nodiscard]] bool serves_metrics() const { return hello_.conversation.kind == control::Answer::Page; }
+    [[nodiscard]] std::uint64_t setup_ns() const { return setup_ns_; } ///< as it says; 0: not known
+    /// Whether our own clients are not finished.
+    [[nodiscard]] bool is_tested() const;
     /// After armed: our clients say what they have to say.
     void talk();
 
@@ -76,6 +82,8 @@ class Generation {
     control::Message hello_{};
     int landlock_abi_ = 0;
     bool bounding_empty_ = false;
+    std::uint64_t setup_ns_ = 0;
+    const LivePages* pages_ = nullptr; ///< the supervisor's, if its cells serve them
 
     [[nodiscard]] tl::expected<void, Failure> expect_fitting();
     [[nodiscard]] Heard hear_another_build();

@@ -92,6 +92,8 @@ bool take(Handover& state, std::string_view word, Line& line) {
         state.release = line.text();
         state.started_ns = line.number<std::uint64_t>();
         state.reloads = line.number<std::uint64_t>();
+    } else if (word == "reload_failures") {
+        state.reload_failures = line.number<std::uint64_t>();
     } else if (word == "privileges") {
         state.bounding_empty = line.flag();
         state.groups_empty = line.flag();
@@ -147,6 +149,7 @@ std::string encode(const Handover& state) {
     std::string text = confirmation() + "\n";
     text +=
         fmt::format("process {} {} {} {}\n", state.pid, hex(state.release), state.started_ns, state.reloads);
+    text += fmt::format("reload_failures {}\n", state.reload_failures);
     text +=
         fmt::format("privileges {:d} {:d} {}\n", state.bounding_empty, state.groups_empty, state.oom_score);
     text += fmt::format("relay {}\n", state.relay);

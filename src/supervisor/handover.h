@@ -59,7 +59,7 @@ struct Handover {
 
     pid_t pid = 0;       ///< ours: the state is of nobody else
     std::string release; ///< that handed over
-    std::uint64_t started_ns = 0, reloads = 0;
+    std::uint64_t started_ns = 0, reloads = 0, reload_failures = 0;
     bool bounding_empty = false, groups_empty = false;
     pid_t relay = 0;
     std::vector<Pipe> pipes{};

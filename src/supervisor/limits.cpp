@@ -181,7 +181,8 @@ void raise_cpu_time() {
     const auto hard = hard_limit(RLIMIT_CPU);
     if (hard && *hard <= 1) {
         die(ExitCode::Config,
-            "RLIMIT_CPU (LimitCPU=, ulimit -t) is %llu s, not more than the least limit of a cell, 1 s; raise it "
+            "RLIMIT_CPU (LimitCPU=, ulimit -t) is %llu s, not more than the least limit of a cell, 1 s; "
+            "raise it "
             "above --cpu-limit",
             static_cast<unsigned long long>(*hard));
     }

@@ -87,6 +87,7 @@ ExitCode Loop::run() {
         renew_layouts();
         execute_new_binary();
         notify_in_time();
+        publish_metrics();
         if (!result_ && events_.empty()) {
             wait();
         }
@@ -125,6 +126,10 @@ void Loop::wait() {
         control_->add_to(polled);
     }
     auto due = machine_.next_deadline();
+    if (pages_) {
+        const auto page_due = std::chrono::ceil<Time>(page_due_.time_since_epoch());
+        due = due ? std::min(*due, page_due) : page_due;
+    }
     if (const auto notify = notify_due(); notify) {
         due = due ? std::min(*due, *notify) : *notify;
     }
@@ -258,7 +263,16 @@ void Loop::operator()(const action::Start& start) {
 }
 
 void Loop::operator()(const action::Launch& launch) {
-    if (const auto launched = running_.at(launch.id).generation.launch(host_); !launched) {
+    Generation& generation = running_.at(launch.id).generation;
+    if (generation.serves_metrics() && !pages_) {
+        auto pages = LivePages::create(page_of(metrics()));
+        if (!pages) {
+            events_.emplace_back(event::NoLaunch{launch.id, pages.error()});
+            return;
+        }
+        pages_ = std::move(*pages);
+    }
+    if (const auto launched = generation.launch(host_, pages_ ? &*pages_ : nullptr); !launched) {
         events_.emplace_back(event::NoLaunch{launch.id, launched.error()});
     }
 }

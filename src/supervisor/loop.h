@@ -4,7 +4,9 @@
 #include "config/model.h"
 #include "supervisor/control_socket.h"
 #include "supervisor/generation.h"
+#include "supervisor/live_pages.h"
 #include "supervisor/log_relay.h"
+#include "supervisor/metrics.h"
 #include "supervisor/notify.h"
 #include "supervisor/reload.h"
 #include "supervisor/state_machine.h"
@@ -89,7 +91,11 @@ class Loop {
     std::string no_control_; ///< why
     std::vector<ControlSocket::Client> wait_for_reload_;
     std::uint64_t started_ns_; ///< CLOCK_MONOTONIC
-    std::uint64_t reloads_ = 0;
+    std::uint64_t reloads_ = 0, reload_failures_ = 0;
+    bool reload_successful_ = true;  ///< the last one
+    std::vector<Bound> bounds_;      ///< of the system, that bind before ours
+    std::optional<LivePages> pages_; ///< of the metrics, once a service serves them
+    std::chrono::steady_clock::time_point page_due_{};
     ReadConfig read_config_;
     OpenBinary open_binary_;
     Invocation invocation_;
@@ -140,9 +146,16 @@ class Loop {
     [[nodiscard]] Handover hand_over() const;
     void renew_layouts();
 
+    // The metrics (loop_metrics.cpp).
+    [[nodiscard]] Metrics metrics() const;
+    [[nodiscard]] bool is_page_tested() const;
+    void publish_metrics();
+    void reload_ended(bool successful);
+
     // What an operator asks (loop_status.cpp).
     void answer_operators();
-    [[nodiscard]] control::Reply describe(const Setup& setup) const;
+    [[nodiscard]] control::Reply describe(std::size_t index, const Setup& setup,
+                                          std::vector<control::Reply>* penalised = nullptr) const;
     void tell_status(ControlSocket::Client client);
     void tell_service(ControlSocket::Client client, std::size_t index);
     void log_status();

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <numeric>
 
 namespace cloister::supervisor {
 namespace {
@@ -150,7 +151,7 @@ void Loop::finish_reload_if_done() {
         record.add("message", fmt::format("{}; what served before goes on", fmt::join(done.failed, "; ")));
     }
     log_.write(record);
-    ++reloads_;
+    reload_ended(!failed);
     notifier_.send("READY=1\n" + status_line());
     const auto text = failed ? fmt::format("{}; what served before goes on", fmt::join(done.failed, "; "))
                              : fmt::format("changed: {}; added: {}; removed: {}", names(done.changed),
@@ -187,7 +188,14 @@ void Loop::close_unused(const Setup& setup) {
 
 /// The limits of the system are those of all services together.
 void Loop::share_connections(std::span<const std::shared_ptr<Setup>> setups) {
-    const auto connections = report_limits(log_, setups);
+    bounds_ = bounds_of(setups);
+    report_limits(log_, setups, bounds_);
+    std::vector<unsigned> wanted;
+    for (const auto& setup : setups) {
+        wanted.push_back(setup->service.max_connections);
+    }
+    const unsigned total = std::accumulate(wanted.begin(), wanted.end(), 0U);
+    const auto connections = shares(wanted, allowed_connections(total, bounds_));
     for (std::size_t i = 0; i < setups.size(); ++i) {
         setups[i]->max_connections = connections[i];
     }

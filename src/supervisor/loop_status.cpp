@@ -38,8 +38,10 @@ std::uint64_t sum(const control::SharedState& state, Get get) {
 
 } // namespace
 
-/// What is known of a service, from the memory that its generations share.
-Reply Loop::describe(const Setup& setup) const {
+/// What is known of a service, from the memory that its generations share. The first sources that are shut
+/// out come into `penalised`.
+Reply Loop::describe(std::size_t index, const Setup& setup, std::vector<Reply>* penalised) const {
+    constexpr std::size_t most_listed = 64;
     Reply reply{Reply::Kind::Service};
     Reply::Service& service = reply.service;
     put_text(service.name, setup.service.name);
@@ -63,6 +65,18 @@ Reply Loop::describe(const Setup& setup) const {
         service.refusals[i] = sum(
             state, [i](const auto& one) -> auto& { return one.refusals[i]; });
     }
+    service.failures = machine_.failures(index);
+    const std::uint64_t now_ms = monotonic_ns() / ms;
+    setup.shared->for_each_source(
+        [&](const control::SourceTable& sources, control::SourceTable::Place place) {
+            const auto penalty = sources.penalty(place, now_ms);
+            const auto source = penalty.level == 0 ? std::nullopt : sources.source_at(place);
+            if (source && ++service.penalised <= most_listed && penalised != nullptr) {
+                penalised->emplace_back(Reply::Kind::Penalised);
+                penalised->back().penalised = {*source, static_cast<std::uint32_t>(penalty.cause),
+                                               penalty.level, penalty.until_ms - now_ms};
+            }
+        });
     return reply;
 }
 
@@ -93,22 +107,8 @@ void Loop::tell_service(ControlSocket::Client client, std::size_t index) {
     if (setup == nullptr) {
         return;
     }
-    constexpr std::size_t most_listed = 64;
     std::vector<Reply> penalised;
-    Reply service = describe(*setup);
-    const std::uint64_t now_ms = monotonic_ns() / ms;
-    setup->shared->for_each_source(
-        [&](const control::SourceTable& sources, control::SourceTable::Place place) {
-            const auto penalty = sources.penalty(place, now_ms);
-            const auto source = penalty.level == 0 ? std::nullopt : sources.source_at(place);
-            if (source && ++service.service.penalised <= most_listed) {
-                penalised.emplace_back(Reply::Kind::Penalised);
-                penalised.back().penalised = {*source, static_cast<std::uint32_t>(penalty.cause),
-                                              penalty.level, penalty.until_ms - now_ms};
-            }
-        });
-    service.service.failures = machine_.failures(index);
-    control_->reply(client, service);
+    control_->reply(client, describe(index, *setup, &penalised));
     for (const auto& socket : setup->sockets) {
         Reply reply{Reply::Kind::Socket};
         put_text(reply.socket.name, socket->name);
@@ -133,7 +133,7 @@ void Loop::log_status() {
         if (services_[i].setup == nullptr) {
             continue;
         }
-        const Reply::Service service = describe(*services_[i].setup).service;
+        const Reply::Service service = describe(i, *services_[i].setup).service;
         log_.write(Record{Level::info, "status"}
                        .add("service", name_of(i))
                        .add("live", service.live)

@@ -41,6 +41,7 @@ void Loop::upgrade() {
 
 void Loop::upgrade_failed(const std::string& why) {
     upgrade_.reset();
+    reload_ended(false);
     log_.write(Record{Level::error, "upgrade_failed"}.add("message", why + "; the old one goes on"));
     if (std::exchange(reload_again_, false)) {
         reload();
@@ -85,6 +86,7 @@ Handover Loop::hand_over() const {
     state.release = control::own_build().name();
     state.started_ns = started_ns_;
     state.reloads = reloads_;
+    state.reload_failures = reload_failures_;
     state.bounding_empty = host_.bounding_empty;
     state.groups_empty = host_.groups_empty;
     state.relay = relay_.pid();
@@ -124,6 +126,7 @@ void Loop::resume(const Handover& state, std::span<const std::shared_ptr<const S
                   Change change) {
     started_ns_ = state.started_ns;
     reloads_ = state.reloads;
+    reload_failures_ = state.reload_failures;
     upgraded_from_ = state.release;
     for (std::size_t i = 0; i < setups.size(); ++i) {
         services_.push_back({setups[i], nullptr, setups[i]->service.name});

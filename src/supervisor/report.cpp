@@ -2,11 +2,11 @@
 #include "supervisor/report.h"
 
 #include "base/die.h"
-#include "supervisor/limits.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <fmt/core.h>
+#include <numeric>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -27,22 +27,29 @@ std::uint64_t largest_buffers(const Setup& setup) {
     return buffers;
 }
 
+unsigned wanted_by(std::span<const std::shared_ptr<Setup>> setups) {
+    return std::accumulate(setups.begin(), setups.end(), 0U, [](unsigned total, const auto& setup) {
+        return total + setup->service.max_connections;
+    });
+}
+
 } // namespace
 
-std::vector<unsigned> report_limits(Log& log, std::span<const std::shared_ptr<Setup>> setups) {
+std::vector<Bound> bounds_of(std::span<const std::shared_ptr<Setup>> setups) {
     std::uint64_t buffers = 0;
     unsigned own_processes = 1; // we
-    std::vector<unsigned> wanted;
-    unsigned total = 0;
     for (const auto& setup : setups) {
         const bool any_unix = std::any_of(setup->sockets.begin(), setup->sockets.end(),
                                           [](const auto& socket) { return socket->is_unix; });
         own_processes += any_unix ? 2 : 1; // its listener; a releaser, for what clients can pass
         buffers = std::max(buffers, largest_buffers(*setup));
-        wanted.push_back(setup->service.max_connections);
-        total += wanted.back();
     }
-    const auto found = bounds(total, connection_cost(buffers), own_processes);
+    return bounds(wanted_by(setups), connection_cost(buffers), own_processes);
+}
+
+void report_limits(Log& log, std::span<const std::shared_ptr<Setup>> setups,
+                   const std::vector<Bound>& found) {
+    const unsigned total = wanted_by(setups);
     const char* const asked =
         setups.size() == 1 ? "--max-connections" : "max-connections of all services together";
     for (const Bound& bound : found) {
@@ -54,7 +61,6 @@ std::vector<unsigned> report_limits(Log& log, std::span<const std::shared_ptr<Se
                       .add("message", fmt::format("{} allows {} connections, fewer than {}: {}", bound.name,
                                                   bound.allows, asked, bound.consequence)));
     }
-    return shares(wanted, allowed_connections(total, found));
 }
 
 void report_small_table(Log& log, const Setup& setup) {

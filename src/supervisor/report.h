@@ -2,6 +2,7 @@
 #pragma once
 
 #include "supervisor/generation.h"
+#include "supervisor/limits.h"
 #include "supervisor/log.h"
 #include "supervisor/state_machine.h"
 
@@ -9,9 +10,10 @@
 
 namespace cloister::supervisor {
 
-/// Says what of the system binds before our own limits do. Returns how many connections each service may
-/// have: the limits are those of all services together.
-[[nodiscard]] std::vector<unsigned> report_limits(Log& log, std::span<const std::shared_ptr<Setup>> setups);
+/// What of the system binds before the connections of all services together do.
+[[nodiscard]] std::vector<Bound> bounds_of(std::span<const std::shared_ptr<Setup>> setups);
+/// Says so.
+void report_limits(Log& log, std::span<const std::shared_ptr<Setup>> setups, const std::vector<Bound>& found);
 
 /// Says that the source table is smaller than it should be.
 void report_small_table(Log& log, const Setup& setup);

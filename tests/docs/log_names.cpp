@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Prints what docs/log.md says from `## Events` on.
+// Prints what docs/log.md says from `## Events` on; with an argument, what docs/metrics.md says from
+// `## Metrics` on.
 #include "base/log_names.h"
+#include "base/metric_names.h"
 
 #include <fmt/core.h>
 #include <string>
@@ -27,10 +29,25 @@ std::string_view name_of(cloister::Level level) {
                                                : "info";
 }
 
+void print_metrics() {
+    using namespace cloister;
+    fmt::print("## Metrics\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    for (const MetricText& metric : metrics) {
+        fmt::print("| `{}{}` | {} | {} | {} |\n", metric.name, suffix_of(metric.type),
+                   cloister::name_of(metric.type), as_code(metric.labels, ", "), metric.meaning);
+    }
+    fmt::print(
+        "\nThe values of `reason` are those of [log.md](log.md), of `state` those of `cloister status`.\n");
+}
+
 } // namespace
 
-int main() {
+int main(int argc, char**) {
     using namespace cloister;
+    if (argc > 1) {
+        print_metrics();
+        return 0;
+    }
     fmt::print("## Events\n\nEach record has `ts`, `level` and `event`. A field with `?` is not in every "
                "record of that "
                "event.\n\n| event | level | when | fields |\n|---|---|---|---|\n");

@@ -191,7 +191,8 @@ INSTANTIATE_TEST_SUITE_P(CallSite, LiveFilterAt,
                                          CallSite{Site::setup, "echo"}, CallSite{Site::elsewhere, "echo"},
                                          CallSite{Site::elsewhere, "discard"},
                                          CallSite{Site::elsewhere, "daytime"},
-                                         CallSite{Site::elsewhere, "static"}),
+                                         CallSite{Site::elsewhere, "static"},
+                                         CallSite{Site::elsewhere, "metrics"}),
                          name_of);
 
 /// What distinguishes the handlers.
@@ -212,10 +213,11 @@ TEST(LiveFilter, EachHandlersCellsMayMakeItsOwnCallsAndNoOthers) {
     EXPECT_EQ(names_of("discard"), common);
     EXPECT_EQ(names_of("echo"), sending);
     EXPECT_EQ(names_of("static"), sending);
+    EXPECT_EQ(names_of("metrics"), sending);
     EXPECT_EQ(names_of("daytime"), telling_the_time);
     const Attempt send{SYS_sendto, {0, reinterpret_cast<std::uint64_t>(buffer), 1, MSG_NOSIGNAL}};
     const Attempt time{SYS_clock_gettime, {CLOCK_REALTIME, reinterpret_cast<std::uint64_t>(buffer)}};
-    for (const std::string handler : {"echo", "discard", "daytime", "static"}) {
+    for (const std::string handler : {"echo", "discard", "daytime", "static", "metrics"}) {
         const Cage cage{Site::elsewhere, handler};
         EXPECT_EQ(cage.run(send, Site::elsewhere).killed_by(SIGSYS), handler == "discard") << handler;
         EXPECT_EQ(cage.run(time, Site::elsewhere).killed_by(SIGSYS), handler != "daytime") << handler;

@@ -2,7 +2,7 @@
 //
 // A cell that was taken over, from the moment when its client's first bytes arrive: its setup is the shipped
 // one, its handler does what the client orders.
-#include "control/content.h"
+#include "control/live_content.h"
 #include "handlers/connection.h"
 #include "jump.h"
 
@@ -48,7 +48,11 @@ constexpr bool may_send = false;
 constexpr auto answer = control::Answer::Nothing;
 #else
 constexpr bool may_send = true;
+#ifdef CLOISTER_HOSTILE_PAGE
+constexpr auto answer = control::Answer::Page;
+#else
 constexpr auto answer = control::Answer::Same;
+#endif
 #endif
 
 extern "C" CLOISTER_CELL_CODE void cloister_handle(std::uint8_t* buffer) {
@@ -66,6 +70,10 @@ extern "C" CLOISTER_CELL_CODE void cloister_handle(std::uint8_t* buffer) {
             } else if (reply != order->expected) { // that it survived is all that it can say
                 leave(Exit::Stalled);
             }
+        } else if constexpr (answer == control::Answer::Page) {
+            const auto& page = control::live_content().page(control::live_content().newest_page());
+            arch::copy(buffer, page.bytes, static_cast<long>(page.size)); // the self-test's, which is short
+            send(buffer, static_cast<long>(page.size));
         } else if constexpr (may_send) {
             send(buffer, received);
         }

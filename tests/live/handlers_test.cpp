@@ -5,7 +5,7 @@
 #include "harness.h"
 #include "hostile/monitor.h"
 
-#include "control/content.h"
+#include "control/live_content.h"
 
 #include <algorithm>
 #include <csignal>
@@ -213,7 +213,7 @@ TEST(Handlers, ThatAreNotThereAreRefusedWithThoseThatAre) {
     EXPECT_EQ(outcome.exit_code, 66) << outcome.err;
     EXPECT_TRUE(
         std::regex_search(outcome.err, std::regex{"there is no handler 'finger': no .*; there are: daytime, "
-                                                  "discard, echo, static"}))
+                                                  "discard, echo, metrics, static"}))
         << outcome.err;
     for (const std::string& name : std::vector<std::string>{"../echo", "a/b", "Echo", "", ".", "-x",
                                                             "echo.policy", std::string(33, 'a')}) {
@@ -273,7 +273,8 @@ class HostileHandler : public testing::TestWithParam<const char*> {
     TemporaryDirectory directory_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Each, HostileHandler, testing::Values("echo", "discard", "daytime", "static"),
+INSTANTIATE_TEST_SUITE_P(Each, HostileHandler,
+                         testing::Values("echo", "discard", "daytime", "static", "metrics"),
                          [](const auto& instance) { return std::string{instance.param}; });
 
 TEST_P(HostileHandler, MayMakeTheCallsOfItsPolicyAndNoOthers) {
@@ -324,7 +325,7 @@ TEST_P(HostileHandler, MayMakeTheCallsOfItsPolicyAndNoOthers) {
 }
 
 using HostileContent = HostileHandler;
-INSTANTIATE_TEST_SUITE_P(Of, HostileContent, testing::Values("static"),
+INSTANTIATE_TEST_SUITE_P(Of, HostileContent, testing::Values("static", "metrics"),
                          [](const auto& instance) { return std::string{instance.param}; });
 
 TEST_P(HostileContent, CannotBeWrittenNorReadBehind) {
@@ -337,7 +338,10 @@ TEST_P(HostileContent, CannotBeWrittenNorReadBehind) {
     };
     const Client client{daemon.address()};
     const std::uint64_t content = does(client, Action::Content, {});
-    EXPECT_EQ(does(client, Action::Peek, {content}), std::strlen("the content"));
+    const bool live = GetParam() == std::string{"metrics"};
+    const std::uint64_t size =
+        live ? sizeof(control::LiveContent) - sizeof(control::Content) : std::strlen("the content");
+    EXPECT_EQ(does(client, Action::Peek, {content}), size);
     const auto dies = [&](Action action, const std::vector<std::uint64_t>& arguments) {
         const Client other{daemon.address()};
         order(other, action, arguments);
@@ -346,8 +350,14 @@ TEST_P(HostileContent, CannotBeWrittenNorReadBehind) {
     EXPECT_TRUE(dies(Action::Poke, {content, 0}));
     EXPECT_TRUE(dies(Action::Poke, {content + 8, 0}));
     EXPECT_TRUE(dies(Action::Peek, {content - 8}));
-    EXPECT_TRUE(dies(Action::Peek, {content + arch::max_page_size}));
-    EXPECT_EQ(does(client, Action::Peek, {content}), std::strlen("the content"));
+    EXPECT_TRUE(dies(Action::Peek, {content + size + arch::max_page_size}));
+    if (live) {
+        const std::uint64_t newest = content + offsetof(control::LiveContent, newest);
+        EXPECT_TRUE(dies(Action::Poke, {newest, 0}));
+        const std::uint64_t was = does(client, Action::Peek, {newest});
+        EXPECT_TRUE(within(10s, [&] { return does(client, Action::Peek, {newest}) > was; })) << "renewed";
+    }
+    EXPECT_EQ(does(client, Action::Peek, {content}), size);
 }
 
 } // namespace

@@ -170,7 +170,7 @@ TEST(FreshLayout, ComesAfterACrashWhenTheLayoutIsAMinuteOld) {
     if (!am_root()) {
         GTEST_SKIP() << "only root may see where the listener's memory lies";
     }
-    Setup setup;
+    live::Setup setup;
     setup.options = {"--idle-timeout=10m"};
     const Daemon daemon{setup};
     const auto layout = [&] {

@@ -26,7 +26,8 @@ std::string under(const std::string& child_lines, const std::string& parent_line
 }
 
 TEST(Check, HoldsForWhatIsShipped) {
-    for (const auto* name : {"setup", "clone", "listener", "echo", "discard", "daytime", "static"}) {
+    for (const auto* name :
+         {"setup", "clone", "listener", "echo", "discard", "daytime", "static", "metrics"}) {
         EXPECT_EQ(check_of(shipped(name)), "holds") << name;
     }
 }

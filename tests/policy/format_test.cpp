@@ -10,8 +10,8 @@ TEST_P(Format, IsTheIdentityOnWhatIsShipped) {
     EXPECT_EQ(format(policy), policy.text);
 }
 INSTANTIATE_TEST_SUITE_P(Each, Format,
-                         testing::Values("setup", "clone", "listener", "echo", "discard", "daytime",
-                                         "static"));
+                         testing::Values("setup", "clone", "listener", "echo", "discard", "daytime", "static",
+                                         "metrics"));
 
 TEST(FormatOf, ClosesGapsThatLineUpWithNothing) {
     EXPECT_EQ(

@@ -83,6 +83,7 @@ INSTANTIATE_TEST_SUITE_P(Each, Mutants,
                                          Shipped{"discard", Arch::x86_64}, Shipped{"discard", Arch::aarch64},
                                          Shipped{"daytime", Arch::x86_64}, Shipped{"daytime", Arch::aarch64},
                                          Shipped{"static", Arch::x86_64}, Shipped{"static", Arch::aarch64},
+                                         Shipped{"metrics", Arch::x86_64}, Shipped{"metrics", Arch::aarch64},
                                          Shipped{"listener", Arch::x86_64},
                                          Shipped{"listener", Arch::aarch64}, Shipped{"setup", Arch::x86_64},
                                          Shipped{"setup", Arch::aarch64}, Shipped{"clone", Arch::x86_64},
@@ -94,7 +95,8 @@ INSTANTIATE_TEST_SUITE_P(Each, Mutants,
 // The text too: a policy in which one number is another is no longer what the program says.
 TEST(MutantsOfTheText, AreCaught) {
     std::size_t caught = 0;
-    for (const auto* name : {"setup", "clone", "listener", "echo", "discard", "daytime", "static"}) {
+    for (const auto* name :
+         {"setup", "clone", "listener", "echo", "discard", "daytime", "static", "metrics"}) {
         const auto policy = shipped(name);
         const auto program = compile(policy, native_arch, addresses).value();
         for (std::size_t r = 0; r < policy.rules.size(); ++r) {

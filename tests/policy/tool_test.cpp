@@ -28,7 +28,7 @@ TEST_F(PolicyTool, ChecksADirectoryAndThatItsPoliciesCanBeCombined) {
 TEST_F(PolicyTool, TakesEachHandlerOfADirectoryInTurnOrTheOneThatIsNamed) {
     EXPECT_EQ(policy("check " + together), 0) << err;
     EXPECT_EQ(policy("prove " + together), 0) << err;
-    for (const std::string name : {"daytime", "discard", "echo", "static"}) {
+    for (const std::string name : {"daytime", "discard", "echo", "metrics", "static"}) {
         EXPECT_TRUE(says(" are equivalent to the policies in " + together + " with that of " + name + "\n"))
             << out;
     }
@@ -43,7 +43,8 @@ TEST_F(PolicyTool, TakesEachHandlerOfADirectoryInTurnOrTheOneThatIsNamed) {
     EXPECT_EQ(policy("ask " + together + call), 1) << "echo's" << err;
     EXPECT_EQ(policy("ask --handler daytime " + together + call), 0) << out << err;
     EXPECT_EQ(policy("check --handler finger " + together), 66);
-    EXPECT_TRUE(says("has no handlers/finger.policy; there are: daytime, discard, echo, static")) << err;
+    EXPECT_TRUE(says("has no handlers/finger.policy; there are: daytime, discard, echo, metrics, static"))
+        << err;
 }
 
 TEST_F(PolicyTool, TakesAHandlersPolicyFromAnywhere) {

@@ -67,6 +67,7 @@ class ConnectionKernel : public Kernel {
     [[nodiscard]] virtual std::uint8_t byte_received(std::uint64_t at) const { return pattern(at); }
     [[nodiscard]] virtual std::uint8_t byte_sent(std::uint64_t at) const { return pattern(at); }
     virtual void told_the_time(std::uint64_t /*seconds*/) {}
+    void must_exit(cell::Exit code); ///< the next call
 
     Next expect_sending(long size) {
         pending_ = size;
@@ -93,7 +94,6 @@ class ConnectionKernel : public Kernel {
     long recv(const Call& call);
     long send(const Call& call);
     long clock(const Call& call);
-    void must_exit(cell::Exit code);
     void fail_with(long error, cell::Exit timeout);
     [[nodiscard]] static cell::Exit end_of(long error, cell::Exit timeout);
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "control/content.h"
+#include "control/live_content.h"
 #include "scripted/connection.h"
 
 #include <algorithm>
@@ -66,26 +66,28 @@ class DaytimeKernel final : public TellingKernel {
     }
 };
 
-/// The content, at once or after an empty line of `request`; behind it, the client sends zeros.
-class StaticKernel final : public TellingKernel {
+/// A handler with content, which answers at once, or after an empty line of `request`; behind it, the client
+/// sends zeros.
+class AskedKernel : public TellingKernel {
   public:
-    StaticKernel(Script& script, std::string content, bool after_request, std::string request)
-        : TellingKernel{script}, after_request_{after_request}, request_{std::move(request)} {
-        text_ = std::move(content);
-        const control::Content header{text_.size(), after_request_ ? 1U : 0U};
-        auto* place = reinterpret_cast<char*>(const_cast<control::Content*>(&control::cloister_content));
-        asm("" : "+r"(place)); // it has more bytes than its type (content.cpp)
-        std::memcpy(place, &header, sizeof header);
-        std::memcpy(place + sizeof header, text_.data(), text_.size());
-    }
+    AskedKernel(Script& script, bool after_request, std::string request)
+        : TellingKernel{script}, after_request_{after_request}, request_{std::move(request)} {}
 
     /// A client that ends before it has asked gets nothing.
     [[nodiscard]] std::uint64_t missing() const override { return no_request_ ? 0 : unsent(); }
 
   protected:
+    virtual void asked() {} ///< text_ is what is to be sent
+
+    /// Where the cells' content stands.
+    [[nodiscard]] static void* content() {
+        auto* place = const_cast<control::Content*>(&control::cloister_content);
+        asm("" : "+r"(place)); // it has more bytes than its type (content.cpp)
+        return place;
+    }
     [[nodiscard]] Next after_setup() override { return after_request_ ? Next::Recv : next_piece(); }
     [[nodiscard]] Next after_receiving(long size) override {
-        if (told_ || sent() == text_.size()) {
+        if (told_ || asked_) {
             return Next::Recv;
         }
         // Which of the bytes that came ends the request: an oracle of its own, by lines.
@@ -97,7 +99,12 @@ class StaticKernel final : public TellingKernel {
                 continue;
             }
             if (++lines_ > 1 && line_.find_first_not_of('\r') == std::string::npos) {
+                asked_ = true;
+                asked();
                 return next_piece();
+            }
+            if (lines_ == 1) {
+                first_line_ = line_;
             }
             line_.clear();
         }
@@ -115,15 +122,84 @@ class StaticKernel final : public TellingKernel {
         return at < request_.size() ? static_cast<std::uint8_t>(request_[at]) : std::uint8_t{0};
     }
 
+    std::string first_line_;
+
   private:
     Next next_piece() {
         return expect_sending(static_cast<long>(std::min<std::uint64_t>(unsent(), cell::buffer_size)));
     }
     bool after_request_;
+    bool asked_ = false;
     bool no_request_ = false;
     std::string request_;
     std::string line_;
     unsigned lines_ = 0;
+};
+
+class StaticKernel final : public AskedKernel {
+  public:
+    StaticKernel(Script& script, std::string content, bool after_request, std::string request)
+        : AskedKernel{script, after_request, std::move(request)} {
+        text_ = std::move(content);
+        const control::Content header{text_.size(), after_request ? 1U : 0U};
+        auto* const place = static_cast<char*>(AskedKernel::content());
+        std::memcpy(place, &header, sizeof header);
+        std::memcpy(place + sizeof header, text_.data(), text_.size());
+    }
+};
+
+/// Pages of `size` bytes, no two alike; after each piece that was sent, `renewals` more are published.
+class MetricsKernel final : public AskedKernel {
+  public:
+    MetricsKernel(Script& script, std::size_t size, unsigned renewals, std::string request)
+        : AskedKernel{script, true, std::move(request)}, size_{size}, renewals_{renewals} {
+        pages_.newest = 0;
+        publish();
+    }
+
+  protected:
+    void asked() override {
+        const std::string_view line = first_line_;
+        constexpr std::string_view path = "/metrics";
+        if (!line.starts_with("GET ")) {
+            text_ = error("405 Method Not Allowed\r\nAllow: GET");
+        } else if (const auto rest = line.substr(4); !rest.starts_with(path) || rest.size() == path.size() ||
+                                                     (rest[path.size()] != ' ' && rest[path.size()] != '?')) {
+            text_ = error("404 Not Found");
+        } else {
+            text_ = page_;
+        }
+    }
+    [[nodiscard]] Next after_sending() override {
+        for (unsigned i = 0; i < renewals_; ++i) {
+            publish();
+            ++renewed_;
+        }
+        if (unsent() != 0 && renewed_ >= control::LiveContent::places - 1) {
+            must_exit(cell::Exit::Stalled);
+            return Next::Exit;
+        }
+        return AskedKernel::after_sending();
+    }
+
+  private:
+    void publish() {
+        page_.resize(size_);
+        for (std::size_t i = 0; i < size_; ++i) {
+            page_[i] = static_cast<char>(pattern(i + pages_.newest * 7919));
+        }
+        pages_.publish(page_.data(), page_.size());
+    }
+    static std::string error(const std::string& status) {
+        return "HTTP/1.1 " + status +
+               "\r\nContent-Type: text/plain\r\nContent-Length: 38\r\nConnection: close\r\n\r\n"
+               "The metrics are at /metrics, by GET.\r\n";
+    }
+    control::LiveContent& pages_ = *static_cast<control::LiveContent*>(content());
+    std::size_t size_;
+    unsigned renewals_;
+    unsigned renewed_ = 0;
+    std::string page_;
 };
 
 } // namespace cloister::scripted

@@ -13,6 +13,7 @@ Handover example() {
     state.release = "0.1.0";
     state.started_ns = 123'456'789'012;
     state.reloads = 3;
+    state.reload_failures = 2;
     state.groups_empty = true;
     state.relay = 4712;
     state.pipes = {{3, 4}, {5, 6}};

@@ -2,32 +2,14 @@
 // Sends the service's content, at once or when the client has sent an empty line, and ends. What the client
 // sends is thrown away.
 #include "control/content.h"
-#include "handlers/connection.h"
+#include "handlers/request.h"
 
 namespace cloister::cell {
-
-/// Until the empty line that ends a request: LF LF, CRs in between or not. A client that ends its stream
-/// before has asked for nothing.
-CLOISTER_INLINE void await_request(std::uint8_t* buffer) {
-    bool empty = false; // the line so far, which is not the first
-    for (bool said = false;; said = true) {
-        const long received = receive(buffer, said);
-        if (received == 0) {
-            finish(said);
-        }
-        for (long i = 0; i < received; ++i) {
-            if (buffer[i] == '\n' && empty) {
-                return;
-            }
-            empty = buffer[i] == '\n' || (empty && buffer[i] == '\r');
-        }
-    }
-}
 
 extern "C" CLOISTER_CELL_CODE void cloister_handle(std::uint8_t* buffer) {
     const control::Content& content = control::cloister_content;
     if (content.after_request != 0) {
-        await_request(buffer);
+        await_request(buffer, [](std::uint8_t) {});
     }
     for (std::uint64_t at = 0; at < content.size;) {
         const std::uint64_t left = content.size - at;
