@@ -81,7 +81,7 @@ std::vector<ControlSocket::Asked> ControlSocket::tend() {
 }
 
 void ControlSocket::accept_clients() {
-    while (clients_.size() < most_clients) {
+    for (std::size_t tries = 0; tries < most_clients && clients_.size() < most_clients; ++tries) {
         Fd fd{::accept4(socket_->fd.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
         if (!fd.valid()) {
             return;

@@ -103,6 +103,12 @@ bool take(Handover& state, std::string_view word, Line& line) {
     } else if (word == "pipe") {
         const int read_end = line.number<int>();
         state.pipes.push_back({read_end, line.number<int>()});
+    } else if (word == "landlock") {
+        state.file_access.landlock_abi = line.number<int>();
+    } else if (word == "readable") {
+        state.file_access.readable.push_back(line.text());
+    } else if (word == "bindable") {
+        state.file_access.bindable.push_back(line.text());
     } else if (word == "control") {
         state.control = read_socket(line);
     } else if (word == "service") {
@@ -155,6 +161,13 @@ std::string encode(const Handover& state) {
     text += fmt::format("relay {}\n", state.relay);
     for (const auto& pipe : state.pipes) {
         text += fmt::format("pipe {} {}\n", pipe.read_end, pipe.write_end);
+    }
+    text += fmt::format("landlock {}\n", state.file_access.landlock_abi);
+    for (const std::string& path : state.file_access.readable) {
+        text += fmt::format("readable {}\n", hex(path));
+    }
+    for (const std::string& path : state.file_access.bindable) {
+        text += fmt::format("bindable {}\n", hex(path));
     }
     if (state.control) {
         text += line_of("control", *state.control);

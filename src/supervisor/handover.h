@@ -3,6 +3,7 @@
 
 #include "base/fd.h"
 #include "supervisor/failure.h"
+#include "supervisor/file_access.h"
 
 #include <cstdint>
 #include <optional>
@@ -65,6 +66,7 @@ struct Handover {
     std::vector<Pipe> pipes{};
     int oom_score = -1;
     std::optional<Socket> control{};
+    FileAccess file_access{}; ///< it stays as it is: another layer of Landlock would add up
     std::vector<Service> services{};
     bool operator==(const Handover&) const = default;
 };

@@ -146,6 +146,12 @@ fs::path installed_program() {
     return own_path().value_or(fs::path{});
 }
 
+std::vector<fs::path> program_directories() {
+    const auto& cloisterd = own_path();
+    return cloisterd ? std::vector<fs::path>{cloisterd->parent_path(), installed_handlers(*cloisterd)}
+                     : std::vector<fs::path>{};
+}
+
 bool is_installed() {
     const auto& cloisterd = own_path();
     return !cloisterd || !in_build_tree(*cloisterd);

@@ -20,6 +20,9 @@ namespace cloister::supervisor {
 /// Where cloisterd was executed from, whatever lies there now; empty if that is not known.
 [[nodiscard]] std::filesystem::path installed_program();
 
+/// Where cloisterd and the listeners lie, whatever lies there now.
+[[nodiscard]] std::vector<std::filesystem::path> program_directories();
+
 /// The listener of that handler, to be executed (O_PATH). As root, that file and cloisterd's must be ones
 /// that root alone can change or replace (trust::Rule). Failure: SystemCall, NoInput (which names the
 /// handlers that there are), NotPermitted.

@@ -348,6 +348,7 @@ void Loop::operator()(const action::SayReady& ready) {
 void Loop::operator()(const action::SayStarted& /*started*/) {
     Record started{Level::info, "started"};
     started.add("services", config_.services.size());
+    started.add("landlock_abi", host_.file_access.landlock_abi);
     if (control_ || !no_control_.empty()) {
         started.add("control_socket", control_ ? control_->name() : "none: " + no_control_);
     }

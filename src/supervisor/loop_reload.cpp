@@ -41,7 +41,7 @@ void Loop::reload() {
         setups.push_back(service.setup);
     }
     reload_.emplace();
-    auto change = prepare_change(config_, setups, read_config_, open_binary_);
+    auto change = prepare_change(config_, setups, host_.file_access, read_config_, open_binary_);
     if (change) {
         apply(std::move(*change));
     } else {

@@ -92,6 +92,7 @@ Handover Loop::hand_over() const {
     state.relay = relay_.pid();
     state.pipes = relay_.hand_over();
     state.oom_score = host_.oom_score.fd();
+    state.file_access = host_.file_access;
     if (control_) {
         state.control = supervisor::hand_over(control_->socket());
     }

@@ -165,12 +165,16 @@ ReadConfig read_config_of(int argc, const char* const* argv) {
 }
 
 tl::expected<Change, Failure> prepare_change(const config::Config& now, Services services,
-                                             const ReadConfig& read_config, const OpenBinary& open_binary) {
+                                             const FileAccess& file_access, const ReadConfig& read_config,
+                                             const OpenBinary& open_binary) {
     auto config = read_config();
     if (!config) {
         return tl::unexpected(config.error());
     }
     if (auto failure = expect_same_daemon(now, *config)) {
+        return tl::unexpected(std::move(*failure));
+    }
+    if (auto failure = expect_within(file_access, *config)) {
         return tl::unexpected(std::move(*failure));
     }
     Change change;

@@ -36,7 +36,7 @@ struct Change {
 /// rights that we have now. Failure: nothing has changed.
 [[nodiscard]] tl::expected<Change, Failure>
 prepare_change(const config::Config& now, std::span<const std::shared_ptr<const Setup>> services,
-               const ReadConfig& read_config, const OpenBinary& open_binary);
+               const FileAccess& file_access, const ReadConfig& read_config, const OpenBinary& open_binary);
 
 /// Closes those sockets, and removes their files.
 void close_sockets(std::span<const std::shared_ptr<ListeningSocket>> sockets);

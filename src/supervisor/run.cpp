@@ -101,12 +101,12 @@ ExitCode confirm_check() {
 class Service {
   public:
     Service(const config::Config& config, const Beginning& beginning, const Privileges& privileges,
-            policy::Program relay_filter)
+            FileAccess file_access, policy::Program relay_filter)
         : config_{config}, beginning_{beginning},
           priority_{
               is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM"))}, // NOLINT(concurrency-mt-unsafe)
           host_{beginning.oom_score, config.log_format, priority_, privileges.groups_empty,
-                privileges.bounding_empty},
+                privileges.bounding_empty, std::move(file_access)},
           relay_{std::move(relay_filter),
                  {geteuid(), getegid(), privileges.bounding_empty, privileges.groups_empty, false},
                  config.log_format,
@@ -159,7 +159,8 @@ ExitCode resume(const config::Config& config, const Beginning& beginning) {
     }
     const Privileges privileges = give_up_privileges(config); // what is left of them; read back
     auto change = prepare_change(
-        config, resumed->setups, [&]() -> tl::expected<config::Config, Failure> { return config; },
+        config, resumed->setups, state.file_access,
+        [&]() -> tl::expected<config::Config, Failure> { return config; },
         beginning.open_binary);
     if (!change) {
         return fail(change.error());
@@ -168,7 +169,7 @@ ExitCode resume(const config::Config& config, const Beginning& beginning) {
     if (!relay_filter) {
         return fail(relay_filter.error());
     }
-    Service service{config, beginning, privileges, std::move(*relay_filter)};
+    Service service{config, beginning, privileges, state.file_access, std::move(*relay_filter)};
     service.relay().adopt(state.relay, state.pipes);
     return service.run({}, {std::move(resumed->control), {}},
                        [&](Loop& loop) { loop.resume(state, resumed->setups, std::move(*change)); });
@@ -233,7 +234,13 @@ ExitCode run(const config::Config& config, Beginning beginning) {
         }
         return confirm_check();
     }
-    Service service{config, beginning, privileges, std::move(*relay_filter)};
+    constexpr std::string_view scheme = "unix:";
+    auto file_access = restrict_file_access(
+        config, control && *control ? (*control)->name().substr(scheme.size()) : std::string{});
+    if (!file_access) {
+        return fail_bound(file_access.error());
+    }
+    Service service{config, beginning, privileges, std::move(*file_access), std::move(*relay_filter)};
     const std::size_t pipes = std::min(config.services.size() + spare_log_pipes, config::max_services);
     if (const auto started = service.relay().start(static_cast<unsigned>(pipes)); !started) {
         return fail_bound(started.error());

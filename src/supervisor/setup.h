@@ -3,6 +3,7 @@
 
 #include "config/model.h"
 #include "supervisor/content.h"
+#include "supervisor/file_access.h"
 #include "supervisor/oom_score.h"
 #include "supervisor/programs.h"
 #include "supervisor/shared_memory.h"
@@ -35,6 +36,7 @@ struct Host {
     bool log_priorities;
     bool groups_empty;
     bool bounding_empty;
+    FileAccess file_access;
 };
 
 /// How cloisterd was started.

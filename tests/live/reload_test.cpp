@@ -139,6 +139,33 @@ TEST_F(ReloadTest, OfWhatIsWrongChangesNothingAndSaysWhere) {
     EXPECT_EQ(reload(daemon)["event"], "reloaded");
 }
 
+TEST_F(ReloadTest, NamesADirectoryThatNeedsARestart) {
+    write(echo);
+    const Daemon daemon{setup()};
+    if (daemon.await_record("started")["landlock_abi"] == 0) {
+        GTEST_SKIP() << "this kernel has no Landlock";
+    }
+    const TemporaryDirectory other;
+    ::chmod(other.path().c_str(), 0755);
+    const auto serves = [](const std::string& content) {
+        std::ofstream{content} << "text";
+        ::chmod(content.c_str(), 0644);
+        return std::string{echo} + "[[service]]\nname = \"text\"\nhandler = \"static\"\ncontent = \"" +
+               content + "\"\nlisten = [\"127.0.0.1:0\"]\n";
+    };
+    write(serves(other.file("content")));
+    auto answer = reload(daemon);
+    EXPECT_EQ(answer["event"], "reload_failed");
+    EXPECT_EQ(answer["message"],
+              other.path() +
+                  ": Landlock allows cloisterd to read only in the directories that its configuration "
+                  "named when it was started; restart cloisterd; what served before goes on");
+    write(serves(directory_.file("content")));
+    answer = reload(daemon);
+    EXPECT_EQ(answer["event"], "reloaded") << answer;
+    EXPECT_EQ(Client(address(daemon, "text")).receive_to_end(), "text");
+}
+
 TEST_F(ReloadTest, TwentyTimesUnderLoadCutsAndRefusesNobody) {
     write(echo);
     const Daemon daemon{setup()};

@@ -159,7 +159,7 @@ TEST(Usage, HelpAndVersionSucceed) {
     EXPECT_EQ(version.exit_code, 0) << version.err;
     EXPECT_NE(version.out.find("libseccomp"), std::string::npos) << version.out;
     const std::regex hash{"[0-9a-f]{64}"};
-    EXPECT_EQ(std::distance(std::sregex_iterator{version.out.begin(), version.out.end(), hash}, {}), 8)
+    EXPECT_EQ(std::distance(std::sregex_iterator{version.out.begin(), version.out.end(), hash}, {}), 9)
         << version.out;
 }
 

@@ -19,10 +19,10 @@ TEST_F(PolicyTool, ChecksADirectoryAndThatItsPoliciesCanBeCombined) {
         << out;
     EXPECT_EQ(policy("check --json " + together), 0) << err;
     const auto answer = nlohmann::json::parse(out);
-    ASSERT_EQ(answer.size(), 3U + 4 + 4) << "shared policies, handlers, filters";
+    ASSERT_EQ(answer.size(), 3U + 5 + 5) << "shared policies, handlers, filters";
     EXPECT_EQ(answer.at(2).at("at"), "setup_return");
-    EXPECT_EQ(answer.at(7).at("combined").at(3).at("name"), "daytime");
-    EXPECT_EQ(answer.at(9).at("handler"), "echo");
+    EXPECT_EQ(answer.at(8).at("combined").at(3).at("name"), "daytime");
+    EXPECT_EQ(answer.at(10).at("handler"), "echo");
 }
 
 TEST_F(PolicyTool, TakesEachHandlerOfADirectoryInTurnOrTheOneThatIsNamed) {
