@@ -150,7 +150,8 @@ struct EventText {
 
 inline constexpr EventText events[] = {
     {"ready", "info", "A service is ready: its listener serves",
-     "service pid generation listener_pid listen policy_sha256 landlock_abi capability_bounding_set limits"},
+     "service pid generation listener_pid listen policy_sha256 landlock_abi capability_bounding_set "
+     "speculation limits"},
     {"started", "info", "Every service has become ready for the first time",
      "services landlock_abi control_socket?"},
     {"connection", "debug info warning error", "A connection has ended",
@@ -283,6 +284,9 @@ inline constexpr FieldText fields[] = {
     {"source",
      "Clients whose address begins alike: `192.0.2.1`, `2001:db8::/64`; or the user of a unix socket, "
      "`uid:1000`"},
+    {"speculation", "What holds in the listener and its cells for each kind of speculation that a process "
+                    "may disable: `disabled`, "
+                    "`not affected`, `vulnerable` (the kernel offers no control), `unknown`"},
     {"start", "When the connection was accepted"},
     {"step", "What was tried"},
     {"times", "How often since the last such record"},

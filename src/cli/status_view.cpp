@@ -133,6 +133,15 @@ std::string state_of(const Part& part) {
     return state;
 }
 
+std::string confinement_of(const Reply::Generation& generation) {
+    return fmt::format(
+        "seccomp, {}, {}; speculation: store bypass {}, indirect branch {}",
+        generation.landlock_abi == 0 ? "no Landlock"
+                                     : fmt::format("Landlock (ABI {})", generation.landlock_abi),
+        generation.bounding_empty != 0 ? "no capabilities" : "no capabilities (but in the bounding set)",
+        name_of(generation.speculation.store_bypass), name_of(generation.speculation.indirect_branch));
+}
+
 } // namespace
 
 json status_json(const Replies& replies) {
@@ -161,10 +170,15 @@ json status_json(const Replies& replies) {
             one["listen"].push_back(text(socket.name));
         }
         for (const auto& generation : part.generations) {
-            one["generations"].push_back({{"number", generation.number},
-                                          {"pid", generation.pid},
-                                          {"state", state_name(generation.state)},
-                                          {"live", generation.live}});
+            one["generations"].push_back(
+                {{"number", generation.number},
+                 {"pid", generation.pid},
+                 {"state", state_name(generation.state)},
+                 {"live", generation.live},
+                 {"landlock_abi", generation.landlock_abi},
+                 {"capability_bounding_set_empty", generation.bounding_empty != 0},
+                 {"store_bypass", name_of(generation.speculation.store_bypass)},
+                 {"indirect_branch", name_of(generation.speculation.indirect_branch)}});
         }
         for (const auto& penalty : part.penalised) {
             one["penalties"].push_back({{"source", source_text(penalty.source)},
@@ -174,13 +188,10 @@ json status_json(const Replies& replies) {
         }
         services.push_back(std::move(one));
     }
-    return {{"version", text(status.daemon.version)},
-            {"pid", status.daemon.pid},
-            {"state", state_name(status.daemon.state)},
-            {"uptime_ms", status.daemon.uptime_ms},
-            {"reloads", status.daemon.reloads},
-            {"log_dropped", status.daemon.log_dropped},
-            {"services", services}};
+    return {{"version", text(status.daemon.version)},     {"pid", status.daemon.pid},
+            {"state", state_name(status.daemon.state)},   {"uptime_ms", status.daemon.uptime_ms},
+            {"reloads", status.daemon.reloads},           {"log_dropped", status.daemon.log_dropped},
+            {"landlock_abi", status.daemon.landlock_abi}, {"services", services}};
 }
 
 std::string status_text(const Replies& replies, const Replies& before, double seconds) {
@@ -192,6 +203,8 @@ std::string status_text(const Replies& replies, const Replies& before, double se
     all += daemon.reloads == 0   ? ""
            : daemon.reloads == 1 ? ", reloaded once"
                                  : fmt::format(", reloaded {} times", daemon.reloads);
+    all += daemon.landlock_abi == 0 ? ", not under Landlock"
+                                    : fmt::format(", under Landlock (ABI {})", daemon.landlock_abi);
     all += daemon.log_dropped == 0 ? "\n" : fmt::format(", {} log records lost\n", daemon.log_dropped);
     for (const Part& part : status.parts) {
         const Reply::Service& service = part.service;
@@ -237,6 +250,11 @@ std::string status_text(const Replies& replies, const Replies& before, double se
         }
         if (!generations.empty()) {
             all += fmt::format("  generations  {}\n", fmt::join(generations, "\n               "));
+        }
+        for (const auto& generation : part.generations) {
+            if (generation.state == Reply::State::serving) {
+                all += fmt::format("  confined     {}\n", confinement_of(generation));
+            }
         }
         if (service.penalised != 0) {
             all += fmt::format("  shut out     {}\n", service.penalised);

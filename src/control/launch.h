@@ -6,6 +6,7 @@
 #include "cell/cell.h"
 #include "control/conversation.h"
 #include "control/source_table.h"
+#include "control/speculation.h"
 
 #include <algorithm>
 #include <array>
@@ -148,6 +149,7 @@ struct Message {
     };
     Tag tag;
     std::int32_t landlock_abi;    ///< Armed: 0 = the kernel has no Landlock
+    Speculation speculation;      ///< Armed
     std::uint64_t setup_ns;       ///< Armed: from clone to the end of a cell that did its setup and one call
     std::uint32_t bounding_empty; ///< Armed: 1 = the capability bounding set is empty, not only inert
     Build build;                  ///< Hello

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "control/shared_state.h"
+#include "control/speculation.h"
 
 #include <array>
 #include <cstdint>
@@ -13,7 +14,7 @@
 /// sides are of one machine; numbers are in its byte order, texts end with NUL.
 namespace cloister::control {
 
-inline constexpr std::uint32_t operator_version = 1;
+inline constexpr std::uint32_t operator_version = 2;
 
 struct Request {
     enum class Kind : std::uint32_t {
@@ -38,6 +39,7 @@ struct Reply {
         std::uint32_t pid, services;
         std::uint64_t uptime_ms, reloads, log_dropped;
         State state;
+        std::int32_t landlock_abi; ///< around the supervisor; 0: none
     };
     struct Service {
         char name[40], handler[40];
@@ -53,6 +55,9 @@ struct Reply {
         std::uint32_t number, pid;
         State state;
         std::uint64_t live;
+        std::int32_t landlock_abi;    ///< around the listener; 0: none
+        std::uint32_t bounding_empty; ///< 1: the capability bounding set
+        Speculation speculation;
     };
     struct Penalised {
         Source source;

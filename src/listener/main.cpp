@@ -12,6 +12,7 @@
 #include "listener/memory.h"
 #include "listener/server.h"
 #include "listener/setup_dry_run.h"
+#include "listener/speculation.h"
 #include "syscall/calls.h"
 
 #include <cerrno>
@@ -150,6 +151,7 @@ int run(int argc) {
     confine::die_with_parent(supervisor);
     confine::forbid_new_privileges();
     armed.landlock_abi = confine::deny_by_landlock();
+    armed.speculation = limit_speculation();
     expect_no_rseq();
     dry_run_setup(launch.parameters);
     unmap_vdso(smaps);

@@ -75,6 +75,12 @@ std::vector<std::string> bindable_of(const config::Config& config) {
     return found;
 }
 
+/// Where the opened file lies, whatever symbolic link led to it. Without /proc: empty.
+fs::path path_of(int file) {
+    std::error_code error;
+    return fs::read_symlink(fmt::format("/proc/self/fd/{}", file), error);
+}
+
 bool is_within(const fs::path& path, const std::vector<std::string>& directories) {
     return std::any_of(directories.begin(), directories.end(), [&](const fs::path& directory) {
         return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first ==
@@ -111,13 +117,9 @@ const char* enforce(long abi, const FileAccess& access) {
         return std::all_of(std::begin(directories), std::end(directories),
                            [&](const std::string& path) { return allow(ruleset.get(), path, rights); });
     };
-    std::vector<std::string> programs;
-    for (const fs::path& directory : program_directories()) {
-        programs.push_back(directory.string());
-    }
     if (!allow_all(access.readable, reading) || !allow_all(access.bindable, binding | reading) ||
         !allow_all(loader_directories, reading | LANDLOCK_ACCESS_FS_EXECUTE) ||
-        !allow_all(programs, reading | LANDLOCK_ACCESS_FS_EXECUTE) ||
+        !allow_all(access.executable, reading | LANDLOCK_ACCESS_FS_EXECUTE) ||
         !allow(ruleset.get(), "/dev/null", reading | LANDLOCK_ACCESS_FS_WRITE_FILE)) {
         return "landlock_add_rule";
     }
@@ -132,7 +134,8 @@ const char* enforce(long abi, const FileAccess& access) {
 } // namespace
 
 tl::expected<FileAccess, Failure> restrict_file_access(const config::Config& config,
-                                                       const std::string& control_path) {
+                                                       const std::string& control_path,
+                                                       std::span<const int> programs) {
     const long abi = ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
     if (abi < 0 && (errno == ENOSYS || errno == EOPNOTSUPP)) {
         return FileAccess{};
@@ -144,8 +147,14 @@ tl::expected<FileAccess, Failure> restrict_file_access(const config::Config& con
     if (abi < 1) {
         return failed("landlock_create_ruleset");
     }
-    FileAccess access{static_cast<int>(abi), readable_of(config), bindable_of(config)};
+    FileAccess access{static_cast<int>(abi), readable_of(config), bindable_of(config), {}};
     add_directories_of(control_path, access.bindable);
+    for (const fs::path& directory : program_directories()) {
+        add_directories_of(directory / "x", access.executable);
+    }
+    for (const int program : programs) {
+        add_directories_of(path_of(program), access.executable);
+    }
     for (const char* directory : system_directories) {
         access.readable.emplace_back(directory);
     }
@@ -184,6 +193,18 @@ std::optional<Failure> expect_within(const FileAccess& access, const config::Con
         }
     }
     return {};
+}
+
+std::optional<Failure> expect_executable(const FileAccess& access, int program) {
+    const fs::path path = path_of(program);
+    if (access.landlock_abi == 0 || path.empty() || is_within(path, access.executable)) {
+        return {};
+    }
+    return Failure{
+        ExitCode::Config,
+        fmt::format("{}: Landlock allows cloisterd to execute only where its listeners lay when it was "
+                    "started; restart cloisterd",
+                    path.string())};
 }
 
 } // namespace cloister::supervisor

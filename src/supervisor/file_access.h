@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <tl/expected.hpp>
 #include <vector>
@@ -17,19 +18,23 @@ namespace cloister::supervisor {
 /// in all that it starts. A later configuration must do with them. Sockets, signals and processes are not
 /// concerned.
 struct FileAccess {
-    int landlock_abi = 0;                ///< of the kernel; 0: it has none, and nothing is restricted
-    std::vector<std::string> readable{}; ///< configuration, policies, content, programs, and the system's
-    std::vector<std::string> bindable{}; ///< of unix sockets
+    int landlock_abi = 0;                  ///< of the kernel; 0: it has none, and nothing is restricted
+    std::vector<std::string> readable{};   ///< configuration, policies, content, and the system's
+    std::vector<std::string> bindable{};   ///< of unix sockets
+    std::vector<std::string> executable{}; ///< cloisterd and the listeners
     bool operator==(const FileAccess&) const = default;
 };
 
 /// Restricts this process to what `config` names, for good, and tries whether it is so. The directory of each
 /// file, and not the file, since it may be replaced by another one. `control_path`: of the control socket;
-/// empty: none. Failure: NotPermitted; SelfTest.
+/// empty: none. `programs`: of the listeners, opened. Failure: NotPermitted; SelfTest.
 [[nodiscard]] tl::expected<FileAccess, Failure> restrict_file_access(const config::Config& config,
-                                                                     const std::string& control_path);
+                                                                     const std::string& control_path,
+                                                                     std::span<const int> programs);
 
 /// A path of `config` that is not within. Failure: Config.
 [[nodiscard]] std::optional<Failure> expect_within(const FileAccess& access, const config::Config& config);
+/// The same for the program of a listener.
+[[nodiscard]] std::optional<Failure> expect_executable(const FileAccess& access, int program);
 
 } // namespace cloister::supervisor

@@ -248,6 +248,7 @@ Generation::Heard Generation::hear() {
         landlock_abi_ = message.landlock_abi;
         bounding_empty_ = message.bounding_empty != 0;
         setup_ns_ = message.setup_ns;
+        speculation_ = message.speculation;
         return Heard::armed;
     case control::Message::Tag::Alive:
         return Heard::alive;

@@ -47,6 +47,7 @@ class Generation {
     [[nodiscard]] tl::expected<void, Failure> launch(const Host& host, const LivePages* pages);
     /// After hello: whether its cells serve `pages`.
     [[nodiscard]] bool serves_metrics() const { return hello_.conversation.kind == control::Answer::Page; }
+    [[nodiscard]] control::Speculation speculation() const { return speculation_; }
     [[nodiscard]] std::uint64_t setup_ns() const { return setup_ns_; } ///< as it says; 0: not known
     /// Whether our own clients are not finished.
     [[nodiscard]] bool is_tested() const;
@@ -83,6 +84,7 @@ class Generation {
     int landlock_abi_ = 0;
     bool bounding_empty_ = false;
     std::uint64_t setup_ns_ = 0;
+    control::Speculation speculation_{};
     const LivePages* pages_ = nullptr; ///< the supervisor's, if its cells serve them
 
     [[nodiscard]] tl::expected<void, Failure> expect_fitting();

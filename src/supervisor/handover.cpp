@@ -107,6 +107,8 @@ bool take(Handover& state, std::string_view word, Line& line) {
         state.file_access.landlock_abi = line.number<int>();
     } else if (word == "readable") {
         state.file_access.readable.push_back(line.text());
+    } else if (word == "executable") {
+        state.file_access.executable.push_back(line.text());
     } else if (word == "bindable") {
         state.file_access.bindable.push_back(line.text());
     } else if (word == "control") {
@@ -165,6 +167,9 @@ std::string encode(const Handover& state) {
     text += fmt::format("landlock {}\n", state.file_access.landlock_abi);
     for (const std::string& path : state.file_access.readable) {
         text += fmt::format("readable {}\n", hex(path));
+    }
+    for (const std::string& path : state.file_access.executable) {
+        text += fmt::format("executable {}\n", hex(path));
     }
     for (const std::string& path : state.file_access.bindable) {
         text += fmt::format("bindable {}\n", hex(path));

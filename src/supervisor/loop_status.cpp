@@ -89,6 +89,7 @@ void Loop::tell_status(ControlSocket::Client client) {
     reply.daemon.reloads = reloads_;
     reply.daemon.log_dropped = log_.dropped();
     reply.daemon.state = state_of(machine_.stage());
+    reply.daemon.landlock_abi = host_.file_access.landlock_abi;
     control_->reply(client, reply);
     for (std::size_t i = 0; i < services_.size(); ++i) {
         tell_service(client, i);
@@ -117,8 +118,13 @@ void Loop::tell_service(ControlSocket::Client client, std::size_t index) {
     for (const auto& [id, running] : running_) {
         if (const auto stage = machine_.stage(id); running.service == index && stage) {
             Reply reply{Reply::Kind::Generation};
-            reply.generation = {running.number, static_cast<std::uint32_t>(running.generation.pid()),
-                                state_of(*stage), running.generation.live()};
+            reply.generation = {running.number,
+                                static_cast<std::uint32_t>(running.generation.pid()),
+                                state_of(*stage),
+                                running.generation.live(),
+                                running.generation.landlock_abi(),
+                                running.generation.bounding_empty() ? 1U : 0U,
+                                running.generation.speculation()};
             control_->reply(client, reply);
         }
     }

@@ -112,7 +112,7 @@ std::optional<Failure> collect_sockets(Change& change, Change::Service& service,
     return {};
 }
 
-tl::expected<void, Failure> open_everything(Change& change, Services services,
+tl::expected<void, Failure> open_everything(Change& change, Services services, const FileAccess& access,
                                             const OpenBinary& open_binary) {
     std::vector<Setup> loaded;
     for (const config::Service& service : change.config.services) {
@@ -129,6 +129,11 @@ tl::expected<void, Failure> open_everything(Change& change, Services services,
         open_binaries(loaded, open_binary).and_then([&] { return open_policies_of(change.config); });
     if (!opened) {
         return tl::unexpected(opened.error());
+    }
+    for (const Setup& setup : loaded) {
+        if (auto failure = expect_executable(access, setup.binary->get())) {
+            return tl::unexpected(std::move(*failure));
+        }
     }
     if (auto done = load(loaded, *opened); !done) {
         return done;
@@ -180,7 +185,7 @@ tl::expected<Change, Failure> prepare_change(const config::Config& now, Services
     Change change;
     change.config = std::move(*config);
     change.config.user.reset(); // we are that user
-    if (auto done = open_everything(change, services, open_binary); !done) {
+    if (auto done = open_everything(change, services, file_access, open_binary); !done) {
         close_sockets(change.bound);
         return tl::unexpected(std::move(done.error()));
     }

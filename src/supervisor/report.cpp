@@ -108,22 +108,27 @@ void report_ready(Log& log, unsigned number, const Generation& generation) {
         names.push_back(socket->name);
     }
     const config::Service& service = setup.service;
-    log.write(Record{Level::info, "ready"}
-                  .add("service", service.name)
-                  .add("pid", getpid())
-                  .add("generation", number)
-                  .add("listener_pid", generation.pid())
-                  .add("listen", names)
-                  .add("policy_sha256", setup.policies->hashes())
-                  .add("landlock_abi", generation.landlock_abi())
-                  .add("capability_bounding_set",
-                       generation.bounding_empty() ? "empty" : "kept, inert under no_new_privs")
-                  .add("limits", NumberMap{{"max_connections", setup.max_connections},
-                                           {"max_per_source", service.max_per_source},
-                                           {"idle_timeout_ms", milliseconds(service.idle_timeout)},
-                                           {"lifetime_ms", milliseconds(service.lifetime)},
-                                           {"cpu_limit_ms", milliseconds(service.cpu_limit)},
-                                           {"drain_timeout_ms", milliseconds(service.drain_timeout)}}));
+    log.write(
+        Record{Level::info, "ready"}
+            .add("service", service.name)
+            .add("pid", getpid())
+            .add("generation", number)
+            .add("listener_pid", generation.pid())
+            .add("listen", names)
+            .add("policy_sha256", setup.policies->hashes())
+            .add("landlock_abi", generation.landlock_abi())
+            .add("capability_bounding_set",
+                 generation.bounding_empty() ? "empty" : "kept, inert under no_new_privs")
+            .add("speculation",
+                 StringMap{
+                     {"store_bypass", std::string{name_of(generation.speculation().store_bypass)}},
+                     {"indirect_branch", std::string{name_of(generation.speculation().indirect_branch)}}})
+            .add("limits", NumberMap{{"max_connections", setup.max_connections},
+                                     {"max_per_source", service.max_per_source},
+                                     {"idle_timeout_ms", milliseconds(service.idle_timeout)},
+                                     {"lifetime_ms", milliseconds(service.lifetime)},
+                                     {"cpu_limit_ms", milliseconds(service.cpu_limit)},
+                                     {"drain_timeout_ms", milliseconds(service.drain_timeout)}}));
     if (generation.landlock_abi() == 0) {
         log.write(Record{Level::warning, "warning"}.add(
             "message", "this kernel has no Landlock, or it is not enabled at boot (lsm=landlock,…): "

@@ -105,8 +105,8 @@ class Service {
         : config_{config}, beginning_{beginning},
           priority_{
               is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM"))}, // NOLINT(concurrency-mt-unsafe)
-          host_{beginning.oom_score, config.log_format, priority_, privileges.groups_empty,
-                privileges.bounding_empty, std::move(file_access)},
+          host_{beginning.oom_score,     config.log_format,         priority_,
+                privileges.groups_empty, privileges.bounding_empty, std::move(file_access)},
           relay_{std::move(relay_filter),
                  {geteuid(), getegid(), privileges.bounding_empty, privileges.groups_empty, false},
                  config.log_format,
@@ -160,8 +160,7 @@ ExitCode resume(const config::Config& config, const Beginning& beginning) {
     const Privileges privileges = give_up_privileges(config); // what is left of them; read back
     auto change = prepare_change(
         config, resumed->setups, state.file_access,
-        [&]() -> tl::expected<config::Config, Failure> { return config; },
-        beginning.open_binary);
+        [&]() -> tl::expected<config::Config, Failure> { return config; }, beginning.open_binary);
     if (!change) {
         return fail(change.error());
     }
@@ -235,8 +234,12 @@ ExitCode run(const config::Config& config, Beginning beginning) {
         return confirm_check();
     }
     constexpr std::string_view scheme = "unix:";
+    std::vector<int> programs;
+    for (const Setup& setup : setups) {
+        programs.push_back(setup.binary->get());
+    }
     auto file_access = restrict_file_access(
-        config, control && *control ? (*control)->name().substr(scheme.size()) : std::string{});
+        config, control && *control ? (*control)->name().substr(scheme.size()) : std::string{}, programs);
     if (!file_access) {
         return fail_bound(file_access.error());
     }

@@ -20,6 +20,7 @@ Replies example() {
     daemon.daemon.pid = 4711;
     daemon.daemon.state = Reply::State::serving;
     daemon.daemon.uptime_ms = 3'720'000;
+    daemon.daemon.landlock_abi = 6;
     Reply service{Reply::Kind::Service};
     put(service.service.name, "echo");
     put(service.service.handler, "echo");
@@ -33,7 +34,13 @@ Replies example() {
     Reply socket{Reply::Kind::Socket};
     put(socket.socket.name, "127.0.0.1:7");
     Reply generation{Reply::Kind::Generation};
-    generation.generation = {2, 99, Reply::State::serving, 450};
+    generation.generation = {2,
+                             99,
+                             Reply::State::serving,
+                             450,
+                             7,
+                             1,
+                             {control::SpeculationState::Disabled, control::SpeculationState::Vulnerable}};
     Reply penalised{Reply::Kind::Penalised};
     penalised.penalised = {*control::parse_source("192.0.2.7"),
                            static_cast<std::uint32_t>(ExitReason::Crashed), 2, 61'000};
@@ -41,19 +48,22 @@ Replies example() {
 }
 
 TEST(StatusView, SaysWhatAPersonWantsToKnow) {
-    EXPECT_EQ(status_text(example()),
-              "cloisterd 0.1.0, process 4711, serving, up 1h 2m\n"
-              "\n"
-              "echo (echo): serving\n"
-              "  listens on   127.0.0.1:7\n"
-              "  connections  [###############               ] 450 of 900, a limit of "
-              "the system binds before 1000\n"
-              "  served       5000\n"
-              "  ended        closed 4000\n"
-              "  refused      70: rate 70\n"
-              "  generations  2 serving, process 99, 450 connections\n"
-              "  shut out     1\n"
-              "               192.0.2.7, crashed, turn 2, for 1m 1s\n");
+    EXPECT_EQ(
+        status_text(example()),
+        "cloisterd 0.1.0, process 4711, serving, up 1h 2m, under Landlock (ABI 6)\n"
+        "\n"
+        "echo (echo): serving\n"
+        "  listens on   127.0.0.1:7\n"
+        "  connections  [###############               ] 450 of 900, a limit of "
+        "the system binds before 1000\n"
+        "  served       5000\n"
+        "  ended        closed 4000\n"
+        "  refused      70: rate 70\n"
+        "  generations  2 serving, process 99, 450 connections\n"
+        "  confined     seccomp, Landlock (ABI 7), no capabilities; speculation: store bypass disabled, "
+        "indirect branch vulnerable\n"
+        "  shut out     1\n"
+        "               192.0.2.7, crashed, turn 2, for 1m 1s\n");
 }
 
 TEST(StatusView, SaysWhatComesPerSecond) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
@@ -148,14 +149,19 @@ void send_two_descriptors(const Message& message) {
     live_on();
 }
 
-/// The first generation of a supervisor is the real listener; that there was one is told by a file, which the
-/// test removes.
-void behave_once(char** argv) {
-    const std::string file = "/tmp/cloister-later-" + std::to_string(getppid());
-    const int made = open(file.c_str(), O_CREAT | O_EXCL | O_CLOEXEC | O_WRONLY, 0600);
-    if (made >= 0) {
-        const auto build = std::filesystem::read_symlink("/proc/self/exe") / "../../../..";
-        execve((build.lexically_normal() / "bin/cloister-listener-echo").c_str(), argv, environ);
+/// It is the real listener until the test listens on an abstract socket of that name: Landlock leaves nothing
+/// else to tell it by.
+void behave_at_first(char** argv) {
+    const std::string name = "cloister-later-" + std::to_string(getppid());
+    sockaddr_un address{AF_UNIX, {}};
+    name.copy(&address.sun_path[1], name.size());
+    const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+    const int test = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const bool later = connect(test, reinterpret_cast<const sockaddr*>(&address), length) == 0;
+    close(test);
+    if (!later) {
+        const auto own = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+        execve((own / "real-listener").c_str(), argv, environ);
         say("no real listener\n");
     }
 }
@@ -171,7 +177,7 @@ int main(int /*argc*/, char** argv) {
     std::string_view name = address.sun_path;
     name.remove_prefix(std::min(name.rfind('/') + 1, name.size()));
     if (constexpr std::string_view later = "later-"; name.starts_with(later)) {
-        cloister::hostile::behave_once(argv);
+        cloister::hostile::behave_at_first(argv);
         name.remove_prefix(later.size());
     }
     cloister::hostile::misbehave(name);

@@ -9,6 +9,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <regex>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 namespace cloister::live {
@@ -123,10 +125,17 @@ INSTANTIATE_TEST_SUITE_P(Misbehaviour, HangingStart,
                              return std::regex_replace(instance.param, std::regex{"-"}, "");
                          });
 
-struct Removed {
-    std::string file;
-    ~Removed() { fs::remove(file); }
-};
+/// What tells the start listener that a later generation misbehaves (tests/hostile/listener.cpp).
+Fd misbehave_from_now_on(pid_t supervisor) {
+    const std::string name = fmt::format("cloister-later-{}", supervisor);
+    sockaddr_un address{AF_UNIX, {}};
+    name.copy(&address.sun_path[1], name.size());
+    const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+    Fd listening{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    EXPECT_EQ(::bind(listening.get(), reinterpret_cast<const sockaddr*>(&address), length), 0);
+    EXPECT_EQ(::listen(listening.get(), SOMAXCONN), 0);
+    return listening;
+}
 
 class BadReplacement : public testing::TestWithParam<std::pair<const char*, const char*>> {};
 
@@ -136,8 +145,8 @@ TEST_P(BadReplacement, ConcernsItsOwnServiceOnlyAndTheLogSaysWhy) {
     fs::create_directory(directory.file("hostile"));
     fs::permissions(directory.file("hostile"), fs::perms{0755});
     const Several several{{"127.0.0.1:0", "unix:" + directory.file("hostile/later-") + misbehaviour}};
-    const Removed marker{fmt::format("/tmp/cloister-later-{}", several.daemon.pid())};
     (void)several.daemon.await_record("started");
+    const Fd marker = misbehave_from_now_on(several.daemon.pid());
     const pid_t listener = several.ready(0).at("listener_pid");
     const Client client{several.address(0)};
     ASSERT_TRUE(client.echoes("before"));

@@ -53,7 +53,7 @@ class FileAccessTest : public testing::Test {
         return test::in_child([&]() -> std::string {
             test::become_ordinary();
             (void)::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-            const auto access = restrict_file_access(config_, "");
+            const auto access = restrict_file_access(config_, "", {});
             return !access ? access.error().message : access->landlock_abi == 0 ? "no Landlock" : body();
         });
     }
@@ -131,8 +131,10 @@ TEST_F(FileAccessTest, ControlWithoutItNothingOfThatIsDenied) {
 }
 
 TEST_F(FileAccessTest, OfALaterConfigurationMustBeWithin) {
-    const FileAccess access{
-        7, {(directory_ / "named").string(), "/usr"}, {(directory_ / "sockets").string()}};
+    const FileAccess access{7,
+                            {(directory_ / "named").string(), "/usr"},
+                            {(directory_ / "sockets").string()},
+                            {(directory_ / "named").string()}};
     EXPECT_FALSE(expect_within(access, config_));
     config::Config other = config_;
     other.services[0].content = directory_ / "other/file";
@@ -155,6 +157,18 @@ TEST_F(FileAccessTest, OfALaterConfigurationMustBeWithin) {
     EXPECT_TRUE(expect_within(access, other));
     other.policy_dir = directory_ / "nowhere";
     EXPECT_FALSE(expect_within(access, other)) << "to open it says more";
+}
+
+TEST_F(FileAccessTest, OfALinkToAProgramIsThatOfTheProgram) {
+    const FileAccess access{7, {}, {}, {(directory_ / "named").string()}};
+    const Fd within{::open((directory_ / "named/file").c_str(), O_PATH)};
+    const Fd outside{::open((directory_ / "named/link").c_str(), O_PATH)};
+    EXPECT_FALSE(expect_executable(access, within.get()));
+    EXPECT_EQ(expect_executable(access, outside.get()).value_or(Failure{ExitCode::Ok, ""}).message,
+              (directory_ / "other/file").string() +
+                  ": Landlock allows cloisterd to execute only where its listeners lay when it was started; "
+                  "restart cloisterd");
+    EXPECT_FALSE(expect_executable({}, outside.get())) << "without Landlock";
 }
 
 } // namespace

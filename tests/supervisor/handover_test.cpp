@@ -14,7 +14,7 @@ Handover example() {
     state.started_ns = 123'456'789'012;
     state.reloads = 3;
     state.reload_failures = 2;
-    state.file_access = {7, {"/etc/cloister", "/a b\n"}, {"/run/x"}};
+    state.file_access = {7, {"/etc/cloister", "/a b\n"}, {"/run/x"}, {"/usr/sbin"}};
     state.groups_empty = true;
     state.relay = 4712;
     state.pipes = {{3, 4}, {5, 6}};
