@@ -30,7 +30,7 @@ SpeculationState state_of(unsigned get, int afterwards, int set_result) {
     return store_bypass;
 }
 
-TEST(Speculation, IsDisabledForGoodWhereTheKernelLetsUs) {
+TEST(Speculation, IsTurnedOffForGoodWhereTheKernelLetsUs) {
     static int disabled;
     disabled = 0;
     const SpeculationCalls calls{[](unsigned long kind) {
@@ -56,7 +56,7 @@ TEST(Speculation, IsLeftWhereThereIsNoControl) {
     EXPECT_FALSE(asked);
 }
 
-TEST(Speculation, ThatCannotBeDisabledThoughTheKernelOffersItEndsTheListener) {
+TEST(Speculation, ThatCannotBeTurnedOffThoughTheKernelOffersItEndsTheListener) {
     constexpr unsigned offered = PR_SPEC_PRCTL | PR_SPEC_ENABLE;
     EXPECT_EXIT((void)state_of(offered, 0, -1), testing::ExitedWithCode(77),
                 "cannot disable the speculative bypass of stores: prctl: ENXIO");
