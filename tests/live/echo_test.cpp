@@ -143,6 +143,32 @@ TEST(Activation, BecomesReadyThoughMoreClientsWaitThanItMayServe) {
     EXPECT_TRUE(first.echoes("first"));
 }
 
+// All processes at once, as a container's end or a lack of memory does it: the backlog is the service
+// manager's.
+TEST(Activation, KilledAltogetherItRefusesNobodyAndServesAgain) {
+    const PassedSocket passed;
+    std::vector<Client> waiting;
+    {
+        Daemon daemon{{.passed = {passed.fd.get()}}};
+        const Client client{passed.address};
+        ASSERT_TRUE(client.echoes("before"));
+        std::vector<pid_t> all = daemon.cells();
+        all.insert(all.end(), {daemon.listener(), daemon.relay(), daemon.pid()});
+        for (const pid_t pid : all) {
+            (void)::kill(pid, SIGKILL);
+        }
+        EXPECT_EQ(daemon.ends_within(5s), -SIGKILL);
+        EXPECT_TRUE(client.ends_within(5s));
+        for (int i = 0; i < 5; ++i) {
+            waiting.emplace_back(passed.address); // or it throws
+        }
+    }
+    const Daemon again{{.passed = {passed.fd.get()}}};
+    for (const Client& client : waiting) {
+        EXPECT_TRUE(client.echoes("after"));
+    }
+}
+
 TEST(Activation, HearsTermWhileItBecomesReady) {
     const PassedSocket passed;
     const Client first{passed.address};
