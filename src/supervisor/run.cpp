@@ -235,6 +235,7 @@ ExitCode run(const config::Config& config, Beginning beginning) {
     }
     constexpr std::string_view scheme = "unix:";
     std::vector<int> programs;
+    programs.reserve(setups.size());
     for (const Setup& setup : setups) {
         programs.push_back(setup.binary->get());
     }

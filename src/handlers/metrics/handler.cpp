@@ -20,7 +20,7 @@ extern "C" CLOISTER_CELL_CODE void cloister_handle(std::uint8_t* buffer) {
     std::uint64_t alike = 0; // how many bytes are as wanted, from the first on
     await_request(buffer, [&at, &alike](std::uint8_t byte) {
         if (alike == at && at < wanted_length) {
-            alike += byte == wanted[at] ? 1 : 0;
+            alike += byte == static_cast<std::uint8_t>(wanted[at]) ? 1 : 0;
         } else if (alike == wanted_length && at == wanted_length) { // what follows the path
             alike = byte == ' ' || byte == '?' ? alike : method_length;
         }
