@@ -20,6 +20,10 @@ enum class Kind { Paced, Hold, Storm };
 constexpr auto tick = 50ms;        // how often timeouts and trickles are looked at
 constexpr auto trickle = 1s;       // from one byte to the next
 constexpr int small_buffer = 4096; // of a client that never receives: the server waits for it all the sooner
+// What such a client has in its send buffer, no server meets; megabytes of it (tcp_wmem), in long calls that
+// the kernel may not interrupt, would only take the processors away that on a network are the attacker's own.
+constexpr int small_send_buffer = 65536;
+constexpr std::size_t flood_piece = 16384;
 constexpr std::size_t events_at_once = 256;
 
 struct Client {
@@ -110,6 +114,7 @@ void PacedLoad::start(Client& client, Clock::time_point due) {
     client.fd = std::move(*fd);
     if (kind_ == Kind::Hold && options_.say == Say::Flood) {
         ::setsockopt(client.fd.get(), SOL_SOCKET, SO_RCVBUF, &small_buffer, sizeof small_buffer);
+        ::setsockopt(client.fd.get(), SOL_SOCKET, SO_SNDBUF, &small_send_buffer, sizeof small_send_buffer);
     }
     epoll_event event{};
     event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
@@ -170,7 +175,7 @@ void PacedLoad::established(Client& client) {
 /// False if the connection is lost.
 bool PacedLoad::say(Client& client) {
     client.said = now_;
-    const std::size_t length = options_.say == Say::Flood ? Pattern::longest_piece : 1;
+    const std::size_t length = options_.say == Say::Flood ? flood_piece : 1;
     for (;;) {
         const auto n = ::send(client.fd.get(), pattern_.at(0), length, MSG_NOSIGNAL);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {

@@ -135,7 +135,7 @@ std::string state_of(const Part& part) {
 
 std::string confinement_of(const Reply::Generation& generation) {
     return fmt::format(
-        "seccomp, {}, {}; speculation: store bypass {}, indirect branch {}",
+        "seccomp, {}, {}\n               speculation: store bypass {}, indirect branch {}",
         generation.landlock_abi == 0 ? "no Landlock"
                                      : fmt::format("Landlock (ABI {})", generation.landlock_abi),
         generation.bounding_empty != 0 ? "no capabilities" : "no capabilities (but in the bounding set)",

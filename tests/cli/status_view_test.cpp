@@ -48,22 +48,22 @@ Replies example() {
 }
 
 TEST(StatusView, SaysWhatAPersonWantsToKnow) {
-    EXPECT_EQ(
-        status_text(example()),
-        "cloisterd 0.1.0, process 4711, serving, up 1h 2m, under Landlock (ABI 6)\n"
-        "\n"
-        "echo (echo): serving\n"
-        "  listens on   127.0.0.1:7\n"
-        "  connections  [###############               ] 450 of 900, a limit of "
-        "the system binds before 1000\n"
-        "  served       5000\n"
-        "  ended        closed 4000\n"
-        "  refused      70: rate 70\n"
-        "  generations  2 serving, process 99, 450 connections\n"
-        "  confined     seccomp, Landlock (ABI 7), no capabilities; speculation: store bypass disabled, "
-        "indirect branch vulnerable\n"
-        "  shut out     1\n"
-        "               192.0.2.7, crashed, turn 2, for 1m 1s\n");
+    EXPECT_EQ(status_text(example()),
+              "cloisterd 0.1.0, process 4711, serving, up 1h 2m, under Landlock (ABI 6)\n"
+              "\n"
+              "echo (echo): serving\n"
+              "  listens on   127.0.0.1:7\n"
+              "  connections  [###############               ] 450 of 900, a limit of "
+              "the system binds before 1000\n"
+              "  served       5000\n"
+              "  ended        closed 4000\n"
+              "  refused      70: rate 70\n"
+              "  generations  2 serving, process 99, 450 connections\n"
+              "  confined     seccomp, Landlock (ABI 7), no capabilities\n"
+              "               speculation: store bypass disabled, "
+              "indirect branch vulnerable\n"
+              "  shut out     1\n"
+              "               192.0.2.7, crashed, turn 2, for 1m 1s\n");
 }
 
 TEST(StatusView, SaysWhatComesPerSecond) {

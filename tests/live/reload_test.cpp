@@ -142,9 +142,11 @@ TEST_F(ReloadTest, OfWhatIsWrongChangesNothingAndSaysWhere) {
 TEST_F(ReloadTest, NamesADirectoryThatNeedsARestart) {
     write(echo);
     const Daemon daemon{setup()};
-    if (daemon.await_record("started")["landlock_abi"] == 0) {
+    const Json started = daemon.await_record("started");
+    if (daemon.ready()["landlock_abi"] == 0) {
         GTEST_SKIP() << "this kernel has no Landlock";
     }
+    EXPECT_EQ(started["landlock_abi"], daemon.ready()["landlock_abi"]);
     const TemporaryDirectory other;
     ::chmod(other.path().c_str(), 0755);
     const auto serves = [](const std::string& content) {
