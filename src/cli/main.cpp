@@ -55,9 +55,11 @@ int run(int argc, char** argv) {
     bool json = false;
     std::string socket;
     const auto add_socket = [&](CLI::App& command) {
-        command.add_option("--socket", socket,
-                           "its control socket, as cloisterd --control-socket says; /run/cloister/control of "
-                           "root, $XDG_RUNTIME_DIR/cloister/control of another user unless given");
+        command.add_option(
+            "--socket", socket,
+            "its control socket, as cloisterd --control-socket says; else $CLOISTER_CONTROL_SOCKET; "
+            "else /run/cloister/control of root, $XDG_RUNTIME_DIR/cloister/control of another "
+            "user");
     };
     auto& status = *app.add_subcommand("status", "what a running cloisterd does");
     bool watch = false;

@@ -26,11 +26,16 @@ std::string path_or_default(const std::string& path) {
     if (!path.empty()) {
         return path;
     }
+    // As cloisterd: a unit's ExecReload= has its environment.
+    const char* const configured = std::getenv("CLOISTER_CONTROL_SOCKET"); // NOLINT(concurrency-mt-unsafe)
+    if (configured != nullptr && *configured == '/') {
+        return configured;
+    }
     const char* const runtime = std::getenv("XDG_RUNTIME_DIR"); // NOLINT(concurrency-mt-unsafe)
     auto standard = control::default_control_path(::geteuid(), runtime);
     if (standard.empty()) {
         fail(ExitCode::Usage, "there is no default control socket, since XDG_RUNTIME_DIR is not set; name it "
-                              "with --socket PATH, as cloisterd --control-socket does");
+                              "with --socket PATH or CLOISTER_CONTROL_SOCKET, as for cloisterd");
     }
     return standard;
 }

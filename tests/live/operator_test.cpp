@@ -83,6 +83,16 @@ TEST_F(Operator, SeesWhatADaemonDoes) {
     EXPECT_EQ(logged["connections"], 1);
 }
 
+// As ExecReload= of a unit, which has the daemon's environment.
+TEST_F(Operator, FindsTheSocketByTheEnvironment) {
+    write();
+    const Daemon daemon{setup()};
+    ASSERT_EQ(::setenv("CLOISTER_CONTROL_SOCKET", socket_.c_str(), 1), 0);
+    const Outcome answer = run_program({program_path("cloister"), "reload"});
+    ASSERT_EQ(::unsetenv("CLOISTER_CONTROL_SOCKET"), 0);
+    EXPECT_EQ(answer.exit_code, 0) << answer.err;
+}
+
 TEST_F(Operator, IsToldWhyASourceIsRefused) {
     write("max-per-source = 1\npenalty = \"1h\"\n");
     const Daemon daemon{setup()};
