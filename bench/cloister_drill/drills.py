@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .network import ATTACKERS, CLIENTS, FIRST_ATTACKER, FIRST_SPOOFED, SPOOFED
@@ -136,6 +136,10 @@ class Drill:
     during: object = nothing
     only_cloister: str = ""  # why it cannot be done to a peer
     needs: str = ""          # what the attack must have achieved besides its rate: a key of what `during` yields
+
+    def scaled(self, factor):
+        """The same for a slower machine."""
+        return replace(self, attacks=tuple(replace(attack, rate=max(1, round(attack.rate * factor))) for attack in self.attacks))
 
     def describe(self):
         return "; ".join(attack.describe() for attack in self.attacks)

@@ -10,6 +10,7 @@ from cloister_bench import BenchError
 
 from . import network as net
 from . import verdict
+from .servers import Surroundings
 
 TARGET = f"{net.TARGET}:{net.PORT}"
 CLIENT_RATE = 200  # a second
@@ -61,6 +62,18 @@ def clients(network, program, seconds):
     latency = figures["latency_us"] or {}
     return {"attempts": figures["attempts"], "served": figures["served"], "p50": latency.get("p50"),
             "p99": latency.get("p99"), "errors": figures["errors"]}
+
+
+def capacity(network_of, program, server):
+    """Connections a second that are served to legitimate clients who want as many as there can be."""
+    with network_of() as network, server.run(network, Surroundings(options={"--exempt": net.CLIENTS})):
+        words = ["rate", TARGET, f"--from={net.FIRST_CLIENT}", f"--sources={CLIENT_SOURCES}", "--step=256", "--connections=16",
+                 "--warm-up=500ms", "--duration=2s"]
+        process = start(network, "clients", program, words)
+        try:
+            return finish(process, 30)["per_second"]
+        finally:
+            end(process)
 
 
 def drill(network, program, server, one, times):
