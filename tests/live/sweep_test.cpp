@@ -68,7 +68,7 @@ class Start {
     Result follow(Daemon& daemon) {
         std::optional<int> code;
         bool started = false;
-        (void)within(20s, [&] {
+        (void)within(60s, [&] { // where every call is traced, and the processor is emulated
             code = daemon.ends_within(0ms);
             started = !daemon.records("started").empty();
             return code || started;
