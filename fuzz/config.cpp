@@ -81,6 +81,9 @@ std::string shown(const FileModel& model) {
                 case Key::content_after:
                     service.content_after_request = value.number == 1;
                     break;
+                case Key::listeners:
+                    service.listeners = static_cast<unsigned>(value.number);
+                    break;
                 case Key::max_connections:
                     service.max_connections = static_cast<unsigned>(value.number);
                     break;

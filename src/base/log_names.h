@@ -150,7 +150,7 @@ struct EventText {
 
 inline constexpr EventText events[] = {
     {"ready", "info", "A service is ready: its listener serves",
-     "service pid generation listener_pid listen policy_sha256 landlock_abi capability_bounding_set "
+     "service pid listener? generation listener_pid listen policy_sha256 landlock_abi capability_bounding_set "
      "speculation limits"},
     {"started", "info", "Every service has become ready for the first time",
      "services landlock_abi control_socket?"},
@@ -260,6 +260,7 @@ inline constexpr FieldText fields[] = {
     {"limit", "The limit's name; of a refused client, its value"},
     {"limits", "What is enforced: `max_connections` and the times in milliseconds"},
     {"listen", "The names of the sockets"},
+    {"listener", "Which of the service's listeners it is, where it has several: `2 of 4`"},
     {"listener_pid", "The listener's process number"},
     {"live", "How many connections there are"},
     {"max_connections", "`--max-connections`; of all services together where a limit is shared"},

@@ -172,6 +172,7 @@ json status_json(const Replies& replies) {
         for (const auto& generation : part.generations) {
             one["generations"].push_back(
                 {{"number", generation.number},
+                 {"listener", generation.listener},
                  {"pid", generation.pid},
                  {"state", state_name(generation.state)},
                  {"live", generation.live},
@@ -245,8 +246,12 @@ std::string status_text(const Replies& replies, const Replies& before, double se
         }
         std::vector<std::string> generations;
         for (const auto& generation : part.generations) {
-            generations.push_back(fmt::format("{} {}, process {}, {} connections", generation.number,
-                                              state_name(generation.state), generation.pid, generation.live));
+            generations.push_back(fmt::format("{} {}, process {}, {} connections{}", generation.number,
+                                              state_name(generation.state), generation.pid, generation.live,
+                                              generation.listeners < 2 ? ""
+                                                                       : fmt::format(" (listener {} of {})",
+                                                                                     generation.listener,
+                                                                                     generation.listeners)));
         }
         if (!generations.empty()) {
             all += fmt::format("  generations  {}\n", fmt::join(generations, "\n               "));

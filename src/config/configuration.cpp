@@ -332,6 +332,9 @@ class Builder {
             return {};
         case Key::exempt:
             return read_source(given.value.text, service.exempt);
+        case Key::listeners:
+            service.listeners = static_cast<unsigned>(number);
+            return {};
         case Key::max_connections:
             service.max_connections = static_cast<unsigned>(number);
             return {};

@@ -22,6 +22,7 @@ constexpr size_t max_listening_sockets = 64;       ///< of a service: control::m
 constexpr size_t max_sockets_in_all = 256;         ///< of all services
 constexpr size_t max_exempt = 64;                  ///< of a service: control::max_exempt
 constexpr unsigned max_max_connections = 1U << 20; ///< control::connection_limit
+constexpr unsigned max_listeners = 16;             ///< of a service; control::max_rows is some times as many
 
 /// Whatever can be configured; config/spec.h describes each.
 enum class Key : std::uint8_t {
@@ -32,6 +33,7 @@ enum class Key : std::uint8_t {
     content_after,
     exempt,
     max_connections,
+    listeners,
     max_per_source,
     source_rate,
     source_prefix,
@@ -107,6 +109,7 @@ struct Service {
     std::vector<Address> listen; ///< empty: only sockets that are passed under its name
     bool listen_given = false;   ///< not the default address
     unsigned max_connections = 1000;
+    unsigned listeners = 1;              ///< processes that accept, each for its own cells
     std::vector<control::Source> exempt; ///< at most max_exempt
     unsigned max_per_source = 64;
     RateLimit source_rate{32, 128};

@@ -77,6 +77,7 @@ class Printer {
         };
         const auto prefixes = [](const Prefixes& bits) { return std::uint64_t{bits.ipv4} << 8U | bits.ipv6; };
         number(Key::max_connections, origins, service.max_connections);
+        number(Key::listeners, origins, service.listeners);
         number(Key::max_per_source, origins, service.max_per_source);
         number(Key::source_rate, origins, rate(service.source_rate));
         number(Key::source_prefix, origins, prefixes(service.source_prefix));

@@ -14,7 +14,7 @@
 /// sides are of one machine; numbers are in its byte order, texts end with NUL.
 namespace cloister::control {
 
-inline constexpr std::uint32_t operator_version = 2;
+inline constexpr std::uint32_t operator_version = 3;
 
 struct Request {
     enum class Kind : std::uint32_t {
@@ -52,7 +52,9 @@ struct Reply {
         char name[128];
     };
     struct Generation {
-        std::uint32_t number, pid;
+        std::uint32_t number;
+        std::uint32_t listener, listeners; ///< which of the service's, from 1 on, and how many it has
+        std::uint32_t pid;
         State state;
         std::uint64_t live;
         std::int32_t landlock_abi;    ///< around the listener; 0: none

@@ -8,17 +8,17 @@
 #include <cstdint>
 #include <span>
 
-/// What the generations of one service share, and the supervisor reads: counters, and the source table. It
+/// What the listeners of one service share, of all its generations, and the supervisor reads: counters, and the source table. It
 /// lies in a memory file that every listener of the service maps, and no cell. All of it is atomic words and
 /// no lock: a listener that is killed at any instruction leaves nothing behind that another one waits for.
-/// What counts living connections stands in rows, one a generation: only this one writes it, and when its
-/// process has been reaped, the supervisor clears the row. What a listener writes is not believed: a value
+/// What counts living connections stands in rows, one a listener process: only this one writes it, and when
+/// it has been reaped, the supervisor clears the row. What a listener writes is not believed: a value
 /// that cannot be is treated as one that can (source_table.h), and indices are never read from here.
 namespace cloister::control {
 
-inline constexpr unsigned max_rows = 16; ///< generations of a service at a time
-inline constexpr unsigned min_sources = 1U << 8, max_sources = 1U << 16;
-inline constexpr std::uint32_t shared_state_version = 1;
+inline constexpr unsigned max_rows = 64; ///< listeners of a service at a time, those that drain included
+inline constexpr unsigned min_sources = 1U << 6, max_sources = 1U << 16;
+inline constexpr std::uint32_t shared_state_version = 2;
 
 using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free && sizeof(Word) == 8);
@@ -66,7 +66,7 @@ struct SharedState {
     std::uint32_t version;
     std::uint32_t sources;               ///< a power of two, min_sources … max_sources
     std::uint64_t secret[2];             ///< of the hash; random, the supervisor's choice
-    std::atomic<std::uint32_t> rows;     ///< those in use, by bits; written by the supervisor
+    Word rows;                           ///< those in use, by bits; written by the supervisor
     OwnSocketEntry own[max_own_sockets]; ///< of all services; the supervisor's
     Counters ended;                      ///< the sum of the generations that have ended; the supervisor's
     alignas(64) Counters counters[max_rows];

@@ -110,8 +110,8 @@ SourceTable::Place SourceTable::claim(const Source& source, std::uint64_t now_ns
 
 std::uint64_t SourceTable::live(Place place) const {
     std::uint64_t sum = 0;
-    for (std::uint32_t rows = state_.rows.load(relaxed) & ((1U << max_rows) - 1); rows != 0;
-         rows &= rows - 1) {
+    static_assert(max_rows == 64, "a row for each bit of SharedState::rows");
+    for (std::uint64_t rows = state_.rows.load(relaxed); rows != 0; rows &= rows - 1) {
         sum += count(static_cast<unsigned>(std::countr_zero(rows)), place).load(relaxed);
     }
     return sum;

@@ -60,7 +60,11 @@ void Server::accept_connections() {
     for (std::uint32_t i = 0; i < launch_.socket_count; ++i) {
         ready |= std::uint64_t{(polled_[first_polled_ + i].revents & POLLIN) != 0} << i;
     }
-    for (int accepted = 0; accepted < accepts_per_round && ready != 0 && accepting(); ++accepted) {
+    for (int accepted = 0; accepted < accepts_per_round && ready != 0; ++accepted) {
+        count_elsewhere(); // other listeners of the service accept at the same time
+        if (!accepting()) {
+            break;
+        }
         const auto next = std::countr_zero(std::rotr(ready, static_cast<int>(turn_)));
         const unsigned socket = (turn_ + static_cast<unsigned>(next)) % control::max_listening_sockets;
         turn_ = (socket + 1) % control::max_listening_sockets;

@@ -161,8 +161,8 @@ Admission::Loop Admission::is_loop(const Peer& peer) const {
 
 std::uint64_t Admission::live_elsewhere() const {
     std::uint64_t sum = 0;
-    const std::uint32_t others = state_.rows.load(relaxed) & ~(1U << row_) & ((1U << control::max_rows) - 1);
-    for (std::uint32_t rows = others; rows != 0; rows &= rows - 1) {
+    const std::uint64_t others = state_.rows.load(relaxed) & ~(std::uint64_t{1} << row_);
+    for (std::uint64_t rows = others; rows != 0; rows &= rows - 1) {
         sum += std::min<std::uint64_t>(state_.counters[std::countr_zero(rows)].live.load(relaxed),
                                        control::connection_limit);
     }

@@ -52,10 +52,17 @@ void add_directories_of(const fs::path& file, std::vector<std::string>& to) {
     }
 }
 
+/// / itself would be everything.
+void add_directory(const fs::path& directory, std::vector<std::string>& to) {
+    if (directory != directory.root_path()) {
+        add_directories_of(directory / "x", to);
+    }
+}
+
 std::vector<std::string> readable_of(const config::Config& config) {
     std::vector<std::string> found;
     add_directories_of(config.file, found);
-    add_directories_of(config.policy_dir / "x", found);
+    add_directory(config.policy_dir, found);
     for (const config::Service& service : config.services) {
         add_directories_of(service.content, found);
     }
@@ -150,8 +157,9 @@ tl::expected<FileAccess, Failure> restrict_file_access(const config::Config& con
     FileAccess access{static_cast<int>(abi), readable_of(config), bindable_of(config), {}};
     add_directories_of(control_path, access.bindable);
     for (const fs::path& directory : program_directories()) {
-        add_directories_of(directory / "x", access.executable);
+        add_directory(directory, access.executable);
     }
+    add_directories_of(installed_program(), access.executable); // where it lies in / itself
     for (const int program : programs) {
         add_directories_of(path_of(program), access.executable);
     }

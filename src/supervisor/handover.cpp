@@ -116,6 +116,7 @@ bool take(Handover& state, std::string_view word, Line& line) {
     } else if (word == "service") {
         Handover::Service& service = state.services.emplace_back();
         service.name = line.text();
+        service.listener = line.number<unsigned>();
         service.log_slot = line.number<unsigned>();
         service.shared = line.number<int>();
     } else if (word == "socket" || word == "generation") {
@@ -178,7 +179,8 @@ std::string encode(const Handover& state) {
         text += line_of("control", *state.control);
     }
     for (const auto& service : state.services) {
-        text += fmt::format("service {} {} {}\n", hex(service.name), service.log_slot, service.shared);
+        text += fmt::format("service {} {} {} {}\n", hex(service.name), service.listener, service.log_slot,
+                            service.shared);
         for (const auto& socket : service.sockets) {
             text += line_of("socket", socket);
         }

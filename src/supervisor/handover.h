@@ -20,7 +20,7 @@
 namespace cloister::supervisor {
 
 struct Handover {
-    static constexpr unsigned version = 1;
+    static constexpr unsigned version = 2;
     static constexpr const char* variable = "CLOISTER_STATE"; ///< the number of the memory file
     /// Set for `cloisterd --check` before an upgrade: the version of the state. What can take it over says so
     /// with confirmation().
@@ -45,8 +45,10 @@ struct Handover {
         std::size_t message_size = 0; ///< sizeof control::Message of its build
         bool operator==(const Generation&) const = default;
     };
+    /// One of a service's listeners; those of one service name the same memory and sockets.
     struct Service {
         std::string name;
+        unsigned listener = 0; ///< of the service's, from 0 on
         unsigned log_slot = 0;
         int shared = -1;
         std::vector<Socket> sockets{};
@@ -85,7 +87,7 @@ struct Handover {
 /// again.
 [[nodiscard]] tl::expected<std::optional<Handover>, Failure> take_handover();
 
-/// What a binary that can take over says: `cloister-state 1`.
+/// What a binary that can take over says: `cloister-state 2`.
 [[nodiscard]] std::string confirmation();
 
 } // namespace cloister::supervisor

@@ -42,7 +42,9 @@ std::vector<ServiceSpec> specs_of(const std::vector<Setup>& setups) {
     std::vector<ServiceSpec> specs;
     specs.reserve(setups.size());
     for (const Setup& setup : setups) {
-        specs.push_back(spec_of(setup));
+        for (unsigned listener = 0; listener < setup.service.listeners; ++listener) {
+            specs.push_back(spec_of(setup, listener));
+        }
     }
     return specs;
 }
@@ -67,7 +69,9 @@ Loop::Loop(config::Config config, std::vector<Setup> setups, const Host& host, L
     for (const auto& setup : all) {
         report_small_table(log_, *setup);
         report_capped_buffers(log_, *setup);
-        services_.push_back({setup, nullptr, setup->service.name});
+        for (unsigned listener = 0; listener < setup->service.listeners; ++listener) {
+            services_.push_back({setup, nullptr, setup->service.name, listener});
+        }
     }
     tell_own_sockets();
 }
@@ -97,6 +101,12 @@ ExitCode Loop::run() {
     }
     log_.write(Record{Level::info, "stopped"}.add("exit", static_cast<int>(*result_)));
     return *result_;
+}
+
+bool Loop::is_first(std::size_t index) const {
+    const auto& shared = services_[index].setup->shared;
+    return std::none_of(services_.begin(), services_.begin() + static_cast<std::ptrdiff_t>(index),
+                        [&](const Entry& one) { return one.setup != nullptr && one.setup->shared == shared; });
 }
 
 /// What comes of them waits in the queue until all have been carried out.
@@ -252,8 +262,10 @@ void Loop::go_on(Id id, Running& running) {
 }
 
 void Loop::operator()(const action::Start& start) {
-    const auto& setup = services_[start.service].setup;
-    auto started = Generation::start(setup, host_, relay_.fd_for_service(setup->log_slot), start.reach);
+    const Entry& entry = services_[start.service];
+    const auto& setup = entry.setup;
+    const bool reach = start.reach && entry.listener == 0; // the sockets are those of all its listeners
+    auto started = Generation::start(setup, host_, relay_.fd_for_service(setup->log_slot), reach);
     if (!started) {
         events_.emplace_back(event::NotStarted{start.id, started.error()});
         return;
@@ -340,7 +352,7 @@ void Loop::operator()(const action::Exit& exit) {
 void Loop::operator()(const action::SayReady& ready) {
     auto& [service, number, generation] = running_.at(ready.id);
     generation.reaching.clear(); // what was not tried to the end never is
-    report_ready(log_, number, generation);
+    report_ready(log_, number, services_[service].listener, generation);
     constexpr std::chrono::seconds fresh_for{60};
     services_[service].layout_due = std::chrono::steady_clock::now() + fresh_for;
 }

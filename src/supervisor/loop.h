@@ -69,11 +69,12 @@ class Loop {
         unsigned number;
         Generation generation;
     };
-    /// A service, by the state machine's number.
+    /// What the state machine calls a service, by its number: one of the listeners of a service.
     struct Entry {
         std::shared_ptr<const Setup> setup;  ///< null: removed
         std::shared_ptr<const Setup> before; ///< that serves until the replacement does; null: there is none
         std::string name;
+        unsigned listener = 0; ///< of the service's, from 0 on
         std::uint64_t offences = 0;                         ///< at the last fresh layout
         std::chrono::steady_clock::time_point layout_due{}; ///< before that it is fresh enough
         bool fresh = false;                                 ///< a generation starts for a fresh layout alone
@@ -123,10 +124,18 @@ class Loop {
     void hear(Id id, Running& running);
     void go_on(Id id, Running& running);
     [[nodiscard]] const std::string& name_of(std::size_t service) const { return services_[service].name; }
+    /// Whether no earlier entry is of the same service.
+    [[nodiscard]] bool is_first(std::size_t index) const;
+    /// Its listeners' generations share the same memory.
+    [[nodiscard]] static bool is_of(const Running& running, const Setup& setup) {
+        return running.generation.setup().shared == setup.shared;
+    }
 
     // Reload (loop_reload.cpp).
     void reload();
     void apply(Change change);
+    void change_listener(const std::shared_ptr<Setup>& setup, unsigned listener);
+    [[nodiscard]] std::optional<std::size_t> find_entry(const std::string& name, unsigned listener) const;
     void finish_reload_if_done();
     void close_unused(const Setup& setup);
     void share_connections(std::span<const std::shared_ptr<Setup>> setups);
@@ -154,10 +163,9 @@ class Loop {
 
     // What an operator asks (loop_status.cpp).
     void answer_operators();
-    [[nodiscard]] control::Reply describe(std::size_t index, const Setup& setup,
-                                          std::vector<control::Reply>* penalised = nullptr) const;
+    [[nodiscard]] control::Reply describe(const Setup& setup, std::vector<control::Reply>* penalised = nullptr) const;
     void tell_status(ControlSocket::Client client);
-    void tell_service(ControlSocket::Client client, std::size_t index);
+    void tell_service(ControlSocket::Client client, const Setup& setup);
     void log_status();
     void explain(ControlSocket::Client client, const control::Source& whole);
 };

@@ -45,12 +45,12 @@ Metrics Loop::metrics() const {
     metrics.bounds = bounds_;
     for (std::size_t i = 0; i < services_.size(); ++i) {
         const auto& setup = services_[i].setup;
-        if (setup == nullptr) {
+        if (setup == nullptr || !is_first(i)) {
             continue;
         }
-        Metrics::Service service{describe(i, *setup).service, hash_of(*setup)};
+        Metrics::Service service{describe(*setup).service, hash_of(*setup)};
         for (const auto& [id, running] : running_) {
-            if (const auto stage = machine_.stage(id); running.service == i && stage) {
+            if (const auto stage = machine_.stage(id); is_of(running, *setup) && stage) {
                 ++service.generations[static_cast<std::size_t>(*stage)];
                 service.setup_ns =
                     *stage == Stage::serving ? running.generation.setup_ns() : service.setup_ns;

@@ -57,42 +57,68 @@ void Loop::apply(Change change) {
     }
     share_connections(all);
     for (std::size_t i = 0; i < services_.size(); ++i) {
-        const bool stays = std::any_of(change.services.begin(), change.services.end(),
-                                       [i](const Change::Service& service) { return service.before == i; });
-        if (Entry& entry = services_[i]; entry.setup != nullptr && !stays) {
-            reload_->removed.push_back(entry.name);
+        Entry& entry = services_[i];
+        const auto stays = [&](const std::shared_ptr<Setup>& setup) {
+            return setup->service.name == entry.name && entry.listener < setup->service.listeners;
+        };
+        const bool twice = find_entry(entry.name, entry.listener) != i; // one that an upgrade found draining
+        if (entry.setup != nullptr && (twice || std::none_of(all.begin(), all.end(), stays))) {
+            if (entry.listener == 0 && !twice) {
+                reload_->removed.push_back(entry.name);
+            }
             entry.setup.reset(); // its sockets are closed when its generation has been told to drain
             events_.emplace_back(event::Remove{i});
         }
     }
     for (const auto& [setup, before] : change.services) {
-        if (before && same(*services_[*before].setup, *setup)) {
-            continue;
-        }
-        if (before) {
-            Entry& entry = services_[*before];
-            entry.before = std::exchange(entry.setup, setup);
-            entry.fresh = false;
-            events_.emplace_back(event::Replace{*before, spec_of(*setup)});
-            reload_->changed.push_back(entry.name);
-            ++reload_->pending;
-            continue;
-        }
-        if (const auto slot = free_log_slot()) {
-            setup->log_slot = *slot;
-            services_.push_back({setup, nullptr, setup->service.name});
-            events_.emplace_back(event::Add{spec_of(*setup)});
-            reload_->added.push_back(setup->service.name);
-            ++reload_->pending;
-        } else {
+        const auto slot = before ? std::optional{setup->log_slot} : free_log_slot();
+        if (!slot) {
             reload_->failed.push_back(fmt::format("service {}: more services have been added than there are "
                                                   "pipes for their logs; restart cloisterd",
                                                   setup->service.name));
             close_unused(*setup);
+            continue;
+        }
+        setup->log_slot = *slot;
+        for (unsigned listener = 0; listener < setup->service.listeners; ++listener) {
+            change_listener(setup, listener);
         }
     }
     config_ = std::move(change.config);
     tell_own_sockets();
+}
+
+/// One of the service's listeners, as it is now configured.
+void Loop::change_listener(const std::shared_ptr<Setup>& setup, unsigned listener) {
+    const std::string& name = setup->service.name;
+    const auto found = find_entry(name, listener);
+    if (found && same(*services_[*found].setup, *setup)) {
+        return;
+    }
+    // A service of which any listener was there has changed.
+    auto& told = found || listener != 0 ? reload_->changed : reload_->added;
+    if (found) {
+        Entry& entry = services_[*found];
+        entry.before = std::exchange(entry.setup, setup);
+        entry.fresh = false;
+        events_.emplace_back(event::Replace{*found, spec_of(*setup, listener)});
+    } else {
+        services_.push_back({setup, nullptr, name, listener});
+        events_.emplace_back(event::Add{spec_of(*setup, listener)});
+    }
+    ++reload_->pending;
+    const bool added = std::find(reload_->added.begin(), reload_->added.end(), name) != reload_->added.end();
+    if (!added && std::find(told.begin(), told.end(), name) == told.end()) {
+        told.push_back(name);
+    }
+}
+
+std::optional<std::size_t> Loop::find_entry(const std::string& name, unsigned listener) const {
+    const auto found = std::find_if(services_.begin(), services_.end(), [&](const Entry& entry) {
+        return entry.setup != nullptr && entry.name == name && entry.listener == listener;
+    });
+    return found == services_.end() ? std::nullopt
+                                    : std::optional{static_cast<std::size_t>(found - services_.begin())};
 }
 
 void Loop::operator()(const action::Replaced& replaced) {
@@ -204,15 +230,15 @@ void Loop::share_connections(std::span<const std::shared_ptr<Setup>> setups) {
 /// Each listener must know the sockets of all services, to refuse a loop.
 void Loop::tell_own_sockets() {
     std::vector<control::OwnSocket> own;
-    for (const Entry& service : services_) {
-        if (service.setup != nullptr) {
-            const auto its = own_sockets(*service.setup);
+    for (std::size_t i = 0; i < services_.size(); ++i) {
+        if (const auto& setup = services_[i].setup; setup != nullptr && is_first(i)) {
+            const auto its = own_sockets(*setup);
             own.insert(own.end(), its.begin(), its.end());
         }
     }
-    for (const Entry& service : services_) {
-        if (service.setup != nullptr) {
-            service.setup->shared->write_own_sockets(own);
+    for (std::size_t i = 0; i < services_.size(); ++i) {
+        if (const auto& setup = services_[i].setup; setup != nullptr && is_first(i)) {
+            setup->shared->write_own_sockets(own);
         }
     }
 }
@@ -239,7 +265,7 @@ void Loop::operator()(const action::SayReplaceWaits& waits) {
             .add("service", name_of(waits.service))
             .add("message", fmt::format("{} generations of the service still have connections; the new "
                                         "one starts when one of them has ended (--lifetime bounds it)",
-                                        most_draining)));
+                                        machine_.draining(waits.service))));
 }
 
 } // namespace cloister::supervisor

@@ -40,7 +40,7 @@ std::uint64_t sum(const control::SharedState& state, Get get) {
 
 /// What is known of a service, from the memory that its generations share. The first sources that are shut
 /// out come into `penalised`.
-Reply Loop::describe(std::size_t index, const Setup& setup, std::vector<Reply>* penalised) const {
+Reply Loop::describe(const Setup& setup, std::vector<Reply>* penalised) const {
     constexpr std::size_t most_listed = 64;
     Reply reply{Reply::Kind::Service};
     Reply::Service& service = reply.service;
@@ -65,7 +65,11 @@ Reply Loop::describe(std::size_t index, const Setup& setup, std::vector<Reply>* 
         service.refusals[i] = sum(
             state, [i](const auto& one) -> auto& { return one.refusals[i]; });
     }
-    service.failures = machine_.failures(index);
+    for (std::size_t i = 0; i < services_.size(); ++i) {
+        if (services_[i].setup != nullptr && services_[i].setup->shared == setup.shared) {
+            service.failures = std::max<std::uint64_t>(service.failures, machine_.failures(i));
+        }
+    }
     const std::uint64_t now_ms = monotonic_ns() / ms;
     setup.shared->for_each_source(
         [&](const control::SourceTable& sources, control::SourceTable::Place place) {
@@ -91,34 +95,42 @@ void Loop::tell_status(ControlSocket::Client client) {
     reply.daemon.state = state_of(machine_.stage());
     reply.daemon.landlock_abi = host_.file_access.landlock_abi;
     control_->reply(client, reply);
-    for (std::size_t i = 0; i < services_.size(); ++i) {
-        tell_service(client, i);
+    std::vector<const Setup*> services;
+    const auto add = [&](const Setup& setup) {
+        if (std::none_of(services.begin(), services.end(),
+                         [&](const Setup* known) { return known->shared == setup.shared; })) {
+            services.push_back(&setup);
+        }
+    };
+    for (const Entry& entry : services_) {
+        if (entry.setup != nullptr) {
+            add(*entry.setup);
+        }
+    }
+    for (const auto& [id, running] : running_) { // of those that were removed, what still drains
+        add(running.generation.setup());
+    }
+    for (const Setup* const setup : services) {
+        tell_service(client, *setup);
     }
     control_->end(client, ExitCode::Ok, "");
 }
 
-/// The service, its sockets, its generations, and who is shut out. Of one that was removed, what still
-/// drains.
-void Loop::tell_service(ControlSocket::Client client, std::size_t index) {
-    const auto left = std::find_if(running_.begin(), running_.end(),
-                                   [index](const auto& running) { return running.second.service == index; });
-    const Setup* const setup = services_[index].setup != nullptr ? services_[index].setup.get()
-                               : left != running_.end()          ? &left->second.generation.setup()
-                                                                 : nullptr;
-    if (setup == nullptr) {
-        return;
-    }
+/// The service, its sockets, its generations, and who is shut out.
+void Loop::tell_service(ControlSocket::Client client, const Setup& setup) {
     std::vector<Reply> penalised;
-    control_->reply(client, describe(index, *setup, &penalised));
-    for (const auto& socket : setup->sockets) {
+    control_->reply(client, describe(setup, &penalised));
+    for (const auto& socket : setup.sockets) {
         Reply reply{Reply::Kind::Socket};
         put_text(reply.socket.name, socket->name);
         control_->reply(client, reply);
     }
     for (const auto& [id, running] : running_) {
-        if (const auto stage = machine_.stage(id); running.service == index && stage) {
+        if (const auto stage = machine_.stage(id); is_of(running, setup) && stage) {
             Reply reply{Reply::Kind::Generation};
             reply.generation = {running.number,
+                                services_[running.service].listener + 1,
+                                setup.service.listeners,
                                 static_cast<std::uint32_t>(running.generation.pid()),
                                 state_of(*stage),
                                 running.generation.live(),
@@ -136,10 +148,15 @@ void Loop::tell_service(ControlSocket::Client client, std::size_t index) {
 /// USR1: for whoever has the log alone.
 void Loop::log_status() {
     for (std::size_t i = 0; i < services_.size(); ++i) {
-        if (services_[i].setup == nullptr) {
+        const auto& setup = services_[i].setup;
+        if (setup == nullptr || !is_first(i)) {
             continue;
         }
-        const Reply::Service service = describe(i, *services_[i].setup).service;
+        const Reply::Service service = describe(*setup).service;
+        std::size_t draining = 0;
+        for (const auto& [id, running] : running_) {
+            draining += is_of(running, *setup) && machine_.stage(id) == Stage::draining ? 1U : 0U;
+        }
         log_.write(Record{Level::info, "status"}
                        .add("service", name_of(i))
                        .add("live", service.live)
@@ -147,15 +164,16 @@ void Loop::log_status() {
                        .add("connections", service.connections)
                        .add("refused", std::accumulate(std::begin(service.refusals),
                                                        std::end(service.refusals), std::uint64_t{0}))
-                       .add("draining", machine_.draining(i)));
+                       .add("draining", draining));
     }
 }
 
 /// What a new connection of that client would meet, now.
 void Loop::explain(ControlSocket::Client client, const control::Source& whole) {
     const std::uint64_t now_ns = monotonic_ns();
-    for (const Entry& entry : services_) {
-        if (entry.setup == nullptr) {
+    for (std::size_t i = 0; i < services_.size(); ++i) {
+        const Entry& entry = services_[i];
+        if (entry.setup == nullptr || !is_first(i)) {
             continue;
         }
         Reply reply{Reply::Kind::Verdict};

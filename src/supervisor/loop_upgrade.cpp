@@ -64,7 +64,7 @@ void Loop::execute_new_binary() {
     if (!upgrade_) {
         return;
     }
-    if (machine_.stage() != Stage::serving || upgrade_->binary.is_over_time()) {
+    if (machine_.stage() == Stage::draining || upgrade_->binary.is_over_time()) {
         if (upgrade_->binary.trial() > 0) {
             (void)::kill(upgrade_->binary.trial(), SIGKILL);
         }
@@ -72,7 +72,7 @@ void Loop::execute_new_binary() {
                                   ? "cloisterd stops"
                                   : "a listener did not become ready in time");
     }
-    if (!upgrade_->tried || !machine_.is_settled() || relay_.pid() <= 0) {
+    if (!upgrade_->tried || machine_.stage() != Stage::serving || !machine_.is_settled() || relay_.pid() <= 0) {
         return;
     }
     log_.writer().flush_for_the_last_time();
@@ -111,7 +111,7 @@ Handover Loop::hand_over() const {
             continue;
         }
         Handover::Service service{
-            entry.name, setup->log_slot, setup->shared->fd(), {}, std::move(generations)};
+            entry.name, entry.listener, setup->log_slot, setup->shared->fd(), {}, std::move(generations)};
         for (const auto& socket : setup->sockets) {
             if (socket->fd.valid()) { // not of a service that was removed
                 service.sockets.push_back(supervisor::hand_over(*socket));
@@ -130,7 +130,7 @@ void Loop::resume(const Handover& state, std::span<const std::shared_ptr<const S
     reload_failures_ = state.reload_failures;
     upgraded_from_ = state.release;
     for (std::size_t i = 0; i < setups.size(); ++i) {
-        services_.push_back({setups[i], nullptr, setups[i]->service.name});
+        services_.push_back({setups[i], nullptr, setups[i]->service.name, state.services[i].listener});
         (void)machine_.adopt_service();
         for (const auto& one : state.services[i].generations) {
             const Id id = machine_.adopt(i, one.pid, one.number, one.serves);
@@ -146,7 +146,6 @@ void Loop::resume(const Handover& state, std::span<const std::shared_ptr<const S
 /// somebody now.
 void Loop::renew_layouts() {
     constexpr std::chrono::seconds look_every{1};
-    constexpr std::size_t most_draining_by_us = most_draining / 2; // a reload must not wait for us
     const auto now = std::chrono::steady_clock::now();
     if (now < look_at_layouts_ || reload_ || upgrade_ || machine_.stage() != Stage::serving) {
         return;
@@ -157,6 +156,8 @@ void Loop::renew_layouts() {
         if (entry.setup == nullptr) {
             continue;
         }
+        const ServiceSpec spec = spec_of(*entry.setup, entry.listener);
+        const std::size_t most_draining_by_us = (spec.most_draining + 1) / 2; // a reload must not wait for us
         const std::uint64_t offences = entry.setup->shared->offences();
         const bool due = offences != entry.offences && now >= entry.layout_due;
         if (due && machine_.draining(i) < most_draining_by_us && machine_.serves(i)) {
@@ -165,7 +166,7 @@ void Loop::renew_layouts() {
                            .add("count", offences - entry.offences));
             entry.offences = offences;
             entry.fresh = true;
-            events_.emplace_back(event::Replace{i, spec_of(*entry.setup)});
+            events_.emplace_back(event::Replace{i, spec});
         }
     }
 }

@@ -41,7 +41,8 @@ std::vector<Bound> bounds_of(std::span<const std::shared_ptr<Setup>> setups) {
     for (const auto& setup : setups) {
         const bool any_unix = std::any_of(setup->sockets.begin(), setup->sockets.end(),
                                           [](const auto& socket) { return socket->is_unix; });
-        own_processes += any_unix ? 2 : 1; // its listener; a releaser, for what clients can pass
+        // Its listeners; for each a releaser, for what clients can pass.
+        own_processes += setup->service.listeners * (any_unix ? 2 : 1);
         buffers = std::max(buffers, largest_buffers(*setup));
     }
     return bounds(wanted_by(setups), connection_cost(buffers), own_processes);
@@ -101,18 +102,20 @@ void report_capped_buffers(Log& log, const Setup& setup) {
     report("net.core.rmem_max", &ListeningSocket::receive_buffer);
 }
 
-void report_ready(Log& log, unsigned number, const Generation& generation) {
+void report_ready(Log& log, unsigned number, unsigned listener, const Generation& generation) {
     const Setup& setup = generation.setup();
     Strings names;
     for (const auto& socket : setup.sockets) {
         names.push_back(socket->name);
     }
     const config::Service& service = setup.service;
+    Record ready{Level::info, "ready"};
+    ready.add("service", service.name).add("pid", getpid());
+    if (service.listeners != 1) {
+        ready.add("listener", fmt::format("{} of {}", listener + 1, service.listeners));
+    }
     log.write(
-        Record{Level::info, "ready"}
-            .add("service", service.name)
-            .add("pid", getpid())
-            .add("generation", number)
+        ready.add("generation", number)
             .add("listener_pid", generation.pid())
             .add("listen", names)
             .add("policy_sha256", setup.policies->hashes())

@@ -21,7 +21,7 @@ void report_small_table(Log& log, const Setup& setup);
 /// Says which buffers the kernel made smaller than --socket-buffer.
 void report_capped_buffers(Log& log, const Setup& setup);
 
-void report_ready(Log& log, unsigned number, const Generation& generation);
+void report_ready(Log& log, unsigned number, unsigned listener, const Generation& generation);
 
 /// What our client of a public socket, whose exchange is over, has found.
 [[nodiscard]] event::Reached reached(Id id, std::size_t index, const ListeningSocket& socket,

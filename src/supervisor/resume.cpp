@@ -3,6 +3,7 @@
 
 #include "supervisor/bind.h"
 
+#include <map>
 #include <netinet/in.h>
 
 namespace cloister::supervisor {
@@ -29,21 +30,31 @@ tl::expected<ListeningSocket, Failure> take_over(const Handover::Socket& from) {
 
 tl::expected<Resumed, Failure> take_over(const Handover& state) {
     Resumed resumed;
+    std::map<int, std::shared_ptr<SharedMemory>> memories; // by descriptor
+    std::map<int, std::shared_ptr<ListeningSocket>> sockets;
     for (const Handover::Service& service : state.services) {
         auto setup = std::make_shared<Setup>();
         setup->service.name = service.name;
         setup->log_slot = service.log_slot;
-        auto shared = SharedMemory::adopt(Fd{service.shared});
-        if (!shared) {
-            return tl::unexpected(shared.error());
-        }
-        setup->shared = std::make_shared<SharedMemory>(std::move(*shared));
-        for (const Handover::Socket& from : service.sockets) {
-            auto socket = take_over(from);
-            if (!socket) {
-                return tl::unexpected(socket.error());
+        auto& memory = memories[service.shared];
+        if (memory == nullptr) {
+            auto shared = SharedMemory::adopt(Fd{service.shared});
+            if (!shared) {
+                return tl::unexpected(shared.error());
             }
-            setup->sockets.push_back(std::make_shared<ListeningSocket>(std::move(*socket)));
+            memory = std::make_shared<SharedMemory>(std::move(*shared));
+        }
+        setup->shared = memory;
+        for (const Handover::Socket& from : service.sockets) {
+            auto& known = sockets[from.fd];
+            if (known == nullptr) {
+                auto socket = take_over(from);
+                if (!socket) {
+                    return tl::unexpected(socket.error());
+                }
+                known = std::make_shared<ListeningSocket>(std::move(*socket));
+            }
+            setup->sockets.push_back(known);
         }
         resumed.setups.push_back(std::move(setup));
     }

@@ -4,6 +4,7 @@
 #include "config/show.h"
 #include "supervisor/install.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <netinet/in.h>
 #include <sys/stat.h>
@@ -99,9 +100,13 @@ std::vector<control::OwnSocket> own_sockets(const Setup& setup) {
     return own;
 }
 
-ServiceSpec spec_of(const Setup& setup) {
-    return {setup.service.drain_timeout, setup.sockets.size()};
+ServiceSpec spec_of(const Setup& setup, unsigned listener) {
+    // One that serves, one that starts, and these: for all of them there are rows of the shared state.
+    const std::size_t most = control::max_rows / setup.service.listeners - 2;
+    return {setup.service.drain_timeout, listener == 0 ? setup.sockets.size() : 0,
+            std::min(most, most_draining)};
 }
+static_assert(control::max_rows / config::max_listeners > 2);
 
 bool same(const Setup& a, const Setup& b) {
     return a.binary != nullptr && text_of(a.service) == text_of(b.service) && a.sockets == b.sockets &&

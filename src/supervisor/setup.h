@@ -64,7 +64,8 @@ using OpenBinary = std::function<tl::expected<Fd, Failure>(const config::Service
 /// Its listening sockets of TCP.
 [[nodiscard]] std::vector<control::OwnSocket> own_sockets(const Setup& setup);
 
-[[nodiscard]] ServiceSpec spec_of(const Setup& setup);
+/// Of one of its listeners, from 0 on. The first one tries the public sockets.
+[[nodiscard]] ServiceSpec spec_of(const Setup& setup, unsigned listener);
 
 /// Whether a generation that was started from `a` serves as one that would be started from `b`.
 [[nodiscard]] bool same(const Setup& a, const Setup& b);

@@ -123,12 +123,12 @@ void SharedMemory::for_each_source(
 }
 
 std::optional<unsigned> SharedMemory::take_row() {
-    const std::uint32_t used = map_->rows.load(relaxed);
+    const std::uint64_t used = map_->rows.load(relaxed);
     const auto row = static_cast<unsigned>(std::countr_one(used));
     if (row >= control::max_rows) {
         return {};
     }
-    map_->rows.store(used | 1U << row, relaxed);
+    map_->rows.store(used | std::uint64_t{1} << row, relaxed);
     return row;
 }
 
@@ -145,7 +145,7 @@ void SharedMemory::release_row(unsigned row) {
     }
     counters.live.store(0, relaxed);
     sources().clear(row);
-    map_->rows.store(map_->rows.load(relaxed) & ~(1U << row), relaxed);
+    map_->rows.store(map_->rows.load(relaxed) & ~(std::uint64_t{1} << row), relaxed);
 }
 
 } // namespace cloister::supervisor

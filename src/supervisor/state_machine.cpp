@@ -420,7 +420,7 @@ void StateMachine::on(const event::Replace& asked) {
 
 void StateMachine::replace(std::size_t service) {
     State& state = services_[service];
-    state.replace_waits = draining(service) >= most_draining;
+    state.replace_waits = draining(service) >= state.spec.most_draining;
     if (state.replace_waits) {
         out_.emplace_back(action::SayReplaceWaits{service});
         return;
@@ -600,7 +600,7 @@ void StateMachine::forget(Id id) {
     std::erase_if(generations_, [id](const Generation& one) { return one.id == id; });
     out_.emplace_back(action::Forget{id});
     for (std::size_t i = 0; i < services_.size(); ++i) {
-        if (services_[i].replace_waits && !stopping_ && !result_ && draining(i) < most_draining) {
+        if (services_[i].replace_waits && !stopping_ && !result_ && draining(i) < services_[i].spec.most_draining) {
             replace(i);
         }
     }

@@ -47,10 +47,12 @@ inline constexpr Time late_limit{1'000};
 /// Generations of a service that were replaced and still have connections; no other one is started meanwhile.
 inline constexpr std::size_t most_draining = 8;
 
-/// What a service is to the state machine.
+/// What a service is to the state machine. Of a service with several listeners each is one by itself: a crash
+/// of one concerns no other, and none waits for another.
 struct ServiceSpec {
     Time drain_timeout;
-    std::size_t sockets; ///< public ones
+    std::size_t sockets; ///< public ones that are tried before it is ready for the first time
+    std::size_t most_draining = supervisor::most_draining;
 };
 
 using Id = unsigned; ///< of a generation, over all services, from 1 on

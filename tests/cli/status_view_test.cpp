@@ -35,6 +35,8 @@ Replies example() {
     put(socket.socket.name, "127.0.0.1:7");
     Reply generation{Reply::Kind::Generation};
     generation.generation = {2,
+                             1,
+                             1,
                              99,
                              Reply::State::serving,
                              450,

@@ -51,6 +51,9 @@ const std::vector<Case>& cases() {
         {Key::max_connections,
          {"1", "2", "3", "4"},
          [](const Config& c) { return fmt::to_string(c.services[0].max_connections); }},
+        {Key::listeners,
+         {"1", "2", "3", "4"},
+         [](const Config& c) { return fmt::to_string(c.services[0].listeners); }},
         {Key::exempt,
          {"uid:1", "uid:2", "uid:3", "uid:4"},
          [](const Config& c) {
@@ -302,6 +305,7 @@ listen = ["127.0.0.1:1", "unix:/run/x,mode=0600"]  # FILE:6
 # content-after = "connect"  # default
 exempt = ["192.0.2.0/24", "uid:7"]  # option --exempt
 # max-connections = 1000  # default
+# listeners = 1  # default
 # max-per-source = 64  # default
 # source-rate = "32/s:128"  # default
 # source-prefix = "32,64"  # default
@@ -341,6 +345,7 @@ void expect_same(const Config& a, const Config& b) {
         EXPECT_EQ(x.content_after_request, y.content_after_request);
         EXPECT_EQ(x.listen_given, y.listen_given);
         EXPECT_EQ(x.max_connections, y.max_connections);
+        EXPECT_EQ(x.listeners, y.listeners);
         EXPECT_EQ(x.idle_timeout, y.idle_timeout);
         EXPECT_EQ(x.lifetime, y.lifetime);
         EXPECT_EQ(x.cpu_limit, y.cpu_limit);

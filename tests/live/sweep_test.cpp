@@ -521,7 +521,7 @@ constexpr const char* no_memory =
 constexpr rlim_t million = 1'000'000;
 
 const LowLimit low_limits[] = {
-    {"AS", RLIMIT_AS, steps({0, 1}, 4 * million, 40 * million, million / 2), true, 71, no_memory},
+    {"AS", RLIMIT_AS, steps({0, 1}, 4 * million, 56 * million, million), true, 71, no_memory},
     {"DATA", RLIMIT_DATA, steps({0, 1}, million / 5, 24 * million, million * 7 / 10), true, 71, no_memory},
     {"FSIZE",
      RLIMIT_FSIZE,

@@ -48,7 +48,7 @@ class UpgradeTest : public testing::Test {
     [[nodiscard]] live::Setup setup() const {
         live::Setup setup;
         setup.program = binary_;
-        setup.options = {"--policy-dir=" CLOISTER_POLICY_SOURCE};
+        setup.options = {"--policy-dir=" CLOISTER_POLICY_SOURCE, "--listeners=2"};
         return setup;
     }
     static std::size_t upgrade(const Daemon& daemon, const char* answer) {

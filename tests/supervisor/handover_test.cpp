@@ -20,8 +20,8 @@ Handover example() {
     state.pipes = {{3, 4}, {5, 6}};
     state.oom_score = 7;
     state.control = Handover::Socket{8, true, false, "unix:/run/x", 9, "x", 2, 3};
-    state.services = {{"echo", 1, 10, {{11, false, true, "", -1, "", 0, 0}}, {{2, 99, 12, 1, true, 400}}},
-                      {"a \n name", 2, 13, {}, {}}};
+    state.services = {{"echo", 1, 1, 10, {{11, false, true, "", -1, "", 0, 0}}, {{2, 99, 12, 1, true, 400}}},
+                      {"a \n name", 0, 2, 13, {}, {}}};
     return state;
 }
 
@@ -43,10 +43,10 @@ TEST(Handover, PassesOverWhatALaterReleaseAdds) {
 
 TEST(Handover, OfAnotherVersionIsRefused) {
     std::string text = encode(example());
-    text.replace(text.find("state 1"), 7, "state 2");
+    text.replace(text.find("state 2"), 7, "state 1");
     EXPECT_FALSE(decode(text));
     EXPECT_FALSE(decode(""));
-    EXPECT_FALSE(decode("cloister-state 1"));
+    EXPECT_FALSE(decode("cloister-state 2"));
 }
 
 TEST(Handover, ThatIsCutShortOrDamagedIsRefused) {
@@ -58,7 +58,7 @@ TEST(Handover, ThatIsCutShortOrDamagedIsRefused) {
         }
     }
     for (const char* line :
-         {"process x y z 1\n", "service echo 1 2\n", "service xzz 1 2\n", "service x6 1 2\n", "pipe 1\n",
+         {"process x y z 1\n", "service echo 0 1 2\n", "service xzz 0 1 2\n", "service x6 0 1 2\n", "service x65 1 2\n", "pipe 1\n",
           "pipe 1 two\n", "relay 99999999999999999999\n"}) {
         std::string damaged = text;
         damaged.insert(damaged.find("relay"), line);
