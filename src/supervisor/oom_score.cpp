@@ -31,13 +31,19 @@ std::optional<int> read_score(int fd) {
 
 } // namespace
 
-OomScore::OomScore() : OomScore{Fd{::open(path, O_RDWR | O_CLOEXEC)}} {}
+OomScore::OomScore() : OomScore{Fd{::open(path, O_RDWR | O_CLOEXEC)}} {
+    if (!file_.valid() && warning_.empty()) {
+        cannot("open", errno);
+    }
+}
 
 OomScore::OomScore(Fd file) : file_{std::move(file)} {
-    const auto score = file_.valid() ? read_score(file_.get()) : std::nullopt;
+    if (!file_.valid()) { // after an upgrade: the program before us had none, either, and has said so
+        return;
+    }
+    const auto score = read_score(file_.get());
     if (!score) {
-        warning_ = fmt::format("cannot open {}: {}: {}; start cloisterd as root with --user", path,
-                               error_text(errno), consequence);
+        cannot("read", errno);
         file_.reset();
         return;
     }
@@ -48,6 +54,11 @@ OomScore::OomScore(Fd file) : file_{std::move(file)} {
                                "at most {} (OOMScoreAdjust=, or a memory request in Kubernetes)",
                                path, own_, OOM_SCORE_ADJ_MAX, consequence, half_of_the_scale);
     }
+}
+
+void OomScore::cannot(const char* what, int error) {
+    warning_ = fmt::format("cannot {} {}: {}: {}; start cloisterd as root with --user", what, path,
+                           error_text(error), consequence);
 }
 
 std::optional<Failure> OomScore::write(int score) const {

@@ -35,6 +35,7 @@ class OomScore {
     int raised_ = 0;
     std::string warning_;
 
+    void cannot(const char* what, int error);
     [[nodiscard]] std::optional<Failure> write(int score) const;
 };
 

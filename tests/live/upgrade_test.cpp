@@ -48,7 +48,7 @@ class UpgradeTest : public testing::Test {
     [[nodiscard]] live::Setup setup() const {
         live::Setup setup;
         setup.program = binary_;
-        setup.options = {"--policy-dir=" CLOISTER_POLICY_SOURCE, "--listeners=2"};
+        setup.options = {"--policy-dir=" CLOISTER_POLICY_SOURCE};
         return setup;
     }
     static std::size_t upgrade(const Daemon& daemon, const char* answer) {
@@ -155,6 +155,7 @@ TEST_F(UpgradeTest, KeepsPenaltiesAndCounters) {
     live::Setup limited = setup();
     limited.unlimited = false;
     limited.options.emplace_back("--penalty=1h");
+    limited.options.emplace_back("--listeners=2");
     const Daemon daemon{std::move(limited)};
     const Client client{daemon.address()};
     ASSERT_TRUE(client.echoes("before"));
