@@ -11,15 +11,19 @@
 #include "policy/compile.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
 #include <new>
 #include <poll.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 namespace cloister::config {
 namespace {
@@ -64,6 +68,16 @@ policy::Program compiled_policy() {
         bug("%s", program.error().text().c_str());
     }
     return std::move(*program);
+}
+
+/// While what is wrong can be said: with RLIMIT_FSIZE of 0 nothing is written to a file, which stderr may be.
+/// EFAULT: the kernel would install one (seccomp(2), NOTES).
+void expect_seccomp() {
+    if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, nullptr) != 0 && errno != EFAULT) {
+        die(ExitCode::NotPermitted,
+            "cannot install the seccomp filter, for which the kernel needs CONFIG_SECCOMP_FILTER: seccomp: %s",
+            error_text(errno));
+    }
 }
 
 bool write_all(int fd, const Wire& wire) {
@@ -146,11 +160,14 @@ void confine_reader(int out, pid_t parent, const std::optional<User>& user) {
     const auto program = compiled_policy(); // libseccomp needs a memory file
     confine::limit_resources(status_fd + 1);
     limit(RLIMIT_CPU, "RLIMIT_CPU", 5);
-    limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", 0);
     // When memory runs out, malloc tries another arena, by mprotect(2).
     ::mallopt(M_ARENA_MAX, 1); // NOLINT(concurrency-mt-unsafe)
     if (fully_confined) {
         limit(RLIMIT_AS, "RLIMIT_AS", 256UL << 20U);
+        expect_seccomp();
+    }
+    limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", 0);
+    if (fully_confined) {
         confine::install_filter(program);
     }
     confine::verify({uid, gid, bounding_empty, groups_empty, fully_confined}, status_fd);
