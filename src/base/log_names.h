@@ -31,7 +31,6 @@ enum class ExitReason : std::uint8_t {
     SetupOrphan,
     SetupCpuLimit,
     SetupLifetime,
-    SetupCapabilities,
     SetupPage,
 };
 
@@ -74,7 +73,6 @@ inline constexpr ExitReasonText exit_reasons[] = {
     {ExitReason::SetupOrphan, "setup-orphan", Level::error, "Its listener had ended"},
     {ExitReason::SetupCpuLimit, "setup-cpu-limit", Level::error, "It could not set its CPU limit"},
     {ExitReason::SetupLifetime, "setup-lifetime", Level::error, "It could not set its lifetime"},
-    {ExitReason::SetupCapabilities, "setup-capabilities", Level::error, "It could not drop its capabilities"},
     {ExitReason::SetupPage, "setup-page", Level::error, "It could not unmap the page of its setup call site"},
 };
 

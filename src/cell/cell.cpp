@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What a cell does before its handler, freestanding: it has no libc, no thread-local storage and no memory
-// but this code and its arena. So: no calls out, no constants in .rodata, no stack protector
-// (CMakeLists.txt).
+// but this code and its arena. So: no calls out, no constants in .rodata, no stack protector.
 //
 // The code of a new cell (cell.ld) begins with the setup page: the code of setup and, at its end, the setup
 // call site. The last call from there unmaps that page and returns to the start of the next page, the loop,
@@ -9,7 +8,6 @@
 #include "cell/handler.h"
 
 #include <csignal>
-#include <linux/capability.h>
 #include <sys/prctl.h>
 
 #define SETUP_CODE [[gnu::section(".cell.setup"), gnu::noinline]]
@@ -43,9 +41,6 @@ SETUP_CODE void set_up(const Parameters& parameters) {
     const itimerval lifetime = parameters.lifetime_limit();
     must(setup_call(SYS_setitimer, ITIMER_REAL, address(&lifetime), 0) == 0, Exit::Lifetime);
     must(parameters.mode == Mode::Release || setup_call(SYS_close_range, 1, ~0U, 0) == 0, Exit::Descriptors);
-    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    const __user_cap_data_struct none[2]{}; // capget(2)
-    must(setup_call(SYS_capset, address(&header), address(none)) == 0, Exit::Capabilities);
 }
 
 /// Unmaps the page that ends with the setup call site. It stands at the front of its mapping, which is

@@ -31,8 +31,7 @@ enum class Exit : int {
     Orphan = 8,
     CpuLimit = 9,
     Lifetime = 10,
-    Capabilities = 11,
-    SetupPage = 12,
+    SetupPage = 11,
 };
 
 /// The call sites (syscall/raw.h): the instructions from which the filter allows more than a handler's

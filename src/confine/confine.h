@@ -15,10 +15,10 @@ namespace cloister::confine {
 [[nodiscard]] bool empty_bounding_set();
 
 /// Real, effective and saved ids become `uid`, never 0, and `gid`; supplementary groups none, where
-/// CAP_SETGID allows. True if there are none.
+/// CAP_SETGID allows. True if there are none. What is so already is not asked for: filters may deny it.
 [[nodiscard]] bool become(uid_t uid, gid_t gid);
 
-/// Permitted, effective, inheritable and ambient: nothing is left.
+/// Permitted, effective, inheritable and ambient: nothing is left. Asked for only if there are some.
 void drop_all_capabilities();
 
 /// No privileges by execve (PR_SET_NO_NEW_PRIVS).

@@ -34,8 +34,6 @@ ExitReason reason_of_exit(int code) {
         return ExitReason::SetupCpuLimit;
     case Exit::Lifetime:
         return ExitReason::SetupLifetime;
-    case Exit::Capabilities:
-        return ExitReason::SetupCapabilities;
     case Exit::SetupPage:
         return ExitReason::SetupPage;
     }

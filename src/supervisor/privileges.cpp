@@ -49,6 +49,20 @@ bool is_bounding_set_empty() {
     return empty;
 }
 
+bool is_group(gid_t gid) {
+    gid_t real = 0;
+    gid_t effective = 0;
+    gid_t saved = 0;
+    return getresgid(&real, &effective, &saved) == 0 && real == gid && effective == gid && saved == gid;
+}
+
+bool is_user(uid_t uid) {
+    uid_t real = 0;
+    uid_t effective = 0;
+    uid_t saved = 0;
+    return getresuid(&real, &effective, &saved) == 0 && real == uid && effective == uid && saved == uid;
+}
+
 /// libcap-ng 0.8.3 has quirks: without CAP_SETPCAP it reports success and leaves the bounding set as it is;
 /// in a child it fails until it is initialised again. So it is only asked for what it can do, and what it
 /// says is not believed.
@@ -64,15 +78,18 @@ void change(uid_t uid, gid_t gid) {
         flags |= CAPNG_CLEAR_BOUNDING;
     }
     constexpr int unchanged = -1;
-    capng_clear(CAPNG_SELECT_ALL);
-    const int result =
-        capng_change_id(sets_users ? static_cast<int>(uid) : unchanged,
-                        sets_groups ? static_cast<int>(gid) : unchanged, static_cast<capng_flags_t>(flags));
-    permitted(result == 0, step_of(result));
+    // What is so already is not asked for: a filter around us may deny the calls.
+    if (capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE) {
+        capng_clear(CAPNG_SELECT_ALL);
+        const int result = capng_change_id(sets_users ? static_cast<int>(uid) : unchanged,
+                                           sets_groups ? static_cast<int>(gid) : unchanged,
+                                           static_cast<capng_flags_t>(flags));
+        permitted(result == 0, step_of(result));
+    }
     // Whoever may not change ids may still make all three of its own alike.
     constexpr auto cure = "; start as root, or as that user, and let outer seccomp filters allow the call";
-    permitted(setresgid(gid, gid, gid) == 0, "become that group: setresgid", cure);
-    permitted(setresuid(uid, uid, uid) == 0, "become that user: setresuid", cure);
+    permitted(is_group(gid) || setresgid(gid, gid, gid) == 0, "become that group: setresgid", cure);
+    permitted(is_user(uid) || setresuid(uid, uid, uid) == 0, "become that user: setresuid", cure);
 }
 
 } // namespace

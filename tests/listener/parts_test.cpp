@@ -94,7 +94,6 @@ TEST(Ends, HaveTheirDocumentedReasons) {
         {exited(Exit::Orphan), false, "setup-orphan"},
         {exited(Exit::CpuLimit), false, "setup-cpu-limit"},
         {exited(Exit::Lifetime), false, "setup-lifetime"},
-        {exited(Exit::Capabilities), false, "setup-capabilities"},
         {exited(Exit::SetupPage), false, "setup-page"},
         {14 << 8, false, "unknown"},
         {255 << 8, true, "unknown"},

@@ -29,8 +29,7 @@ struct Step {
 constexpr Step steps[] = {
     {SYS_prctl, cell::Exit::DeathSignal},       {SYS_getppid, cell::Exit::Orphan},
     {SYS_prlimit64, cell::Exit::CpuLimit},      {SYS_setitimer, cell::Exit::Lifetime},
-    {SYS_close_range, cell::Exit::Descriptors}, {SYS_capset, cell::Exit::Capabilities},
-    {SYS_munmap, cell::Exit::SetupPage},
+    {SYS_close_range, cell::Exit::Descriptors}, {SYS_munmap, cell::Exit::SetupPage},
 };
 
 } // namespace
