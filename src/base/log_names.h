@@ -148,7 +148,8 @@ struct EventText {
 
 inline constexpr EventText events[] = {
     {"ready", "info", "A service is ready: its listener serves",
-     "service pid listener? generation listener_pid listen policy_sha256 landlock_abi capability_bounding_set "
+     "service pid listener? generation listener_pid listen policy_sha256 landlock_abi "
+     "capability_bounding_set "
      "speculation limits"},
     {"started", "info", "Every service has become ready for the first time",
      "services landlock_abi control_socket?"},

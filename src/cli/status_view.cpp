@@ -246,12 +246,12 @@ std::string status_text(const Replies& replies, const Replies& before, double se
         }
         std::vector<std::string> generations;
         for (const auto& generation : part.generations) {
-            generations.push_back(fmt::format("{} {}, process {}, {} connections{}", generation.number,
-                                              state_name(generation.state), generation.pid, generation.live,
-                                              generation.listeners < 2 ? ""
-                                                                       : fmt::format(" (listener {} of {})",
-                                                                                     generation.listener,
-                                                                                     generation.listeners)));
+            generations.push_back(fmt::format(
+                "{} {}, process {}, {} connections{}", generation.number, state_name(generation.state),
+                generation.pid, generation.live,
+                generation.listeners < 2
+                    ? ""
+                    : fmt::format(" (listener {} of {})", generation.listener, generation.listeners)));
         }
         if (!generations.empty()) {
             all += fmt::format("  generations  {}\n", fmt::join(generations, "\n               "));

@@ -75,7 +75,8 @@ policy::Program compiled_policy() {
 void expect_seccomp() {
     if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, nullptr) != 0 && errno != EFAULT) {
         die(ExitCode::NotPermitted,
-            "cannot install the seccomp filter, for which the kernel needs CONFIG_SECCOMP_FILTER: seccomp: %s",
+            "cannot install the seccomp filter, for which the kernel needs CONFIG_SECCOMP_FILTER: seccomp: "
+            "%s",
             error_text(errno));
     }
 }

@@ -8,12 +8,13 @@
 #include <cstdint>
 #include <span>
 
-/// What the listeners of one service share, of all its generations, and the supervisor reads: counters, and the source table. It
-/// lies in a memory file that every listener of the service maps, and no cell. All of it is atomic words and
-/// no lock: a listener that is killed at any instruction leaves nothing behind that another one waits for.
-/// What counts living connections stands in rows, one a listener process: only this one writes it, and when
-/// it has been reaped, the supervisor clears the row. What a listener writes is not believed: a value
-/// that cannot be is treated as one that can (source_table.h), and indices are never read from here.
+/// What the listeners of one service share, of all its generations, and the supervisor reads: counters, and
+/// the source table. It lies in a memory file that every listener of the service maps, and no cell. All of it
+/// is atomic words and no lock: a listener that is killed at any instruction leaves nothing behind that
+/// another one waits for. What counts living connections stands in rows, one a listener process: only this
+/// one writes it, and when it has been reaped, the supervisor clears the row. What a listener writes is not
+/// believed: a value that cannot be is treated as one that can (source_table.h), and indices are never read
+/// from here.
 namespace cloister::control {
 
 inline constexpr unsigned max_rows = 64; ///< listeners of a service at a time, those that drain included

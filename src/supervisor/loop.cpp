@@ -105,8 +105,9 @@ ExitCode Loop::run() {
 
 bool Loop::is_first(std::size_t index) const {
     const auto& shared = services_[index].setup->shared;
-    return std::none_of(services_.begin(), services_.begin() + static_cast<std::ptrdiff_t>(index),
-                        [&](const Entry& one) { return one.setup != nullptr && one.setup->shared == shared; });
+    return std::none_of(
+        services_.begin(), services_.begin() + static_cast<std::ptrdiff_t>(index),
+        [&](const Entry& one) { return one.setup != nullptr && one.setup->shared == shared; });
 }
 
 /// What comes of them waits in the queue until all have been carried out.

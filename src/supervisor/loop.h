@@ -74,7 +74,7 @@ class Loop {
         std::shared_ptr<const Setup> setup;  ///< null: removed
         std::shared_ptr<const Setup> before; ///< that serves until the replacement does; null: there is none
         std::string name;
-        unsigned listener = 0; ///< of the service's, from 0 on
+        unsigned listener = 0;                              ///< of the service's, from 0 on
         std::uint64_t offences = 0;                         ///< at the last fresh layout
         std::chrono::steady_clock::time_point layout_due{}; ///< before that it is fresh enough
         bool fresh = false;                                 ///< a generation starts for a fresh layout alone
@@ -163,7 +163,8 @@ class Loop {
 
     // What an operator asks (loop_status.cpp).
     void answer_operators();
-    [[nodiscard]] control::Reply describe(const Setup& setup, std::vector<control::Reply>* penalised = nullptr) const;
+    [[nodiscard]] control::Reply describe(const Setup& setup,
+                                          std::vector<control::Reply>* penalised = nullptr) const;
     void tell_status(ControlSocket::Client client);
     void tell_service(ControlSocket::Client client, const Setup& setup);
     void log_status();

@@ -72,7 +72,8 @@ void Loop::execute_new_binary() {
                                   ? "cloisterd stops"
                                   : "a listener did not become ready in time");
     }
-    if (!upgrade_->tried || machine_.stage() != Stage::serving || !machine_.is_settled() || relay_.pid() <= 0) {
+    if (!upgrade_->tried || machine_.stage() != Stage::serving || !machine_.is_settled() ||
+        relay_.pid() <= 0) {
         return;
     }
     log_.writer().flush_for_the_last_time();
@@ -110,8 +111,8 @@ Handover Loop::hand_over() const {
         if (setup == nullptr) {
             continue;
         }
-        Handover::Service service{
-            entry.name, entry.listener, setup->log_slot, setup->shared->fd(), {}, std::move(generations)};
+        Handover::Service service{entry.name, entry.listener,        setup->log_slot, setup->shared->fd(),
+                                  {},         std::move(generations)};
         for (const auto& socket : setup->sockets) {
             if (socket->fd.valid()) { // not of a service that was removed
                 service.sockets.push_back(supervisor::hand_over(*socket));

@@ -600,7 +600,8 @@ void StateMachine::forget(Id id) {
     std::erase_if(generations_, [id](const Generation& one) { return one.id == id; });
     out_.emplace_back(action::Forget{id});
     for (std::size_t i = 0; i < services_.size(); ++i) {
-        if (services_[i].replace_waits && !stopping_ && !result_ && draining(i) < services_[i].spec.most_draining) {
+        if (services_[i].replace_waits && !stopping_ && !result_ &&
+            draining(i) < services_[i].spec.most_draining) {
             replace(i);
         }
     }

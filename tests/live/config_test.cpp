@@ -3,10 +3,14 @@
 #include "client.h"
 #include "harness.h"
 
+#include <cerrno>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <gmock/gmock.h>
+#include <sstream>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 namespace cloister::live {
@@ -153,6 +157,24 @@ TEST_F(ConfigurationFile, IsNamedByTheEnvironmentToo) {
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
     EXPECT_THAT(outcome.out, HasSubstr("\nlog-format = \"logfmt\"  # " + file + ":1\n"));
     EXPECT_THAT(outcome.out, HasSubstr("\nlifetime = \"9s\"  # environment CLOISTER_LIFETIME\n"));
+}
+
+/// The process that parses it may write no file, which standard error can be.
+TEST_F(ConfigurationFile, IfItsReaderCannotConfineItselfTheReasonComesIntoAFileToo) {
+    write("log-format = \"json\"\n");
+    const std::string log = directory.file("log");
+    const Fd to{::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)};
+    const Fault no_seccomp{"Seccomp", SYS_seccomp, -1, 0, ENOSYS, 77, ""};
+    Daemon daemon{{.listen = {},
+                   .options = {"-c", file},
+                   .await_ready = false,
+                   .stderr_fd = to.get(),
+                   .faults = {no_seccomp}}};
+    EXPECT_EQ(daemon.ends_within(20s), 77);
+    std::stringstream said;
+    said << std::ifstream{log}.rdbuf();
+    EXPECT_THAT(said.str(), HasSubstr("cannot install the seccomp filter"));
+    EXPECT_THAT(said.str(), HasSubstr("seccomp: ENOSYS"));
 }
 
 } // namespace

@@ -166,7 +166,7 @@ const Denied denied[] = {
     {"bind", 71, Who::early, "bind"},
     {"brk", 71, Who::early, "brk"},
     {"capget", 77, Who::reader, "cannot read our capabilities: capget"},
-    {"capset", 77, Who::reader, "cannot drop our capabilities: capset", {}, nullptr, true},
+    {"capset", 77, Who::early, "cannot drop our capabilities: capset", {}, nullptr, true},
     {"chdir", 71, Who::starter, "cannot go to /: chdir"},
     {"clock_gettime", 71, Who::early, "clock_gettime"},
     {"clock_nanosleep", 0, Who::nobody},

@@ -148,6 +148,21 @@ TEST_F(UpgradeTest, ToABinaryThatDiesLeavesNoProcessAndNoPort) {
     EXPECT_TRUE(within(5s, [&] { return refuses(daemon.address()); }));
 }
 
+TEST_F(UpgradeTest, OfSeveralListenersWaitsUntilAllHaveStarted) {
+    if (!am_root()) {
+        GTEST_SKIP() << "an ordinary user may read its own program, so that cloisterd would not start";
+    }
+    live::Setup several = setup();
+    several.options.emplace_back("--listeners=4");
+    const Daemon daemon{std::move(several)}; // one is ready
+    const Client client{daemon.address()};
+    ASSERT_TRUE(client.echoes("before"));
+    EXPECT_EQ(upgrade(daemon, "upgraded"), 1U);
+    EXPECT_EQ(daemon.records("ready").size(), 8U);
+    EXPECT_TRUE(client.echoes("after"));
+    EXPECT_TRUE(Client(daemon.address()).echoes("new"));
+}
+
 TEST_F(UpgradeTest, KeepsPenaltiesAndCounters) {
     if (!am_root()) {
         GTEST_SKIP() << "an ordinary user may read its own program, so that cloisterd would not start";
@@ -155,7 +170,6 @@ TEST_F(UpgradeTest, KeepsPenaltiesAndCounters) {
     live::Setup limited = setup();
     limited.unlimited = false;
     limited.options.emplace_back("--penalty=1h");
-    limited.options.emplace_back("--listeners=2");
     const Daemon daemon{std::move(limited)};
     const Client client{daemon.address()};
     ASSERT_TRUE(client.echoes("before"));

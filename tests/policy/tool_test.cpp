@@ -176,7 +176,7 @@ TEST_F(PolicyTool, ListsTheCombinedProgramWithTheLineBesideEachInstruction) {
     EXPECT_TRUE(says("\n# echo: calls from elsewhere\n"));
     EXPECT_TRUE(says("\n# listener: calls from $listener_return\n"));
     EXPECT_TRUE(says("; argument 5, low half  listener.policy:22-27\n")) << "six rules for setsockopt";
-    EXPECT_TRUE(says("; argument 2, low half  setup.policy:17\n")) << "munmap";
+    EXPECT_TRUE(says("; argument 2, low half  setup.policy:16\n")) << "munmap";
     EXPECT_EQ(policy("bpf --json " + together + bind_all), 0);
     EXPECT_EQ(nlohmann::json::parse(out).at("combined").at(2).at("at"), "setup_return");
 }
@@ -215,7 +215,7 @@ TEST_F(PolicyTool, ShowsWhereAPolicyHolds) {
     EXPECT_TRUE(says("It holds for calls from every instruction; combined with others, from every "
                      "instruction but their call sites.\n"));
     EXPECT_EQ(policy("show " + together), 0);
-    EXPECT_TRUE(says("setup, version 3, on " + native + "\n")) << out;
+    EXPECT_TRUE(says("setup, version 4, on " + native + "\n")) << out;
     EXPECT_TRUE(says("echo, version 3, on " + native + "\n")) << out;
     EXPECT_EQ(policy("show --json " + together), 0);
     EXPECT_EQ(nlohmann::json::parse(out).at(1).at("at"), "listener_return");

@@ -58,8 +58,8 @@ TEST(Handover, ThatIsCutShortOrDamagedIsRefused) {
         }
     }
     for (const char* line :
-         {"process x y z 1\n", "service echo 0 1 2\n", "service xzz 0 1 2\n", "service x6 0 1 2\n", "service x65 1 2\n", "pipe 1\n",
-          "pipe 1 two\n", "relay 99999999999999999999\n"}) {
+         {"process x y z 1\n", "service echo 0 1 2\n", "service xzz 0 1 2\n", "service x6 0 1 2\n",
+          "service x65 1 2\n", "pipe 1\n", "pipe 1 two\n", "relay 99999999999999999999\n"}) {
         std::string damaged = text;
         damaged.insert(damaged.find("relay"), line);
         EXPECT_FALSE(decode(damaged)) << line;
