@@ -240,14 +240,14 @@ class Reader {
         if (is_list(spec->kind)) {
             return read_list(*spec, key, node, into);
         }
-        const bool right = spec->kind == Kind::count ? node.is_integer() : node.is_string();
+        const bool right = is_count(spec->kind) ? node.is_integer() : node.is_string();
         if (!right) {
             return error_at(node.source().begin,
                             fmt::format("{} is {}, not {}; write {} = {}", spec->name,
-                                        spec->kind == Kind::count ? "a whole number" : "a string",
-                                        named(node), spec->name, spec->example));
+                                        is_count(spec->kind) ? "a whole number" : "a string", named(node),
+                                        spec->name, spec->example));
         }
-        if (spec->kind == Kind::count) {
+        if (is_count(spec->kind)) {
             const std::int64_t number = node.as_integer()->get();
             return keep(*spec, node, {number < 0 ? 0 : static_cast<std::uint64_t>(number), {}}, into);
         }

@@ -44,7 +44,7 @@ constexpr std::array<Spec, key_count> table{{
      "192.0.2.0/24, 2001:db8::/32, uid:1000"},
     {Key::max_connections, "max-connections", 0, true, Kind::count, Scope::limit, "N", "1 to 1048576", "1000",
      nullptr, "1000", "connections at a time, 1 to 1048576"},
-    {Key::listeners, "listeners", 0, true, Kind::count, Scope::limit, "N", "1 to 16", "1", nullptr, "1",
+    {Key::listeners, "listeners", 0, true, Kind::small_count, Scope::limit, "N", "1 to 16", "1", nullptr, "1",
      "listener processes of a service, where one is not enough for all processors, 1 to 16"},
     {Key::max_per_source, "max-per-source", 0, true, Kind::count, Scope::limit, "N", "1 to 1048576", "64",
      nullptr, "64", "connections of one source at a time"},
@@ -280,12 +280,11 @@ std::optional<std::string> why_not(const Spec& spec, const Value& value) {
                    ? std::nullopt
                    : std::optional<std::string>{
                          "a name has 1 to 32 of a to z, 0 to 9 and '-', which is not the first"};
+    case Kind::small_count:
+        return n == 0 || n > max_listeners
+                   ? std::optional{fmt::format("out of range; give 1 to {}", max_listeners)}
+                   : std::nullopt;
     case Kind::count:
-        if (spec.key == Key::listeners) {
-            return n == 0 || n > max_listeners
-                       ? std::optional{fmt::format("out of range; give 1 to {}", max_listeners)}
-                       : std::nullopt;
-        }
         return n == 0 ? std::optional{fmt::format("not a number of connections; give 1 to {}",
                                                   max_max_connections)}
                : n > max_max_connections
@@ -317,6 +316,7 @@ std::optional<std::string> why_not(const Spec& spec, const Value& value) {
 
 std::string spelled(const Spec& spec, const Value& value) {
     switch (spec.kind) {
+    case Kind::small_count:
     case Kind::count:
         return fmt::to_string(value.number);
     case Kind::time:

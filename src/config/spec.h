@@ -20,6 +20,7 @@ enum class Kind : std::uint8_t {
     path_or_off,     ///< the same, or off
     name,            ///< text: [a-z0-9][a-z0-9-]{0,31}
     count,           ///< number: 1 to max_max_connections
+    small_count,     ///< number: 1 to max_listeners
     time,            ///< number: milliseconds, 1ms to 24h
     time_or_off,     ///< the same, or 0: off
     rate,            ///< number: connections a second << 32 | burst, 1 to max_rate each
@@ -37,8 +38,12 @@ constexpr bool is_list(Kind kind) {
     return kind == Kind::address || kind == Kind::source;
 }
 /// Value::number is it; else Value::text.
+/// A whole number, in the file too.
+constexpr bool is_count(Kind kind) {
+    return kind == Kind::count || kind == Kind::small_count;
+}
 constexpr bool is_number(Kind kind) {
-    return kind == Kind::count || kind == Kind::time || kind == Kind::time_or_off || kind == Kind::seconds ||
+    return is_count(kind) || kind == Kind::time || kind == Kind::time_or_off || kind == Kind::seconds ||
            kind == Kind::size || kind == Kind::rate || kind == Kind::prefixes ||
            kind == Kind::prefixes_or_off || kind == Kind::percent || kind == Kind::choice;
 }

@@ -161,6 +161,7 @@ tl::expected<Value, std::string> parse_value(const Spec& spec, const std::string
             number = too_large;
         }
         break;
+    case Kind::small_count:
     case Kind::count:
         number = parse_count(text);
         break;
