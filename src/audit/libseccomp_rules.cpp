@@ -29,14 +29,18 @@ constexpr Part parts[] = {
     {"shmget", "ipc", 23},             {"shmctl", "ipc", 24},
 };
 
+const Part* part_named(std::string_view call) {
+    const auto* part = std::find_if(std::begin(parts), std::end(parts),
+                                    [&](const Part& other) { return other.name == call; });
+    return part == std::end(parts) ? nullptr : part;
+}
+
 } // namespace
 
 void add_rule(Draft& draft, const std::string& call, Rule rule) {
     const auto abis = draft.model.abis();
     if (std::find(abis.begin(), abis.end(), policy::Abi::i386) != abis.end()) {
-        const auto* part = std::find_if(std::begin(parts), std::end(parts),
-                                        [&](const Part& other) { return other.name == call; });
-        if (part != std::end(parts)) {
+        if (const auto* part = part_named(call)) {
             Rule whole = rule;
             // It takes the place of a condition on the first argument.
             std::erase_if(whole.tests, [](const Test& test) { return test.argument == 0; });
@@ -69,6 +73,21 @@ void settle(Draft& draft) {
                                                  call.name));
         }
     }
+}
+
+bool reaches_through_i386(const Model& model, const Call& call, const Rule& rule) {
+    const auto* part = part_named(call.name);
+    if (part == nullptr ||
+        std::find(model.also.begin(), model.also.end(), policy::Abi::i386) == model.also.end()) {
+        return false;
+    }
+    const auto whole = std::find_if(model.calls.begin(), model.calls.end(),
+                                    [&](const Call& other) { return other.name == part->whole; });
+    return whole == model.calls.end() ||
+           std::none_of(whole->rules.begin(), whole->rules.end(), [&](const Rule& other) {
+               const Tests same{{0, Test::Op::eq, false, part->number, 0}};
+               return other.action == rule.action && (other.tests.empty() || other.tests == same);
+           });
 }
 
 } // namespace cloister::audit

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "cli/doctor.h"
+#include "cli/exchange_commands.h"
 #include "cli/operator_commands.h"
 #include "cli/policy_commands.h"
 #include "policy/compile.h"
@@ -147,6 +148,8 @@ int run(int argc, char** argv) {
     auto& format = *policy.add_subcommand("fmt", "print the canonical form");
     add_file(format, question);
     format.callback([&] { code = tool::policy_fmt(question.file); });
+
+    tool::add_exchange_commands(policy, code);
 
     try {
         app.parse(argc, argv);
