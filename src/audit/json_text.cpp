@@ -62,7 +62,7 @@ class Walker {
             const char c = text_[at_];
             if (c == '"') {
                 for (++at_; text_[at_] != '"'; ++at_) {
-                    at_ += text_[at_] == '\\' ? 1 : 0;
+                    at_ += text_[at_] == '\\' ? 1U : 0U;
                 }
                 ++at_;
             } else if (c == '{' || c == '[') {
