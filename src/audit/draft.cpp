@@ -30,7 +30,7 @@ std::optional<std::size_t> parameter_in(const Model& model, const policy::Protot
         const auto abis = model.abis();
         const bool everywhere = std::all_of(abis.begin(), abis.end(), [&](policy::Abi abi) {
             return !exists(abi, prototype.name) ||
-                   prototype.index(i, abi == policy::Abi::aarch64 ? policy::Arch::aarch64 : policy::Arch::x86_64) == argument;
+                   (prototype.has(i, abi) && prototype.index(i, abi) == argument);
         });
         if (everywhere) {
             return i;
@@ -139,7 +139,7 @@ void fill(Draft& draft) {
         }
         return;
     }
-    if (!foreign.stricter_than(model.otherwise)) {
+    if (!stricter(foreign, model.otherwise)) {
         draft.narrower.push_back(fmt::format("calls of other ABIs get {} here and {} in the source",
                                              model.otherwise.text(), foreign.text()));
         return;
@@ -180,7 +180,7 @@ Imported written(Draft draft) {
         std::string lost;
         auto strictest = model.otherwise;
         for (const auto& rule : call.rules) {
-            strictest = rule.action.stricter_than(strictest) ? rule.action : strictest;
+            strictest = stricter(rule.action, strictest) ? rule.action : strictest;
         }
         for (const auto& rule : call.rules) {
             const auto line = line_of(draft, call, rule);
@@ -189,7 +189,7 @@ Imported written(Draft draft) {
                 continue;
             }
             lost = line.error();
-            if (!model.otherwise.stricter_than(rule.action)) {
+            if (!stricter(model.otherwise, rule.action)) {
                 // Without its conditions it refuses more than the source.
                 const auto whole = line_of(draft, call, {strictest, {}, rule.reason, 0});
                 if (!whole) {

@@ -188,13 +188,13 @@ std::optional<std::string> difference(const policy::Policy& a, const policy::Pol
 }
 
 void leave_out(const Model& model, const Call& call, const Rule& rule, std::string_view why, Exported& result) {
-    const bool narrower = model.otherwise.stricter_than(rule.action);
+    const bool narrower = stricter(model.otherwise, rule.action);
     (narrower ? result.narrower : result.wider)
         .push_back(fmt::format("{}: {}; such calls get {}", named(call, rule), why, model.otherwise.text()));
 }
 
 void apply_wider(const Model& model, const Call& call, const Rule& rule, std::string_view why, Exported& result) {
-    const bool wider = model.otherwise.stricter_than(rule.action);
+    const bool wider = stricter(model.otherwise, rule.action);
     (wider ? result.wider : result.narrower)
         .push_back(fmt::format("{}: {}; more calls get {}", named(call, rule), why, rule.action.text()));
 }

@@ -206,7 +206,7 @@ std::string seccompiler_text(const Model& model, Exported& result) {
     bool first = true;
     for (const auto& call : model.calls) {
         for (const auto& rule : call.rules) {
-            if (rule.action.kind != Action::Kind::notify && (first || action.stricter_than(rule.action))) {
+            if (rule.action.kind != Action::Kind::notify && (first || stricter(action, rule.action))) {
                 action = rule.action;
                 first = false;
             }

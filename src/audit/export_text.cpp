@@ -298,15 +298,15 @@ std::string systemd_text(const Model& model, Exported& result) {
         }
         // The mildest rule decides, since a name has one action.
         const auto& rule = *std::max_element(call.rules.begin(), call.rules.end(), [](const Rule& a, const Rule& b) {
-            return a.action.stricter_than(b.action);
+            return stricter(a.action, b.action);
         });
         for (const auto& other : call.rules) {
             if (&other != &rule) {
-                (other.action.stricter_than(rule.action) ? result.wider : result.narrower)
+                (stricter(other.action, rule.action) ? result.wider : result.narrower)
                     .push_back(fmt::format("{}: a name has one action", named(call, other)));
             }
         }
-        if (!rule.tests.empty() && !model.otherwise.stricter_than(rule.action)) {
+        if (!rule.tests.empty() && !stricter(model.otherwise, rule.action)) {
             leave_out(model, call, rule, "a unit has no conditions on arguments", result);
             continue;
         }

@@ -307,7 +307,7 @@ class Importer {
             draft_.foreign = model.otherwise;
             for (const auto& call : model.calls) {
                 for (const auto& rule : call.rules) {
-                    if (rule.action.stricter_than(draft_.foreign)) {
+                    if (stricter(rule.action, draft_.foreign)) {
                         draft_.foreign = rule.action;
                     }
                 }

@@ -292,7 +292,7 @@ class Importer {
             draft_.foreign = model.otherwise;
             for (const auto& call : model.calls) {
                 for (const auto& rule : call.rules) {
-                    draft_.foreign = rule.action.stricter_than(draft_.foreign) ? rule.action : draft_.foreign;
+                    draft_.foreign = stricter(rule.action, draft_.foreign) ? rule.action : draft_.foreign;
                 }
             }
             draft_.narrower.push_back(fmt::format("the language has no 32-bit ARM calls; all of them get {}",

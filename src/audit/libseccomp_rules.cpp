@@ -63,7 +63,7 @@ void settle(Draft& draft) {
             continue;
         }
         std::stable_sort(call.rules.begin(), call.rules.end(),
-                         [](const Rule& a, const Rule& b) { return a.action.stricter_than(b.action); });
+                         [](const Rule& a, const Rule& b) { return stricter(a.action, b.action); });
         auto separated = call;
         constexpr std::size_t many = 256;
         if (separate(separated, many).value_or(true)) {

@@ -10,15 +10,6 @@ namespace {
 
 constexpr std::uint64_t low_word = 0xffffffff;
 
-std::string errno_text(std::uint16_t code) {
-    for (const auto name : policy::all_errnos()) {
-        if (policy::errno_named(name) == code) {
-            return std::string{name};
-        }
-    }
-    return fmt::to_string(code);
-}
-
 Test opposite(Test test) {
     switch (test.op) {
     case Test::Op::eq:
@@ -179,28 +170,6 @@ std::vector<Test> prefixes(const Test& test) {
 }
 
 } // namespace
-
-std::string Action::text() const {
-    switch (kind) {
-    case Kind::kill_process:
-        return "kill-process";
-    case Kind::kill_thread:
-        return "kill-thread";
-    case Kind::trap:
-        return code == 0 ? "trap" : fmt::format("trap {}", code);
-    case Kind::errno_code:
-        return "errno " + errno_text(code);
-    case Kind::notify:
-        return "notify";
-    case Kind::trace:
-        return code == 0 ? "trace" : fmt::format("trace {}", code);
-    case Kind::log:
-        return "log";
-    case Kind::allow:
-        break;
-    }
-    return "allow";
-}
 
 bool Test::holds(std::uint64_t word) const {
     if (half) {

@@ -15,16 +15,10 @@
 /// make a Model and write it as text of our language; exporters make one of a policy.
 namespace cloister::audit {
 
-/// From the strictest on, as the kernel orders the values of SECCOMP_RET_* (seccomp(2)).
-struct Action {
-    enum class Kind { kill_process, kill_thread, trap, errno_code, notify, trace, log, allow };
-    Kind kind = Kind::kill_process;
-    std::uint16_t code = 0; ///< of trap, errno_code and trace
-    friend bool operator==(const Action&, const Action&) = default;
-    /// As our language writes it: "errno EPERM", "kill-thread".
-    [[nodiscard]] std::string text() const;
-    [[nodiscard]] bool stricter_than(const Action& other) const { return kind < other.kind; }
-};
+using policy::Action;
+[[nodiscard]] constexpr bool stricter(const Action& a, const Action& b) {
+    return a.kind < b.kind;
+}
 
 /// A condition on one argument register, unsigned.
 struct Test {

@@ -10,23 +10,17 @@
 namespace cloister::audit {
 namespace {
 
-Action action_of(const policy::Action& action) {
-    using Kind = policy::Action::Kind;
-    switch (action.kind) {
-    case Kind::kill_process:
-        return {Action::Kind::kill_process};
-    case Kind::errno_code:
-        return {Action::Kind::errno_code, action.code};
-    case Kind::allow:
-        break;
-    }
-    return {Action::Kind::allow};
-}
+constexpr std::uint64_t low_word = 0xffffffff;
 
 Test test_of(const policy::Condition& condition, std::uint64_t value) {
+    const auto whole = condition.half ? low_word : ~std::uint64_t{0};
     Test test;
+    test.half = condition.half;
     test.value = value;
     switch (condition.op) {
+    case policy::Op::ne:
+        test.op = Test::Op::ne;
+        break;
     case policy::Op::le:
         test.op = Test::Op::le;
         break;
@@ -34,15 +28,32 @@ Test test_of(const policy::Condition& condition, std::uint64_t value) {
         test.op = Test::Op::ge;
         break;
     case policy::Op::in:
-        test.op = Test::Op::masked;
-        test.mask = ~value;
-        test.value = 0;
+        test = {0, Test::Op::masked, false, 0, ~value & whole};
+        break;
+    case policy::Op::masked:
+        test = {0, Test::Op::masked, false, value, condition.mask.value};
         break;
     case policy::Op::eq:
     case policy::Op::any:
         break;
     }
     return test;
+}
+
+// The register of a condition, the same in each ABI of the policy that has the call.
+std::optional<unsigned> register_of(const Model& model, const policy::Rule& rule, std::size_t parameter) {
+    std::optional<unsigned> found;
+    for (const auto abi : model.abis()) {
+        if (!exists(abi, rule.name)) {
+            continue;
+        }
+        const auto index = static_cast<unsigned>(rule.prototype->index(parameter, abi));
+        if (!rule.prototype->has(parameter, abi) || found.value_or(index) != index) {
+            return std::nullopt;
+        }
+        found = index;
+    }
+    return found;
 }
 
 } // namespace
@@ -53,12 +64,14 @@ Model model_of(const policy::Policy& policy, policy::Arch arch, const policy::Bi
     model.name = policy.name;
     model.version = policy.version;
     model.arch = arch;
-    model.otherwise = action_of(policy.otherwise);
+    model.otherwise = policy.otherwise;
+    if (arch == policy::Arch::x86_64) {
+        model.also = policy.also;
+    }
     for (const auto& rule : policy.rules) {
-        Rule made{action_of(rule.action), {}, rule.reason, rule.where.line};
-        auto& call = model.call(rule.prototype->name);
-        for (std::size_t i = 0; i < rule.conditions.size(); ++i) {
-            const auto& condition = rule.conditions[i];
+        Rule made{rule.action, {}, rule.reason, rule.where.line};
+        auto& call = model.call(rule.name);
+        for (const auto& condition : rule.conditions) {
             if (condition.op == policy::Op::any) {
                 continue;
             }
@@ -72,15 +85,23 @@ Model model_of(const policy::Policy& policy, policy::Arch arch, const policy::Bi
                 }
                 value = bound->second;
             }
+            const auto in_register = register_of(model, rule, condition.parameter);
+            if (!in_register) {
+                apply_wider(model, call, made,
+                            fmt::format("'{}' is not in the same register in all ABIs, and becomes 'any'",
+                                        rule.parameter_of(condition).name),
+                            result);
+                continue;
+            }
             auto test = test_of(condition, value);
-            test.argument = static_cast<unsigned>(rule.prototype->index(i, arch));
+            test.argument = *in_register;
             made.tests.push_back(test);
         }
         call.rules.push_back(std::move(made));
     }
     for (auto& call : model.calls) {
         std::stable_sort(call.rules.begin(), call.rules.end(),
-                         [](const Rule& a, const Rule& b) { return a.action.stricter_than(b.action); });
+                         [](const Rule& a, const Rule& b) { return stricter(a.action, b.action); });
         constexpr std::size_t many = 1000;
         if (!separate(call, many)) {
             result.refused.push_back(
