@@ -88,7 +88,7 @@ std::string because(const policy::Policy& policy, policy::Arch arch, const polic
     if (const auto* decisive = policy::evaluate(policy, arch, bindings, call).rule; decisive != nullptr) {
         text = fmt::format("line {}: {}\n", decisive->where.line, decisive->reason);
         for (const auto& rule : policy.rules) {
-            if (rule.prototype == decisive->prototype && rule.action != decisive->action &&
+            if (rule.name == decisive->name && rule.action != decisive->action &&
                 !policy::failing_condition(policy, rule, arch, bindings, call)) {
                 text += fmt::format("line {} says {} for this call: the rules contradict each other, and the "
                                     "strictest one is shown here\n",
@@ -99,15 +99,15 @@ std::string because(const policy::Policy& policy, policy::Arch arch, const polic
     }
     for (const auto& rule : policy.rules) {
         if (call.arch != policy::audit_arch(policy::abi_of(arch)) ||
-            policy::number_of(policy::abi_of(arch), rule.prototype->name) !=
-                static_cast<std::uint32_t>(call.nr)) {
+            policy::number_of(policy::abi_of(arch), rule.name) != static_cast<std::uint32_t>(call.nr)) {
             continue;
         }
         if (const auto failing = policy::failing_condition(policy, rule, arch, bindings, call)) {
-            const auto& parameter = rule.prototype->parameters[*failing];
+            const auto& condition = rule.conditions[*failing];
+            const auto& parameter = rule.parameter_of(condition);
             text += fmt::format("line {} requires '{}', but {} is 0x{:x}\n", rule.where.line,
-                                as_written(parameter, rule.conditions[*failing]), parameter.name,
-                                call.args[rule.prototype->index(*failing, arch)]);
+                                as_written(parameter, condition), parameter.name,
+                                call.args[rule.prototype->index(condition.parameter, arch)]);
         }
     }
     return text.empty() ? "no rule names this call: else\n" : text;

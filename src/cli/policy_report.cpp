@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "cli/policy_report.h"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 namespace cloister::tool {
@@ -8,20 +9,27 @@ namespace {
 
 using policy::Op;
 
-constexpr std::string_view operator_text(Op op) {
-    switch (op) {
-    case Op::eq:
-        return "==";
-    case Op::le:
-        return "<=";
-    case Op::ge:
-        return ">=";
-    case Op::in:
-        return "in";
-    case Op::any:
-        break;
-    }
-    return "any";
+std::string operator_text(const policy::Condition& condition) {
+    const auto name = [&]() -> std::string_view {
+        switch (condition.op) {
+        case Op::eq:
+            return "==";
+        case Op::ne:
+            return "!=";
+        case Op::le:
+            return "<=";
+        case Op::ge:
+            return ">=";
+        case Op::in:
+            return "in";
+        case Op::masked:
+            return "&";
+        case Op::any:
+            break;
+        }
+        return "any";
+    }();
+    return fmt::format("{}{}", name, condition.half ? "32" : "");
 }
 
 std::string operand_in_words(const policy::Policy& policy, const policy::Operand& operand) {
@@ -46,7 +54,26 @@ constexpr std::string_view limits_aarch64 = "What no filter can stop: time read 
                                             "suspends the filter (PTRACE_O_SUSPEND_SECCOMP).\n";
 
 std::string_view consequence(const policy::Action& action) {
-    return action.kind == policy::Action::Kind::kill_process ? "ends the process at once" : "fails";
+    using Kind = policy::Action::Kind;
+    switch (action.kind) {
+    case Kind::kill_process:
+        return "ends the process at once";
+    case Kind::kill_thread:
+        return "ends the thread at once";
+    case Kind::trap:
+        return "is not made, and the process gets SIGSYS";
+    case Kind::errno_code:
+        return "fails";
+    case Kind::notify:
+        return "waits for the process that supervises this one, which may have it made";
+    case Kind::trace:
+        return "is made, unless the process is traced: then its tracer decides";
+    case Kind::log:
+        return "is made, and logged";
+    case Kind::allow:
+        break;
+    }
+    return "is made";
 }
 
 } // namespace
@@ -54,26 +81,52 @@ std::string_view consequence(const policy::Action& action) {
 std::string in_words(const policy::Policy& policy, const policy::Parameter& parameter,
                      const policy::Condition& condition) {
     const auto value = operand_in_words(policy, condition.operand);
+    const auto what =
+        condition.half ? fmt::format("the lower half of {}", parameter.name) : std::string{parameter.name};
     switch (condition.op) {
     case Op::eq:
-        return fmt::format("{} is {}", parameter.name, value);
+        return fmt::format("{} is {}", what, value);
+    case Op::ne:
+        return fmt::format("{} is not {}", what, value);
     case Op::le:
-        return fmt::format("{} is at most {}", parameter.name, value);
+        return fmt::format("{} is at most {}", what, value);
     case Op::ge:
-        return fmt::format("{} is at least {}", parameter.name, value);
+        return fmt::format("{} is at least {}", what, value);
     case Op::in:
-        return fmt::format("{} has no bits but {}", parameter.name, value);
+        return fmt::format("{} has no bits but {}", what, value);
+    case Op::masked:
+        return fmt::format("{} has, of the bits {}, {}", what, operand_in_words(policy, condition.mask),
+                           value);
     case Op::any:
         break;
     }
-    return fmt::format("{} may be anything", parameter.name);
+    return fmt::format("{} may be anything", what);
 }
 
 std::string as_written(const policy::Parameter& parameter, const policy::Condition& condition) {
-    return condition.op == Op::any
-               ? fmt::format("{} any", parameter.name)
-               : fmt::format("{} {} {}", parameter.name, operator_text(condition.op), condition.operand.text);
+    const auto op = operator_text(condition);
+    return condition.op == Op::any      ? fmt::format("{} any", parameter.name)
+           : condition.op == Op::masked ? fmt::format("{} {} {} == {}", parameter.name, op,
+                                                      condition.mask.text, condition.operand.text)
+                                        : fmt::format("{} {} {}", parameter.name, op, condition.operand.text);
 }
+
+namespace {
+
+// "call number 20 (i386: 146)"
+std::string numbers(const policy::Policy& policy, policy::Arch arch, const std::string& name) {
+    std::string text;
+    for (const auto abi : policy.abis(arch)) {
+        if (const auto number = policy::number_of(abi, name)) {
+            text += fmt::format("{}{}", text.empty() ? "" : ", ",
+                                abi == policy::abi_of(arch) ? fmt::to_string(*number)
+                                                            : fmt::format("{}: {}", to_string(abi), *number));
+        }
+    }
+    return text;
+}
+
+} // namespace
 
 std::string in_words(const policy::Policy& policy, policy::Arch arch) {
     auto text = fmt::format("{}, version {}, on {}\nSHA-256 of the text: {}\n", policy.name, policy.version,
@@ -87,23 +140,25 @@ std::string in_words(const policy::Policy& policy, policy::Arch arch) {
                           policy.at_name(), policy.params.at(*policy.at).reason)
             : "It holds for calls from every instruction; combined with others, from every instruction but "
               "their call sites.\n";
-    text += fmt::format(
-        "Calls that are not listed, or not as listed, and every call of another ABI (i386, x32): {}. "
-        "Such a call {}.\n",
-        policy.otherwise.text(), consequence(policy.otherwise));
-    const policy::Prototype* last = nullptr;
-    for (const auto& rule : policy.rules) {
-        const auto& prototype = *rule.prototype;
-        if (&prototype != last) {
-            text += fmt::format("\n{}, call number {}\n", prototype.name,
-                                policy::number_of(policy::abi_of(arch), prototype.name).value());
-        } else {
-            text += "  or\n";
+    std::string others;
+    for (const auto abi : {policy::Abi::i386, policy::Abi::x32}) {
+        if (std::find(policy.also.begin(), policy.also.end(), abi) == policy.also.end()) {
+            others += fmt::format("{}{}", others.empty() ? "" : ", ", to_string(abi));
         }
-        last = &prototype;
+    }
+    text += fmt::format(
+        "Calls that are not listed, or not as listed, and every call of another ABI ({}): {}. "
+        "Such a call {}.\n",
+        others.empty() ? "there is none" : others, policy.otherwise.text(), consequence(policy.otherwise));
+    std::string_view last;
+    for (const auto& rule : policy.rules) {
+        text += rule.name != last
+                    ? fmt::format("\n{}, call number {}\n", rule.name, numbers(policy, arch, rule.name))
+                    : "  or\n";
+        last = rule.name;
         text += fmt::format("  {}, line {}: {}\n", rule.action.text(), rule.where.line, rule.reason);
-        for (std::size_t i = 0; i < rule.conditions.size(); ++i) {
-            text += fmt::format("    {}\n", in_words(policy, prototype.parameters[i], rule.conditions[i]));
+        for (const auto& condition : rule.conditions) {
+            text += fmt::format("    {}\n", in_words(policy, rule.parameter_of(condition), condition));
         }
     }
     text += '\n';
@@ -114,10 +169,12 @@ nlohmann::json as_json(const policy::Policy& policy, policy::Arch arch) {
     nlohmann::json rules = nlohmann::json::array();
     for (const auto& rule : policy.rules) {
         nlohmann::json arguments = nlohmann::json::array();
-        for (std::size_t i = 0; i < rule.conditions.size(); ++i) {
-            const auto& condition = rule.conditions[i];
-            nlohmann::json argument = {{"name", rule.prototype->parameters[i].name},
-                                       {"op", operator_text(condition.op)}};
+        for (const auto& condition : rule.conditions) {
+            nlohmann::json argument = {{"name", rule.parameter_of(condition).name},
+                                       {"op", operator_text(condition)}};
+            if (condition.op == Op::masked) {
+                argument["mask"] = condition.mask.value;
+            }
             if (condition.op != Op::any) {
                 argument["text"] = condition.operand.text;
             }
@@ -126,8 +183,16 @@ nlohmann::json as_json(const policy::Policy& policy, policy::Arch arch) {
             }
             arguments.push_back(std::move(argument));
         }
-        rules.push_back({{"call", rule.prototype->name},
-                         {"number", policy::number_of(policy::abi_of(arch), rule.prototype->name).value()},
+        nlohmann::json by_abi = nlohmann::json::object();
+        for (const auto abi : policy.abis(arch)) {
+            if (const auto number = policy::number_of(abi, rule.name)) {
+                by_abi[std::string{to_string(abi)}] = *number;
+            }
+        }
+        const auto native = policy::number_of(policy::abi_of(arch), rule.name);
+        rules.push_back({{"call", rule.name},
+                         {"number", native ? nlohmann::json(*native) : nlohmann::json(nullptr)},
+                         {"numbers", std::move(by_abi)},
                          {"action", rule.action.text()},
                          {"arguments", std::move(arguments)},
                          {"reason", rule.reason},

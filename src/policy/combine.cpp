@@ -20,7 +20,7 @@ tl::expected<void, Error> expect_that_call_sites_stay_lost(const Policy& policy)
     for (const Rule& rule : policy.rules) {
         const auto name = rule.prototype->name;
         const auto& flags = rule.conditions.empty() ? Condition{} : rule.conditions.front();
-        const bool shares = name == "clone" && (flags.op != Op::eq || flags.operand.param ||
+        const bool shares = name == "clone" && (flags.op != Op::eq || flags.half || flags.operand.param ||
                                                 (flags.operand.value & clone_vm) != 0);
         if (rule.action.kind == Action::Kind::allow &&
             (shares || std::find(std::begin(makers_of_memory), std::end(makers_of_memory), name) !=
@@ -70,6 +70,9 @@ tl::expected<Combined, Error> combine(std::vector<Policy> policies) {
                 return refuse(policy, policy.at_where,
                               fmt::format("'{}' is at ${}, too", other->name, policy.at_name()));
             }
+        }
+        if (auto fit = expect_enforceable(policy); !fit) {
+            return tl::unexpected{std::move(fit.error())};
         }
         if (policy.otherwise != policies.front().otherwise) {
             return refuse(

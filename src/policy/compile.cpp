@@ -4,6 +4,7 @@
 #include "base/die.h"
 #include "base/memory_file.h"
 
+#include <algorithm>
 #include <cstring>
 #include <fmt/format.h>
 #include <memory>
@@ -25,8 +26,18 @@ std::uint32_t action_of(const Action& action) {
     switch (action.kind) {
     case Action::Kind::allow:
         return SCMP_ACT_ALLOW;
+    case Action::Kind::log:
+        return SCMP_ACT_LOG;
+    case Action::Kind::trace:
+        return SCMP_ACT_TRACE(action.code);
+    case Action::Kind::notify:
+        return SCMP_ACT_NOTIFY;
     case Action::Kind::errno_code:
         return SCMP_ACT_ERRNO(action.code);
+    case Action::Kind::trap:
+        return SCMP_ACT_TRAP;
+    case Action::Kind::kill_thread:
+        return SCMP_ACT_KILL_THREAD;
     case Action::Kind::kill_process:
         break;
     }
@@ -48,17 +59,72 @@ tl::unexpected<Error> system_failed(const Policy& policy, std::string_view call,
     return tl::unexpected{std::move(failed)};
 }
 
-scmp_arg_cmp comparison(unsigned argument, Op op, std::uint64_t value) {
-    switch (op) {
-    case Op::le:
-        return {argument, SCMP_CMP_LE, value, 0};
-    case Op::ge:
-        return {argument, SCMP_CMP_GE, value, 0};
-    case Op::in:
-        return {argument, SCMP_CMP_MASKED_EQ, ~value, 0}; // mask, then what remains under it
-    default:
-        return {argument, SCMP_CMP_EQ, value, 0};
+/// One of these has to hold.
+using Alternatives = std::vector<scmp_arg_cmp>;
+
+constexpr std::uint64_t lower_half = 0xffffffff;
+constexpr std::size_t max_alternatives = 1024; ///< rules for libseccomp that one rule of a policy may become
+
+scmp_arg_cmp bits_are(unsigned argument, std::uint64_t mask, std::uint64_t value) {
+    return {argument, SCMP_CMP_MASKED_EQ, mask, value};
+}
+
+// libseccomp orders 64 bits only. Of the lower half: where it has the operand's bits down to one, and there
+// the other, smaller or larger bit.
+Alternatives half_range(unsigned argument, Op op, std::uint64_t value) {
+    Alternatives found;
+    for (unsigned bit = 0; bit < 32; ++bit) {
+        const auto one = std::uint64_t{1} << bit;
+        const bool set = (value & one) != 0;
+        if (op == Op::ne || set == (op == Op::le)) {
+            found.push_back(bits_are(argument, lower_half & ~(one - 1), (value ^ one) & ~(one - 1)));
+        }
     }
+    if (op != Op::ne) {
+        found.push_back(bits_are(argument, lower_half, value));
+    }
+    return found;
+}
+
+Alternatives alternatives(unsigned argument, const Condition& condition, std::uint64_t value) {
+    const auto width = condition.half ? lower_half : ~std::uint64_t{0};
+    switch (condition.op) {
+    case Op::any:
+        break;
+    case Op::masked:
+        return {bits_are(argument, condition.mask.value & width, value)};
+    case Op::in:
+        return {bits_are(argument, ~value & width, 0)}; // mask, then what remains under it
+    case Op::eq:
+        return {condition.half ? bits_are(argument, width, value)
+                               : scmp_arg_cmp{argument, SCMP_CMP_EQ, value, 0}};
+    case Op::ne:
+    case Op::le:
+    case Op::ge:
+        if (condition.half) {
+            return half_range(argument, condition.op, value);
+        }
+        return {scmp_arg_cmp{argument,
+                             condition.op == Op::ne   ? SCMP_CMP_NE
+                             : condition.op == Op::le ? SCMP_CMP_LE
+                                                      : SCMP_CMP_GE,
+                             value, 0}};
+    }
+    return {};
+}
+
+// The native number, whatever the context's ABI: libseccomp translates it, and would take a foreign number
+// for another call without an error.
+tl::expected<int, Error> number_for_libseccomp(const Policy& policy, const Rule& rule, Arch arch) {
+    const int number = seccomp_syscall_resolve_name(rule.name.c_str());
+    if (number >= 0) {
+        return number;
+    }
+    if (rule.name.find(' ') != rule.name.npos && arch == native_arch) {
+        return static_cast<int>(number_of(abi_of(arch), rule.name).value());
+    }
+    return tl::unexpected{
+        policy.error_at(rule.where, fmt::format("libseccomp does not know '{}'", rule.name))};
 }
 
 tl::expected<void, Error> add(scmp_filter_ctx context, const Policy& policy, const Rule& rule, Arch arch,
@@ -66,36 +132,87 @@ tl::expected<void, Error> add(scmp_filter_ctx context, const Policy& policy, con
     if (rule.action == policy.otherwise) {
         return {}; // the action of else: libseccomp refuses such a rule
     }
-    // The native number, whatever the context's ABI: libseccomp translates it, and would take a foreign
-    // number for another call without an error.
-    const std::string name{rule.prototype->name};
-    const int number = seccomp_syscall_resolve_name(name.c_str());
-    if (number < 0) {
-        return tl::unexpected{
-            policy.error_at(rule.where, fmt::format("libseccomp does not know '{}'", name))};
+    const auto number = number_for_libseccomp(policy, rule, arch);
+    if (!number) {
+        return tl::unexpected{number.error()};
     }
-    std::vector<scmp_arg_cmp> comparisons;
-    for (std::size_t i = 0; i < rule.conditions.size(); ++i) {
-        const auto& [op, operand, where] = rule.conditions[i];
-        if (op == Op::any) {
-            continue;
-        }
-        auto value = operand.value;
-        if (operand.param) {
-            const auto& param = policy.params.at(*operand.param).name;
+    std::vector<std::vector<scmp_arg_cmp>> rules{{}};
+    for (const auto& condition : rule.conditions) {
+        auto value = condition.operand.value;
+        if (condition.operand.param) {
+            const auto& param = policy.params.at(*condition.operand.param).name;
             const auto bound = bindings.find(param);
             if (bound == bindings.end() || bound->second == 0) {
                 return tl::unexpected{
-                    policy.error_at(where, fmt::format("the parameter ${} is not bound", param))};
+                    policy.error_at(condition.where, fmt::format("the parameter ${} is not bound", param))};
             }
             value = bound->second;
         }
-        comparisons.push_back(comparison(static_cast<unsigned>(rule.prototype->index(i, arch)), op, value));
+        const auto index = static_cast<unsigned>(rule.prototype->index(condition.parameter, arch));
+        const auto choices = alternatives(index, condition, value);
+        if (choices.empty()) {
+            continue;
+        }
+        if (!rules.front().empty() && rules.front().back().arg == index) {
+            return tl::unexpected{policy.error_at(
+                condition.where,
+                "libseccomp takes one condition for an argument, so this rule cannot be compiled")};
+        }
+        if (rules.size() * choices.size() > max_alternatives) {
+            return tl::unexpected{policy.error_at(
+                condition.where,
+                fmt::format("this rule would be more than {} of libseccomp's, which cannot order 32 bits",
+                            max_alternatives))};
+        }
+        std::vector<std::vector<scmp_arg_cmp>> longer;
+        for (const auto& one : rules) {
+            for (const auto& choice : choices) {
+                longer.push_back(one);
+                longer.back().push_back(choice);
+            }
+        }
+        rules = std::move(longer);
     }
-    const int result =
-        seccomp_rule_add_exact_array(context, action_of(rule.action), number,
-                                     static_cast<unsigned>(comparisons.size()), comparisons.data());
-    return result == 0 ? tl::expected<void, Error>{} : failed(policy, rule.where, "adding the rule", result);
+    for (const auto& comparisons : rules) {
+        const int result =
+            seccomp_rule_add_exact_array(context, action_of(rule.action), *number,
+                                         static_cast<unsigned>(comparisons.size()), comparisons.data());
+        if (result != 0) {
+            return failed(policy, rule.where, "adding the rule", result);
+        }
+    }
+    return {};
+}
+
+// What libseccomp would say otherwise than the policy does.
+tl::expected<void, Error> expect_compilable(const Policy& policy) {
+    if (!policy.also.empty()) {
+        return tl::unexpected{policy.error_at(
+            {}, fmt::format("it lists {}: such a policy can be compared and proved, but not compiled",
+                            to_string(policy.also.front())))};
+    }
+    const auto has_data = [](const Action& action) {
+        return action.kind == Action::Kind::trap && action.code != 0;
+    };
+    for (const auto& rule : policy.rules) {
+        if (has_data(rule.action)) {
+            return tl::unexpected{
+                policy.error_at(rule.where, "libseccomp knows 'trap' without a number only")};
+        }
+    }
+    return has_data(policy.otherwise) ? tl::expected<void, Error>{tl::unexpected{policy.error_at(
+                                            {}, "libseccomp knows 'trap' without a number only")}}
+                                      : tl::expected<void, Error>{};
+}
+
+// The API level with the actions of the policy (seccomp_api_get(3)). Fixed, so that the bytes do not depend
+// on the kernel that compiles: 3 is where kill-process and log came in, 5 notify.
+unsigned level_for(const Policy& policy) {
+    const auto notifies = [](const Rule& rule) { return rule.action.kind == Action::Kind::notify; };
+    return policy.otherwise.kind == Action::Kind::notify ||
+                   std::any_of(policy.rules.begin(), policy.rules.end(), notifies)
+               ? 5
+               : 3;
 }
 
 // 2.5.4 can export to a file descriptor only.
@@ -127,8 +244,10 @@ tl::expected<Program, Error> export_program(scmp_filter_ctx context, const Polic
 } // namespace
 
 tl::expected<Program, Error> compile(const Policy& policy, Arch arch, const Bindings& bindings) {
-    // Fixed, so that the bytes do not depend on the kernel that compiles; 3 is where kill-process came in.
-    if (const int result = seccomp_api_set(3); result != 0) {
+    if (auto fit = expect_compilable(policy); !fit) {
+        return tl::unexpected{std::move(fit.error())};
+    }
+    if (const int result = seccomp_api_set(level_for(policy)); result != 0) {
         return failed(policy, {}, "setting the API level", result);
     }
     const auto otherwise = action_of(policy.otherwise);

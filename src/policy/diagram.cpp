@@ -2,6 +2,7 @@
 #include "policy/diagram.h"
 
 #include <algorithm>
+#include <unordered_map>
 
 namespace cloister::policy {
 namespace {
@@ -93,6 +94,28 @@ Diagram::Node Diagram::if_else(Node condition, Node yes, Node no) {
     const auto node = choose(level, high, low);
     results_[slot] = {condition, yes, no, node};
     return node;
+}
+
+Diagram::Node Diagram::combine(Node a, Node b,
+                               const std::function<std::uint32_t(std::uint32_t, std::uint32_t)>& pick) {
+    std::unordered_map<std::uint64_t, Node> done;
+    const std::function<Node(Node, Node)> visit = [&](Node left, Node right) -> Node {
+        const auto level = std::min(nodes_[left].level, nodes_[right].level);
+        if (level == leaf_level) {
+            return leaf(pick(nodes_[left].high, nodes_[right].high));
+        }
+        const auto key = std::uint64_t{left} << 32U | right;
+        if (const auto known = done.find(key); known != done.end()) {
+            return known->second;
+        }
+        if (++steps_ > max_steps) {
+            throw TooLarge{"the decision diagram took more steps than its limit"};
+        }
+        const auto high = visit(at(left, level, true), at(right, level, true));
+        const auto low = visit(at(left, level, false), at(right, level, false));
+        return done[key] = choose(level, high, low);
+    };
+    return visit(a, b);
 }
 
 Diagram::Node Diagram::equals(Node function, std::uint32_t value) {

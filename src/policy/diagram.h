@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <stdexcept>
 #include <utility>
@@ -31,6 +32,9 @@ class Diagram {
     /// Point by point: yes where the condition is 1, no where it is 0.
     [[nodiscard]] Node if_else(Node condition, Node yes, Node no);
     [[nodiscard]] Node both(Node a, Node b) { return if_else(a, b, truth(false)); }
+    /// Point by point: pick(the value of a, the value of b).
+    [[nodiscard]] Node combine(Node a, Node b,
+                               const std::function<std::uint32_t(std::uint32_t, std::uint32_t)>& pick);
     /// 1 where the leaf has that value, else 0.
     [[nodiscard]] Node equals(Node function, std::uint32_t value);
     /// The values that the function takes.

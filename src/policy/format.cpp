@@ -19,6 +19,23 @@ struct Row {
     std::vector<Piece> pieces;
 };
 
+bool is_action(std::string_view word) {
+    for (const auto* name :
+         {"allow", "log", "trace", "notify", "errno", "trap", "kill-thread", "kill-process"}) {
+        if (word == name) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// The first word from there on, or an empty one.
+std::string_view word_at(std::string_view line, std::size_t from) {
+    const auto start = line.find_first_not_of(' ', std::min(from, line.size()));
+    return start == std::string_view::npos ? std::string_view{}
+                                           : line.substr(start, line.find(' ', start) - start);
+}
+
 Row row_of(std::string_view line) {
     Row row;
     line = line.substr(0, line.find_last_not_of(' ') + 1);
@@ -28,10 +45,12 @@ Row row_of(std::string_view line) {
         return row;
     }
     const auto first = line.substr(start, line.find(' ', start) - start);
-    row.kind = first == "test"                                                   ? 't'
-               : first == "allow" || first == "errno" || first == "kill-process" ? 'r'
-                                                                                 : 'h';
-    std::size_t condition = first == "errno" ? 3 : 2; // where a rule's first condition stands
+    row.kind = first == "test" ? 't' : is_action(first) ? 'r' : 'h';
+    std::size_t condition =
+        2; // where a rule's first condition stands: behind the action, its number, and the call
+    const auto second = word_at(line, line.find(' ', start));
+    const bool numbered = (first == "trap" || first == "trace") && !second.empty() && second.front() <= '9';
+    condition += first == "errno" || numbered ? 1U : 0U;
     for (std::size_t at = start, end = start; at != std::string_view::npos;
          at = line.find_first_not_of(' ', end)) {
         const auto gap = at - end;
@@ -45,10 +64,13 @@ Row row_of(std::string_view line) {
             row.pieces.push_back({": " + std::string{line.substr(std::min(text, line.size()))}, gap, 1});
             break;
         }
+        if (row.kind == 'r' && index + 1 == condition && word == "syscall") {
+            ++condition; // its number
+        }
         if (row.kind == 'r' && index == condition) {
             least = 2;
-            const auto op = line.substr(std::min(line.find_first_not_of(' ', end), line.size()));
-            condition += op == "any" || op.substr(0, 4) == "any " ? 2U : 3U;
+            const auto op = word_at(line, end);
+            condition += word == "any" || op == ":" ? 1U : op == "any" ? 2U : op.front() == '&' ? 5U : 3U;
         }
         row.pieces.push_back({std::string{word}, gap, least});
     }

@@ -171,16 +171,35 @@ Pattern parse_pattern(const Policy& policy, Line& line) {
         name.remove_prefix(colon + 1);
         word.where.column += static_cast<unsigned>(colon + 1);
     }
-    const auto known = [&](Arch arch) { return number_of(abi_of(arch), name).has_value(); };
+    const auto first_abi = pattern.abi.value_or(abi_of(policy.archs.front()));
+    const bool digits = !name.empty() && name.front() >= '0' && name.front() <= '9';
+    if (name == "syscall" || digits) {
+        if (!digits) {
+            word = line.take("the number of a system call");
+        }
+        const auto number = parse_number(line, digits ? Word{name, word.where} : word);
+        if (number > 0x7fffffff) {
+            line.fail(word.where, "a call's number has 31 bits");
+        }
+        pattern.name = call_name(first_abi, static_cast<std::uint32_t>(number));
+        pattern.abi = first_abi; // a number is one of an ABI
+        name = pattern.name;
+    }
+    const auto known = [&](Arch arch) {
+        const auto abis = policy.abis(arch);
+        return std::any_of(abis.begin(), abis.end(),
+                           [&](Abi abi) { return number_of(abi, name).has_value(); });
+    };
     if (pattern.abi ? !number_of(*pattern.abi, name)
                     : std::none_of(policy.archs.begin(), policy.archs.end(), known)) {
-        line.fail(word.where, not_a_call(name, pattern.abi.value_or(abi_of(policy.archs.front()))));
+        line.fail(word.where, not_a_call(name, first_abi));
     }
     pattern.name = name;
     if (line.done()) {
         return pattern;
     }
-    if (pattern.abi && *pattern.abi > Abi::aarch64) {
+    if (pattern.abi && *pattern.abi > Abi::aarch64 &&
+        std::find(policy.also.begin(), policy.also.end(), *pattern.abi) == policy.also.end()) {
         line.fail(line.peek().where,
                   fmt::format("a call of {} has no arguments here: it is refused by its ABI",
                               to_string(*pattern.abi)));

@@ -44,7 +44,7 @@ class Line {
 ///   number    = "0" | decimal digits without a leading zero | "0x" lower-case hex digits
 /// At most 64 bits.
 [[nodiscard]] std::uint64_t parse_number(const Line& line, Word word);
-///   pattern   = [ abi ":" ] syscall { name "=" operand }
+///   pattern   = [ abi ":" ] ( syscall | number ) { name "=" operand }
 ///   abi       = "x86_64" | "aarch64" | "x32" | "i386"
 [[nodiscard]] Pattern parse_pattern(const Policy& policy, Line& line);
 /// ". Did you mean NAME?", or nothing

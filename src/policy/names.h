@@ -36,6 +36,8 @@ inline constexpr std::uint32_t x32_bit = 0x40000000;
 
 [[nodiscard]] std::optional<std::uint32_t> number_of(Abi abi, std::string_view name);
 [[nodiscard]] std::string_view name_of(Abi abi, std::uint32_t number); ///< empty: no such call
+/// Its name or, where it has none here, "syscall N". number_of() and prototype_of() know both.
+[[nodiscard]] std::string call_name(Abi abi, std::uint32_t number);
 [[nodiscard]] std::vector<std::string_view> all_names(Abi abi);
 
 struct Parameter {
@@ -50,8 +52,11 @@ struct Parameter {
 struct Prototype {
     std::string_view name;
     std::vector<Parameter> parameters;
-    /// Which register (0 to 5) holds each parameter; only clone differs between the two.
-    [[nodiscard]] std::size_t index(std::size_t parameter, Arch arch) const;
+    /// Which register (0 to 5) holds each parameter; only clone differs between the ABIs.
+    [[nodiscard]] std::size_t index(std::size_t parameter, Abi abi) const;
+    [[nodiscard]] std::size_t index(std::size_t parameter, Arch arch) const {
+        return index(parameter, abi_of(arch));
+    }
 };
 
 [[nodiscard]] const Prototype* prototype_of(std::string_view name); ///< null: not in the table

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace cloister::policy {
 namespace {
@@ -15,6 +16,11 @@ constexpr std::array<std::string_view, 6> header_keys = {"policy", "syntax", "un
 constexpr std::size_t under_key = 2; // these two may be left out
 constexpr std::size_t at_key = 3;
 constexpr std::size_t arch_key = 4;
+constexpr std::array<std::string_view, 8> action_names = {
+    "kill-process", "kill-thread", "trap", "errno", "notify", "trace", "log", "allow"}; // as Action::Kind
+constexpr std::array<std::pair<std::string_view, Op>, 5> operators = {
+    {{"==", Op::eq}, {"!=", Op::ne}, {"<=", Op::le}, {">=", Op::ge}, {"in", Op::in}}};
+constexpr std::string_view half_mark = "32"; // behind an operator
 
 //   name      = a lower-case letter { lower-case letter | digit | "-" | "_" }
 //   CONSTANT  = an upper-case letter { upper-case letter | digit | "_" }
@@ -85,11 +91,11 @@ class Parser {
         const auto* const key = std::find(header_keys.begin(), header_keys.end(), word.text);
         if (key != header_keys.end()) {
             header(line, word, static_cast<std::size_t>(key - header_keys.begin()));
-        } else if (word.text != "param" && word.text != "const" && word.text != "allow" &&
-                   word.text != "errno" && word.text != "kill-process" && word.text != "test") {
-            static const std::vector<std::string_view> keys = {"policy", "syntax", "under",        "at",
-                                                               "arch",   "else",   "param",        "const",
-                                                               "allow",  "errno",  "kill-process", "test"};
+        } else if (word.text != "param" && word.text != "const" && word.text != "test" &&
+                   std::find(action_names.begin(), action_names.end(), word.text) == action_names.end()) {
+            std::vector<std::string_view> keys{header_keys.begin(), header_keys.end()};
+            keys.insert(keys.end(), {"param", "const", "test"});
+            keys.insert(keys.end(), action_names.begin(), action_names.end());
             line.fail(word.where,
                       fmt::format("unknown statement '{}'{}", word.text, did_you_mean(word.text, keys)));
         } else if (header_ != header_keys.size()) {
@@ -192,51 +198,74 @@ class Parser {
     }
 
     //   arch      = "arch" processor { processor }
-    //   processor = "x86_64" | "aarch64"
+    //   processor = "x86_64" | "aarch64" | "i386" | "x32"
     void archs(Line& line) {
+        Word further;
         do {
             const auto word = line.take("x86_64 or aarch64");
-            const auto arch = arch_named(word.text);
-            if (!arch) {
+            const auto abi = abi_named(word.text);
+            if (!abi) {
                 line.fail(word.where,
-                          fmt::format("'{}' cannot be listed: x86_64 and aarch64 can", word.text));
+                          fmt::format("'{}' cannot be listed: x86_64, aarch64, i386 and x32 can", word.text));
             }
-            if (std::find(policy_.archs.begin(), policy_.archs.end(), *arch) != policy_.archs.end()) {
+            const auto arch = arch_named(word.text);
+            if (std::find(policy_.also.begin(), policy_.also.end(), *abi) != policy_.also.end() ||
+                (arch &&
+                 std::find(policy_.archs.begin(), policy_.archs.end(), *arch) != policy_.archs.end())) {
                 line.fail(word.where, fmt::format("'{}' is listed twice", word.text));
             }
-            policy_.archs.push_back(*arch);
+            if (arch) {
+                policy_.archs.push_back(*arch);
+            } else {
+                policy_.also.push_back(*abi);
+                further = word;
+            }
         } while (!line.done());
-    }
-
-    //   else      = "else" ( "kill-process" | "errno" ERRNO )
-    void otherwise(Line& line) {
-        const auto word = line.take("kill-process");
-        if (word.text == "allow") {
-            line.fail(word.where, "'else' cannot be permissive: write kill-process");
+        if (!policy_.also.empty() &&
+            std::find(policy_.archs.begin(), policy_.archs.end(), Arch::x86_64) == policy_.archs.end()) {
+            line.fail(further.where,
+                      fmt::format("'{}' is an ABI of the kernel for x86_64: list that, too", further.text));
         }
-        policy_.otherwise = action(line, word);
     }
 
+    //   else      = "else" action
+    void otherwise(Line& line) { policy_.otherwise = action(line, line.take("kill-process")); }
+
+    //   action    = "allow" | "log" | "trace" [ number ] | "notify" | "errno" ( ERRNO | number )
+    //             | "trap" [ number ] | "kill-thread" | "kill-process"
     //   ERRNO     = the name of an error in errno(3), such as EPERM
     static Action action(Line& line, Word word) {
-        if (word.text == "allow") {
-            return {Action::Kind::allow};
+        const auto* const found = std::find(action_names.begin(), action_names.end(), word.text);
+        if (found == action_names.end()) {
+            line.fail(word.where, fmt::format("unknown action '{}': {} are known", word.text,
+                                              fmt::join(action_names, ", ")));
         }
-        if (word.text == "kill-process") {
-            return {Action::Kind::kill_process};
+        Action action{static_cast<Action::Kind>(found - action_names.begin())};
+        const auto is_number = [](std::string_view text) {
+            return text.front() >= '0' && text.front() <= '9';
+        };
+        if (action.kind == Action::Kind::errno_code) {
+            const auto name = line.take("the name of an error, such as EPERM");
+            if (is_number(name.text)) {
+                action.code = code(line, name, 4095, "an errno");
+            } else if (const auto code = errno_named(name.text)) {
+                action.code = *code;
+            } else {
+                line.fail(name.where, fmt::format("unknown error '{}'{}", name.text,
+                                                  did_you_mean(name.text, all_errnos())));
+            }
+        } else if ((action.kind == Action::Kind::trap || action.kind == Action::Kind::trace) &&
+                   !line.done() && is_number(line.peek().text)) {
+            action.code = code(line, line.take("a number"), 0xffff, "what a filter hands over");
         }
-        if (word.text != "errno") {
-            line.fail(
-                word.where,
-                fmt::format("unknown action '{}': allow, errno NAME and kill-process are known", word.text));
+        return action;
+    }
+    static std::uint16_t code(const Line& line, Word word, std::uint16_t most, std::string_view what) {
+        const auto number = parse_number(line, word);
+        if (number > most) {
+            line.fail(word.where, fmt::format("{} is at most {}", what, most));
         }
-        const auto name = line.take("the name of an error, such as EPERM");
-        const auto code = errno_named(name.text);
-        if (!code) {
-            line.fail(name.where,
-                      fmt::format("unknown error '{}'{}", name.text, did_you_mean(name.text, all_errnos())));
-        }
-        return {Action::Kind::errno_code, *code};
+        return static_cast<std::uint16_t>(number);
     }
 
     //   param     = "param" "$" name ( "addr" | "size" ) ":" reason
@@ -292,33 +321,52 @@ class Parser {
             {std::string{word.text}, std::move(operand), std::string{line.reason()}, word.where});
     }
 
-    //   rule      = ( "allow" | "errno" ERRNO ) syscall { argument } ":" reason
-    //             | "kill-process" syscall { argument } [ ":" reason ]
-    //   syscall   = the kernel's name of a system call
+    //   rule      = action syscall { argument } [ "any" ] ":" reason
+    //   syscall   = the kernel's name of a system call | "syscall" number
+    // After kill-process a reason may be left out. A last "any" stands for all arguments that are not named.
     void rule(Line& line, Word first) {
         Rule rule;
         rule.where = first.where;
         rule.action = action(line, first);
         const auto name = line.take("a system call");
-        for (const auto arch : policy_.archs) {
-            if (!number_of(abi_of(arch), name.text)) {
-                line.fail(name.where, not_a_call(name.text, abi_of(arch)));
+        rule.name = name.text;
+        if (name.text == "syscall") {
+            const auto number = line.take("the number of a system call");
+            if (parse_number(line, number) > 0x7fffffff) {
+                line.fail(number.where, "a call's number has 31 bits");
             }
+            rule.name = fmt::format("syscall {}", parse_number(line, number));
+            expect_nameless(line, static_cast<std::uint32_t>(parse_number(line, number)), number.where);
         }
-        rule.prototype = prototype_of(name.text);
+        expect_call(line, rule.name, name.where);
+        rule.prototype = prototype_of(rule.name);
         if (rule.prototype == nullptr) {
             line.fail(name.where,
                       fmt::format("the prototype of '{}' is not known here, so no rule can name its "
                                   "arguments",
-                                  name.text));
+                                  rule.name));
         }
-        for (const auto& parameter : rule.prototype->parameters) {
-            rule.conditions.push_back(condition(line, *rule.prototype, parameter));
+        const auto& parameters = rule.prototype->parameters;
+        for (std::size_t next = 0; next < parameters.size();) {
+            if (!line.done() && line.peek().text == "any") {
+                (void)line.take("any");
+                for (; next < parameters.size(); ++next) {
+                    Condition condition;
+                    condition.parameter = next;
+                    condition.where = line.end();
+                    rule.conditions.push_back(condition);
+                }
+                break;
+            }
+            rule.conditions.push_back(condition(line, *rule.prototype, next));
+            if (line.done() || line.peek().text != parameters[next].name) {
+                ++next; // else it has one more condition
+            }
         }
         if (!line.done()) {
             line.fail(line.peek().where,
-                      fmt::format("unexpected '{}': {} has {} argument{}", line.peek().text, name.text,
-                                  rule.conditions.size(), rule.conditions.size() == 1 ? "" : "s"));
+                      fmt::format("unexpected '{}': {} has {} argument{}", line.peek().text, rule.name,
+                                  parameters.size(), parameters.size() == 1 ? "" : "s"));
         }
         line.finish();
         if (rule.action.kind != Action::Kind::kill_process) {
@@ -329,9 +377,34 @@ class Parser {
         policy_.rules.push_back(std::move(rule));
     }
 
-    //   argument  = name ( "any" | op operand )
-    //   op        = "==" | "<=" | ">=" | "in"
-    Condition condition(Line& line, const Prototype& prototype, const Parameter& parameter) const {
+    // What looks at rules goes by names.
+    void expect_nameless(const Line& line, std::uint32_t number, Where where) const {
+        for (const auto arch : policy_.archs) {
+            for (const auto abi : policy_.abis(arch)) {
+                if (const auto name = name_of(abi, abi == Abi::x32 ? number | x32_bit : number);
+                    !name.empty()) {
+                    line.fail(where, fmt::format("the call {} of {} has a name: write {}", number,
+                                                 to_string(abi), name));
+                }
+            }
+        }
+    }
+
+    // It exists on each processor that is listed; where further ABIs are listed, in one of them all.
+    void expect_call(const Line& line, std::string_view name, Where where) const {
+        for (const auto arch : policy_.archs) {
+            const auto abis = policy_.abis(arch);
+            if (std::none_of(abis.begin(), abis.end(),
+                             [&](Abi abi) { return number_of(abi, name).has_value(); })) {
+                line.fail(where, not_a_call(name, abi_of(arch)));
+            }
+        }
+    }
+
+    //   argument  = name ( "any" | op operand | ( "&" | "&32" ) operand "==" operand )
+    //   op        = "==" | "!=" | "<=" | ">=" | "in" | "==32" | "!=32" | "<=32" | ">=32" | "in32"
+    Condition condition(Line& line, const Prototype& prototype, std::size_t index) const {
+        const auto& parameter = prototype.parameters.at(index);
         const auto missing = fmt::format("the argument '{}' of {} ('{} any' if it may be anything)",
                                          parameter.name, prototype.name, parameter.name);
         const auto name = line.take(missing);
@@ -339,34 +412,61 @@ class Parser {
             line.fail(name.where, fmt::format("expected {}, found '{}'", missing, name.text));
         }
         Condition condition;
+        condition.parameter = index;
         condition.where = name.where;
-        const auto op = line.take("==, <=, >=, in or any");
+        auto op = line.take("==, <=, >=, in, & or any");
         if (op.text == "any") {
             return condition;
         }
-        if (op.text == "!=") {
-            line.fail(op.where, "'!=' does not exist: it would let pass every other value of the register. "
-                                "Say what may pass: ==, <=, >= or in");
+        const auto written = op.text;
+        if (op.text.size() > half_mark.size() &&
+            op.text.substr(op.text.size() - half_mark.size()) == half_mark) {
+            condition.half = true;
+            op.text.remove_suffix(half_mark.size());
         }
-        if (op.text != "==" && op.text != "<=" && op.text != ">=" && op.text != "in") {
+        const auto number = [&] {
+            const auto value = line.take("a value");
+            auto operand = parse_operand(policy_, line, value);
+            if (operand.param && condition.op != Op::eq && condition.op != Op::ne && condition.op != Op::le &&
+                condition.op != Op::ge) {
+                line.fail(value.where, fmt::format("'{}' takes bits, not an address", written));
+            }
+            if ((parameter.narrow() || condition.half) && (operand.param || operand.value > 0xffffffff)) {
+                line.fail(
+                    value.where,
+                    condition.half
+                        ? fmt::format("'{}' does not fit '{}', which compares 32 bits", value.text, written)
+                        : fmt::format("'{}' does not fit '{}': the kernel reads only 32 bits of it and "
+                                      "would not see the rest",
+                                      value.text, parameter.name));
+            }
+            return operand;
+        };
+        if (op.text == "&") {
+            condition.op = Op::masked;
+            condition.mask = number();
+            if (const auto equals = line.take("'==' and the value of these bits"); equals.text != "==") {
+                line.fail(equals.where, fmt::format("expected '==' and the value of the bits {}, found '{}'",
+                                                    condition.mask.text, equals.text));
+            }
+            const auto where = line.end();
+            condition.operand = number();
+            if ((condition.operand.value & ~condition.mask.value) != 0) {
+                line.fail(where, fmt::format("'{}' has bits that {} has not: the condition never holds",
+                                             condition.operand.text, condition.mask.text));
+            }
+            return condition;
+        }
+        const auto* const known = std::find_if(operators.begin(), operators.end(),
+                                               [&](const auto& pair) { return pair.first == op.text; });
+        if (known == operators.end()) {
             line.fail(op.where,
-                      fmt::format("unknown operator '{}': ==, <=, >=, in and any are known", op.text));
+                      fmt::format("unknown operator '{}': ==, !=, <=, >=, in, & and any are known, and "
+                                  "all but any with 32 behind it",
+                                  written));
         }
-        condition.op = op.text == "=="   ? Op::eq
-                       : op.text == "<=" ? Op::le
-                       : op.text == ">=" ? Op::ge
-                                         : Op::in;
-        const auto value = line.take("a value");
-        condition.operand = parse_operand(policy_, line, value);
-        if (condition.operand.param && condition.op == Op::in) {
-            line.fail(value.where, "'in' takes bits, not an address");
-        }
-        if (parameter.narrow() && (condition.operand.param || condition.operand.value > 0xffffffff)) {
-            line.fail(value.where,
-                      fmt::format("'{}' does not fit '{}': the kernel reads only 32 bits of it and would "
-                                  "not see the rest",
-                                  value.text, parameter.name));
-        }
+        condition.op = known->second;
+        condition.operand = number();
         return condition;
     }
 
@@ -376,36 +476,40 @@ class Parser {
             line.fail(rule.where, fmt::format("more than {} rules", max_rules));
         }
         for (const auto& other : policy_.rules) {
-            if (other.prototype != rule.prototype) {
+            if (other.name != rule.name) {
                 continue;
             }
-            if (policy_.rules.back().prototype != rule.prototype) {
+            if (policy_.rules.back().name != rule.name) {
                 line.fail(name.where,
                           fmt::format("the rules for {} stand next to each other: another one is on line {}",
-                                      name.text, other.where.line));
+                                      rule.name, other.where.line));
             }
             const auto same = [](const Condition& a, const Condition& b) {
-                return a.op == b.op && a.operand.value == b.operand.value &&
-                       a.operand.param == b.operand.param;
+                return a.parameter == b.parameter && a.op == b.op && a.half == b.half &&
+                       a.operand.value == b.operand.value && a.operand.param == b.operand.param &&
+                       a.mask.value == b.mask.value;
             };
-            if (std::equal(other.conditions.begin(), other.conditions.end(), rule.conditions.begin(), same)) {
+            if (std::equal(other.conditions.begin(), other.conditions.end(), rule.conditions.begin(),
+                           rule.conditions.end(), same)) {
                 line.fail(rule.where,
                           fmt::format("this rule repeats the conditions of line {}", other.where.line));
             }
         }
     }
 
-    //   test      = "test" ( "allow" | "kill" | "errno" ERRNO ) pattern
+    //   test      = "test" ( "kill" | action ) pattern
     // 'kill' is the else action.
     void test(Line& line, Where where) {
         Test test;
         test.where = where;
-        const auto verdict = line.take("allow, kill or errno NAME");
-        if (verdict.text == "allow" || verdict.text == "errno") {
+        const auto verdict = line.take("kill, or an action such as allow");
+        if (verdict.text != "kill") {
+            if (std::find(action_names.begin(), action_names.end(), verdict.text) == action_names.end()) {
+                line.fail(verdict.where,
+                          fmt::format("unknown verdict '{}': kill, for the else action, and {} are known",
+                                      verdict.text, fmt::join(action_names, ", ")));
+            }
             test.expected = action(line, verdict);
-        } else if (verdict.text != "kill") {
-            line.fail(verdict.where, fmt::format("unknown verdict '{}': allow, kill and errno NAME are known",
-                                                 verdict.text));
         }
         test.pattern = parse_pattern(policy_, line);
         if (!line.reason().empty()) {

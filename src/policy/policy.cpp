@@ -36,6 +36,8 @@ std::string errno_name(std::uint16_t code) {
     return fmt::to_string(code);
 }
 
+constexpr std::uint16_t max_errno = 4095; // MAX_ERRNO of include/linux/err.h
+
 } // namespace
 
 std::string Error::text(std::string_view severity) const {
@@ -50,8 +52,18 @@ std::uint32_t Action::value() const {
     switch (kind) {
     case Kind::allow:
         return SECCOMP_RET_ALLOW;
+    case Kind::log:
+        return SECCOMP_RET_LOG;
+    case Kind::trace:
+        return SECCOMP_RET_TRACE | code;
+    case Kind::notify:
+        return SECCOMP_RET_USER_NOTIF;
     case Kind::errno_code:
         return SECCOMP_RET_ERRNO | code;
+    case Kind::trap:
+        return SECCOMP_RET_TRAP | code;
+    case Kind::kill_thread:
+        return SECCOMP_RET_KILL_THREAD;
     case Kind::kill_process:
         break;
     }
@@ -59,15 +71,50 @@ std::uint32_t Action::value() const {
 }
 
 std::string Action::text() const {
+    const auto with_code = [this](std::string_view name) {
+        return code == 0 ? std::string{name} : fmt::format("{} {}", name, code);
+    };
     switch (kind) {
     case Kind::allow:
         return "allow";
+    case Kind::log:
+        return "log";
+    case Kind::trace:
+        return with_code("trace");
+    case Kind::notify:
+        return "notify";
     case Kind::errno_code:
         return "errno " + errno_name(code);
+    case Kind::trap:
+        return with_code("trap");
+    case Kind::kill_thread:
+        return "kill-thread";
     case Kind::kill_process:
         break;
     }
     return "kill-process";
+}
+
+Action Action::of(std::uint32_t returned) {
+    const auto code = static_cast<std::uint16_t>(returned & SECCOMP_RET_DATA);
+    switch (returned & SECCOMP_RET_ACTION_FULL) {
+    case SECCOMP_RET_ALLOW:
+        return {Kind::allow};
+    case SECCOMP_RET_LOG:
+        return {Kind::log};
+    case SECCOMP_RET_TRACE:
+        return {Kind::trace, code};
+    case SECCOMP_RET_USER_NOTIF:
+        return {Kind::notify};
+    case SECCOMP_RET_ERRNO:
+        return {Kind::errno_code, std::min(code, max_errno)};
+    case SECCOMP_RET_TRAP:
+        return {Kind::trap, code};
+    case SECCOMP_RET_KILL_THREAD:
+        return {Kind::kill_thread};
+    default:
+        return {Kind::kill_process};
+    }
 }
 
 Error Policy::error_at(Where where, std::string message) const {
@@ -79,18 +126,72 @@ Error Policy::error_at(Where where, std::string message) const {
             .source_line = where.line == 0 ? std::string{} : printable(line_of(text, where.line))};
 }
 
+std::vector<Abi> Policy::abis(Arch arch) const {
+    std::vector<Abi> all{abi_of(arch)};
+    if (arch == Arch::x86_64) {
+        all.insert(all.end(), also.begin(), also.end());
+    }
+    return all;
+}
+
+tl::expected<void, Error> expect_enforceable(const Policy& policy) {
+    const auto fits = [](const Action& action) {
+        return action.kind == Action::Kind::allow || action.kind == Action::Kind::errno_code ||
+               action.kind == Action::Kind::kill_process;
+    };
+    if (!fits(policy.otherwise) || policy.otherwise.permissive()) {
+        return tl::unexpected{policy.error_at(
+            {}, fmt::format("its else action is {}: cloisterd confines nothing by it; write kill-process",
+                            policy.otherwise.text()))};
+    }
+    if (!policy.also.empty()) {
+        return tl::unexpected{
+            policy.error_at({}, fmt::format("it lists {}: cloisterd runs programs of x86_64 and aarch64 only",
+                                            to_string(policy.also.front())))};
+    }
+    for (const auto& rule : policy.rules) {
+        if (rule.name.find(' ') != rule.name.npos) {
+            return tl::unexpected{policy.error_at(
+                rule.where, fmt::format("cloisterd does not know what '{}' is: its policies name their calls",
+                                        rule.name))};
+        }
+        if (!fits(rule.action)) {
+            return tl::unexpected{policy.error_at(
+                rule.where,
+                fmt::format("cloisterd puts no process under a rule that says {}: allow, errno and "
+                            "kill-process are for it",
+                            rule.action.text()))};
+        }
+    }
+    return {};
+}
+
 std::vector<Error> warnings(const Policy& policy) {
     std::vector<Error> found;
+    if (policy.otherwise.permissive()) {
+        found.push_back(
+            policy.error_at({}, fmt::format("its else action is {}: every call that no rule names is "
+                                            "possible, those of newer kernels among them",
+                                            policy.otherwise.text())));
+    }
     for (const auto& rule : policy.rules) {
-        for (std::size_t i = 0; i < rule.conditions.size(); ++i) {
-            const auto& condition = rule.conditions[i];
-            const auto& parameter = rule.prototype->parameters[i];
-            if (condition.op == Op::ge && condition.operand.value != 0 && parameter.narrow()) {
-                found.push_back(policy.error_at(condition.where,
-                                                fmt::format("the kernel reads 32 bits of '{}', and '>=' "
-                                                            "compares 64: 0x100000000 passes here and is "
-                                                            "0 to the kernel",
-                                                            parameter.name)));
+        for (const auto& condition : rule.conditions) {
+            const auto& parameter = rule.parameter_of(condition);
+            const bool upper_half_passes =
+                condition.op == Op::ne || (condition.op == Op::ge && condition.operand.value != 0);
+            if (upper_half_passes && !condition.half && parameter.narrow()) {
+                found.push_back(policy.error_at(
+                    condition.where,
+                    condition.op == Op::ge
+                        ? fmt::format("the kernel reads 32 bits of '{}', and '>=' compares 64: "
+                                      "0x100000000 passes here and is 0 to the kernel; '>=32' "
+                                      "compares what it reads",
+                                      parameter.name)
+                        : fmt::format("the kernel reads 32 bits of '{}', and '!=' compares 64: "
+                                      "0x{:x} passes here and is {} to the kernel; '!=32' "
+                                      "compares what it reads",
+                                      parameter.name, condition.operand.value + (1ULL << 32U),
+                                      condition.operand.text)));
             }
         }
     }

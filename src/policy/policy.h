@@ -37,7 +37,7 @@ struct Where {
     unsigned column = 0;
 };
 
-enum class Op { any, eq, le, ge, in };
+enum class Op { any, eq, ne, le, ge, in, masked };
 
 /// A number, or a parameter that is bound later.
 struct Operand {
@@ -48,25 +48,41 @@ struct Operand {
 
 struct Condition {
     Op op = Op::any;
+    bool half = false; ///< it compares the lower 32 bits of the argument, which count alone for the kernel
+    std::size_t parameter = 0; ///< of the prototype
     Operand operand;
+    Operand mask; ///< of Op::masked: these bits of the argument are compared. Never a parameter
     Where where;
 };
 
+/// What the kernel does with a call: SECCOMP_RET_* of seccomp(2).
 struct Action {
-    enum class Kind { kill_process, errno_code, allow }; ///< from the strictest on
+    /// From the strictest on, as the kernel ranks them.
+    enum class Kind { kill_process, kill_thread, trap, errno_code, notify, trace, log, allow };
     Kind kind = Kind::kill_process;
-    std::uint16_t code = 0;
+    std::uint16_t code = 0; ///< of errno, trap and trace
     friend bool operator==(const Action&, const Action&) = default;
     [[nodiscard]] std::uint32_t value() const; ///< what a filter returns for it
     [[nodiscard]] std::string text() const;    ///< as a policy writes it
+    /// The kernel makes the call, or another process may have it made.
+    [[nodiscard]] bool permissive() const { return kind >= Kind::notify; }
+    /// What a filter's return value means. Data that the kernel ignores are gone, an errno above 4095 is
+    /// 4095, and an action that the kernel does not know is kill-process (kernel/seccomp.c,
+    /// __seccomp_filter).
+    [[nodiscard]] static Action of(std::uint32_t returned);
 };
 
 struct Rule {
     Action action;
+    std::string name; ///< of the call: the kernel's, or "syscall N"
     const Prototype* prototype = nullptr;
-    std::vector<Condition> conditions; ///< one for each parameter of the prototype
+    std::vector<Condition>
+        conditions; ///< in the order of the prototype; at least one for each of its parameters
     std::string reason;
     Where where;
+    [[nodiscard]] const Parameter& parameter_of(const Condition& condition) const {
+        return prototype->parameters.at(condition.parameter);
+    }
 };
 
 /// A set of calls, of a test line or of `ask`. Arguments left out stand for all values.
@@ -106,7 +122,8 @@ struct Policy {
     /// instruction or, combined with others, from every instruction that is no call site.
     std::optional<std::size_t> at;
     std::vector<Arch> archs;
-    Action otherwise; ///< the else action
+    std::vector<Abi> also; ///< i386, x32: further ABIs of the same kernel as x86_64
+    Action otherwise;      ///< the else action
     std::vector<Param> params;
     std::vector<Const> consts;
     std::vector<Rule> rules;
@@ -121,9 +138,16 @@ struct Policy {
         return at ? std::string_view{params.at(*at).name} : std::string_view{};
     }
     [[nodiscard]] Error error_at(Where where, std::string message) const;
+    /// The ABIs whose calls the rules apply to, in the filter for that processor.
+    [[nodiscard]] std::vector<Abi> abis(Arch arch) const;
 };
 
-/// What is valid but perhaps not intended: '>=' on an argument of which the kernel reads 32 bits.
+/// Whether cloisterd may put a process under it: an error that names what it cannot have. Rules and `else`
+/// are allow, errno and kill-process, and there is no further ABI.
+[[nodiscard]] tl::expected<void, Error> expect_enforceable(const Policy& policy);
+
+/// What is valid but perhaps not intended: a permissive `else`; '>=' and '!=' on an argument of which the
+/// kernel reads 32 bits.
 [[nodiscard]] std::vector<Error> warnings(const Policy& policy);
 
 /// Addresses by parameter name, without the $.

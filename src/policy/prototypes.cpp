@@ -173,6 +173,16 @@ const std::vector<Prototype>& prototypes() {
 } // namespace
 
 const Prototype* prototype_of(std::string_view name) {
+    if (name.substr(0, 8) == "syscall ") {
+        static const Prototype nameless{"syscall",
+                                        {{"arg1", "long"},
+                                         {"arg2", "long"},
+                                         {"arg3", "long"},
+                                         {"arg4", "long"},
+                                         {"arg5", "long"},
+                                         {"arg6", "long"}}};
+        return &nameless;
+    }
     const auto& all = prototypes();
     const auto found =
         std::find_if(all.begin(), all.end(), [name](const Prototype& p) { return p.name == name; });
@@ -187,9 +197,9 @@ std::vector<std::string_view> all_prototypes() {
     return names;
 }
 
-std::size_t Prototype::index(std::size_t parameter, Arch arch) const {
-    // kernel/fork.c: arm64 selects CLONE_BACKWARDS, where tls comes before child_tid.
-    if (arch == Arch::aarch64 && name == "clone" && parameter >= 3) {
+std::size_t Prototype::index(std::size_t parameter, Abi abi) const {
+    // kernel/fork.c: arm64 and i386 select CLONE_BACKWARDS, where tls comes before child_tid.
+    if ((abi == Abi::aarch64 || abi == Abi::i386) && name == "clone" && parameter >= 3) {
         return 7 - parameter;
     }
     return parameter;

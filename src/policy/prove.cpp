@@ -80,7 +80,7 @@ class Check {
         for (std::size_t i = 0; i < policy_.rules.size(); ++i) {
             const auto& rule = policy_.rules[i];
             applies.push_back(meaning_.of_rule(policy_, rule, arch_));
-            for (std::size_t j = i; j-- > 0 && policy_.rules[j].prototype == rule.prototype;) {
+            for (std::size_t j = i; j-- > 0 && policy_.rules[j].name == rule.name;) {
                 const auto& other = policy_.rules[j];
                 if (other.action == rule.action) {
                     continue;
@@ -120,7 +120,7 @@ class Check {
         const auto parent = meaning_.of_text(*under_, arch_);
         for (const auto action : diagram().values(text_)) {
             for (const auto other : diagram().values(parent)) {
-                if (rank(action) <= rank(other)) {
+                if (Action::of(action).kind <= Action::of(other).kind) {
                     continue;
                 }
                 const auto wider =
@@ -130,12 +130,6 @@ class Check {
                 }
             }
         }
-    }
-
-    [[nodiscard]] static int rank(std::uint32_t value) {
-        return value == SECCOMP_RET_ALLOW                               ? 2
-               : (value & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_ERRNO ? 1
-                                                                        : 0;
     }
 
     [[nodiscard]] Verdict verdict_of(const Policy& policy, const Call& call) const {

@@ -203,7 +203,15 @@ constexpr Line table[] = {
 
 } // namespace
 
+std::string call_name(Abi abi, std::uint32_t number) {
+    const auto name = name_of(abi, number);
+    return name.empty() ? "syscall " + std::to_string(number) : std::string{name};
+}
+
 std::optional<std::uint32_t> number_of(Abi abi, std::string_view name) {
+    if (name.substr(0, 8) == "syscall ") {
+        return static_cast<std::uint32_t>(std::stoul(std::string{name.substr(8)}));
+    }
     const auto* line = std::lower_bound(std::begin(table), std::end(table), name,
                                         [](const Line& l, std::string_view n) { return l.name < n; });
     if (line == std::end(table) || line->name != name) {

@@ -46,8 +46,9 @@ tl::expected<void, Failure> expect_exit_reasons_of_a_served_cell(const policy::P
             continue;
         }
         // For each of these operators the operand is the largest code that passes.
-        const auto& [op, operand, where] = rule.conditions.front();
-        if ((op != policy::Op::eq && op != policy::Op::le && op != policy::Op::in) || operand.value > last) {
+        const auto& code = rule.conditions.front();
+        if ((code.op != policy::Op::eq && code.op != policy::Op::le && code.op != policy::Op::in) ||
+            code.operand.value > last) {
             return tl::unexpected(failure(policy.error_at(
                 rule.where, fmt::format("a handler's policy can allow {0} only with codes up to {1} (write "
                                         "'code <= {1}'): the others say that the setup of a cell failed",

@@ -58,8 +58,10 @@ TEST(Run, RefusesWhatItCannotInterpret) {
     EXPECT_FALSE(run(Program{load(0)}, {})) << "it runs off its end";
     EXPECT_FALSE(run(Program{BPF_STMT(BPF_JMP | BPF_JA, 5), give(1)}, {})) << "it jumps beyond its end";
     EXPECT_FALSE(run(Program{BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 0), give(1)}, {}));
-    EXPECT_FALSE(run(Program{BPF_STMT(BPF_ST, 0), give(1)}, {}));
-    EXPECT_FALSE(run(Program{BPF_STMT(BPF_RET | BPF_A, 0)}, {}));
+    EXPECT_FALSE(run(Program{BPF_STMT(BPF_ST, 16), give(1)}, {}));
+    EXPECT_FALSE(run(Program{BPF_STMT(BPF_RET | BPF_X, 0)}, {}));
+    EXPECT_FALSE(run(Program{BPF_STMT(BPF_ALU | BPF_DIV | BPF_X, 0), give(1)}, {})) << "X is 0";
+    EXPECT_FALSE(run(Program{BPF_STMT(BPF_ALU | BPF_LSH | BPF_K, 32), give(1)}, {}));
 }
 
 TEST(Evaluate, NoCallMatchesAnUnboundAddress) {

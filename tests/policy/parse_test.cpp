@@ -120,7 +120,7 @@ TEST(Warnings, NameGreaterOrEqualOnA32BitArgument) {
     ASSERT_EQ(found.size(), 1U);
     EXPECT_EQ(placed(found[0]),
               "6:13: the kernel reads 32 bits of 'fd', and '>=' compares 64: 0x100000000 passes "
-              "here and is 0 to the kernel");
+              "here and is 0 to the kernel; '>=32' compares what it reads");
 }
 
 } // namespace
