@@ -54,7 +54,7 @@ std::string condition(const Test& test) {
     case Test::Op::masked:
         break;
     }
-    if (test.value == 0 && !test.half) {
+    if (test.value == 0 && !test.half && ~test.mask <= 0xffffffff) {
         return fmt::format("in {}", number(~test.mask));
     }
     return fmt::format("&{} {} == {}", half, number(test.mask), value);
@@ -131,6 +131,9 @@ void drop_redundant(Model& model) {
 void fill(Draft& draft) {
     auto& model = draft.model;
     const auto& foreign = draft.foreign;
+    if (model.arch == policy::Arch::x86_64 && model.also.size() == 2) {
+        return; // the kernel has no more
+    }
     const bool kills = foreign.kind <= Action::Kind::kill_thread && model.otherwise.kind <= Action::Kind::kill_thread;
     if (foreign == model.otherwise || kills) {
         if (foreign != model.otherwise) {
