@@ -47,8 +47,8 @@ inline policy::Program as_runc(const nlohmann::json& profile, const std::set<std
         filter.set(SCMP_FLTATR_CTL_OPTIMIZE, 2);
     }
     const auto has = [&](const nlohmann::json& entry, const char* filter_name, const char* what, auto of) {
-        const auto filter = entry.value(filter_name, nlohmann::json::object());
-        return filter.is_object() && filter.contains(what) ? of(filter.at(what)) : 0;
+        const auto conditions = entry.value(filter_name, nlohmann::json::object());
+        return conditions.is_object() && conditions.contains(what) ? of(conditions.at(what)) : 0;
     };
     for (const auto& entry : profile.at("syscalls")) {
         const auto present = [&](const nlohmann::json& list) {
