@@ -44,7 +44,8 @@ class Oci : public testing::Test {
             GTEST_SKIP() << file << " is not here: install the packages that tests/audit names";
         }
         std::set<std::string> all;
-        for (const auto& entry : nlohmann::json::parse(text).at("syscalls")) {
+        const auto profile = nlohmann::json::parse(text);
+        for (const auto& entry : profile.at("syscalls")) {
             for (const auto* key : {"includes", "excludes"}) {
                 if (entry.contains(key) && entry.at(key).is_object() && entry.at(key).contains("caps")) {
                     all.insert(entry.at(key).at("caps").begin(), entry.at(key).at("caps").end());
@@ -161,7 +162,8 @@ TEST_F(Oci, ErrorsNameTheirPlace) {
               "2:13: /syscals: unknown key 'syscals'. Did you mean syscalls?");
     EXPECT_EQ(error("{}"), "1:1: 'defaultAction' is missing");
     EXPECT_THAT(error("{\n\"defaultAction\": \"SCMP_ACT_ALLOW\",\n}"), testing::StartsWith("3:1: not JSON: "));
-    EXPECT_EQ(error(with(R"({"names": ["a b"], "action": "SCMP_ACT_ALLOW"})")).substr(0, 5), "1:120");
+    EXPECT_EQ(error(with(R"({"names": ["a b"], "action": "SCMP_ACT_ALLOW"})")),
+              "1:133: /syscalls/0/names: 'a b' is not a system call");
     EXPECT_EQ(error(R"({"defaultAction": "SCMP_ACT_ALLOW", "defaultAction": "SCMP_ACT_KILL"})"),
               "1:37: the key 'defaultAction' stands twice in one object");
     EXPECT_THAT(error(std::string(40, '[')), testing::StartsWith("1:33: more than 32 levels"));
