@@ -8,19 +8,21 @@
 namespace cloister::audit {
 namespace {
 
+using Condition = Test; // testing::Test has the name within a fixture
+
 /// Random conditions over few values, so that they often meet, and the words on both sides of each value.
 class Sets : public testing::Test {
   public:
-    Test test() {
-        Test made;
+    Condition condition() {
+        Condition made;
         made.argument = static_cast<unsigned>(random_() % 2);
-        made.op = static_cast<Test::Op>(random_() % 5);
+        made.op = static_cast<Condition::Op>(random_() % 5);
         made.half = random_() % 4 == 0;
         made.value = value();
         if (made.half) {
             made.value &= 0xffffffff;
         }
-        if (made.op == Test::Op::masked) {
+        if (made.op == Condition::Op::masked) {
             made.mask = value();
             made.value &= random_() % 8 == 0 ? ~std::uint64_t{0} : made.mask;
             made.half = false;
@@ -30,7 +32,7 @@ class Sets : public testing::Test {
     Tests tests(unsigned most) {
         Tests made;
         for (auto count = random_() % (most + 1); count > 0; --count) {
-            made.push_back(test());
+            made.push_back(condition());
         }
         return made;
     }
@@ -40,7 +42,7 @@ class Sets : public testing::Test {
     }
     static bool in(const Tests& tests, std::uint64_t first, std::uint64_t second) {
         return std::all_of(tests.begin(), tests.end(),
-                           [&](const Test& test) { return test.holds(test.argument == 0 ? first : second); });
+                           [&](const Condition& test) { return test.holds(test.argument == 0 ? first : second); });
     }
     template <class Check>
     void each_call(const Check& check) {
@@ -96,8 +98,8 @@ TEST_F(Sets, OneTestForEachRegisterIsTheSameSet) {
         }
         ++done;
         for (const auto& one : *sets) {
-            ASSERT_LE(std::count_if(one.begin(), one.end(), [](const Test& test) { return test.argument == 0; }), 1);
-            ASSERT_TRUE(std::none_of(one.begin(), one.end(), [](const Test& test) { return test.half; }));
+            ASSERT_LE(std::count_if(one.begin(), one.end(), [](const Condition& test) { return test.argument == 0; }), 1);
+            ASSERT_TRUE(std::none_of(one.begin(), one.end(), [](const Condition& test) { return test.half; }));
         }
         each_call([&](std::uint64_t first, std::uint64_t second) {
             const bool some = std::any_of(sets->begin(), sets->end(), [&](const Tests& one) { return in(one, first, second); });
