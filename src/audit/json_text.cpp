@@ -145,6 +145,12 @@ Json Json::parse(std::string_view text, const std::string& file) {
         const auto detail = what.find(": ", what.find("parse error"));
         throw error_at(text, file, error.byte == 0 ? 0 : error.byte - 1,
                        "not JSON: " + printable(detail == std::string::npos ? what : what.substr(detail + 2)));
+    } catch (const nlohmann::json::out_of_range& error) {
+        // A number beyond a double; the message quotes it.
+        const std::string_view what{error.what()};
+        const auto quote = what.find('\'');
+        const auto digits = what.substr(std::min(quote + 1, what.size()));
+        throw error_at(text, file, text.find(digits.substr(0, digits.find('\''))), "a number that is too large");
     }
     if (!twice.empty()) {
         throw error_at(text, file, text.rfind('"' + twice + '"'),

@@ -86,7 +86,7 @@ bool reaches_through_i386(const Model& model, const Call& call, const Rule& rule
     return whole == model.calls.end() ||
            std::none_of(whole->rules.begin(), whole->rules.end(), [&](const Rule& other) {
                const Tests same{{0, Test::Op::eq, false, part->number, 0}};
-               return other.action == rule.action && (other.tests.empty() || other.tests == same);
+               return other.tests.empty() || (other.action == rule.action && other.tests == same);
            });
 }
 

@@ -243,6 +243,20 @@ bool contradictory(const Tests& tests) {
 }
 
 Tests simplified(Tests tests) {
+    // Bits that are compared one by one are compared together.
+    for (std::size_t i = 0; i < tests.size(); ++i) {
+        for (auto j = i + 1; j < tests.size() && tests[i].op == Test::Op::masked;) {
+            const bool same = tests[j].op == Test::Op::masked && tests[j].argument == tests[i].argument &&
+                              ((tests[i].value ^ tests[j].value) & tests[i].mask & tests[j].mask) == 0;
+            if (same) {
+                tests[i].mask |= tests[j].mask;
+                tests[i].value |= tests[j].value;
+                tests.erase(tests.begin() + static_cast<std::ptrdiff_t>(j));
+            } else {
+                ++j;
+            }
+        }
+    }
     std::stable_sort(tests.begin(), tests.end(),
                      [](const Test& a, const Test& b) { return a.argument < b.argument; });
     Tests kept;
