@@ -247,6 +247,7 @@ Tests simplified(Tests tests) {
     for (std::size_t i = 0; i < tests.size(); ++i) {
         for (auto j = i + 1; j < tests.size() && tests[i].op == Test::Op::masked;) {
             const bool same = tests[j].op == Test::Op::masked && tests[j].argument == tests[i].argument &&
+                              !tests[i].never() && !tests[j].never() &&
                               ((tests[i].value ^ tests[j].value) & tests[i].mask & tests[j].mask) == 0;
             if (same) {
                 tests[i].mask |= tests[j].mask;

@@ -70,6 +70,7 @@ TEST_F(Sets, DifferenceHasTheCallsOfTheFirstThatTheSecondLacks) {
             const auto count = std::count_if(sets.begin(), sets.end(), [&](const Tests& set) { return in(set, first, second); });
             ASSERT_EQ(count, in(from, first, second) && !in(less, first, second) ? 1 : 0) << "round " << round;
         });
+        ASSERT_FALSE(HasFatalFailure());
     }
 }
 
@@ -84,6 +85,7 @@ TEST_F(Sets, AContradictionHasNoCallAndASimplerSetHasTheSame) {
             ASSERT_EQ(in(set, first, second), in(simple, first, second)) << "round " << round;
             ASSERT_FALSE(none && in(set, first, second)) << "round " << round;
         });
+        ASSERT_FALSE(HasFatalFailure());
     }
     EXPECT_GT(contradictions, 300);
 }
@@ -105,6 +107,7 @@ TEST_F(Sets, OneTestForEachRegisterIsTheSameSet) {
             const bool some = std::any_of(sets->begin(), sets->end(), [&](const Tests& one) { return in(one, first, second); });
             ASSERT_EQ(some, in(set, first, second)) << "round " << round;
         });
+        ASSERT_FALSE(HasFatalFailure());
     }
     EXPECT_GT(done, 700);
 }
@@ -128,6 +131,7 @@ TEST_F(Sets, SeparateRulesSayWhatTheFirstThatFitsSaid) {
             }
             ASSERT_EQ(wanted != call.rules.end(), std::any_of(separated.rules.begin(), separated.rules.end(), fits)) << "round " << round;
         });
+        ASSERT_FALSE(HasFatalFailure());
     }
 }
 
