@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+#include "cli/process_commands.h"
+
+#include "cli/dump.h"
+
+#include <memory>
+
+namespace cloister::tool {
+namespace {
+
+constexpr auto numbers_of_processes = "PID";
+
+void add_dump(CLI::App& policy, int& code) {
+    auto& command = *policy.add_subcommand(
+        "dump",
+        "the filters that a running process has, oldest first; as root of the host. Such as: cloister "
+        "policy dump --pid 1234 -o filters");
+    const auto asked = std::make_shared<DumpQuestion>();
+    auto* pid = command.add_option("--pid", asked->pid, "the process; all its threads are looked at")
+                    ->type_name(numbers_of_processes);
+    command.add_option("--tid", asked->tid, "one thread, and no other")->type_name("TID")->excludes(pid);
+    command.add_option("--filter", asked->filter, "this one only; 0 is the oldest")->type_name("N");
+    auto* directory =
+        command
+            .add_option("-o,--output", asked->directory,
+                        "write each filter as an array of sock_filter to DIR/PID-N.bpf, N from 0")
+            ->type_name("DIR");
+    auto* raw = command.add_flag("--raw", asked->raw, "the bytes of the one filter, or of --filter N");
+    auto* hex = command.add_flag("--hex", asked->hex, "the bytes in hex, an instruction a line");
+    auto* json = command.add_flag("--json", asked->json, "answer in JSON");
+    raw->excludes(hex)->excludes(json)->excludes(directory);
+    hex->excludes(json)->excludes(directory);
+    command.callback([asked, &code] { code = policy_dump(*asked); });
+}
+
+} // namespace
+
+void add_process_commands(CLI::App& policy, int& code) {
+    add_dump(policy, code);
+}
+
+} // namespace cloister::tool
