@@ -195,6 +195,13 @@ Told<std::string> program_of(pid_t pid) {
     return link_of(pid, "exe");
 }
 
+Told<std::string> command_line_of(pid_t pid) {
+    return read_file(pid, "cmdline").map([](std::string text) {
+        std::replace(text.begin(), text.end(), '\0', ' ');
+        return text;
+    });
+}
+
 Told<std::string> memory_of(pid_t pid, std::uint64_t address, std::size_t size) {
     const Fd fd{::open(path_of(pid, "mem").c_str(), O_RDONLY | O_CLOEXEC)};
     std::string bytes(size, '\0');

@@ -60,6 +60,9 @@ struct Descriptor {
 /// The file that it executes. " (deleted)" at the end: replaced since.
 [[nodiscard]] Told<std::string> program_of(pid_t pid);
 
+/// Its arguments, separated by blanks.
+[[nodiscard]] Told<std::string> command_line_of(pid_t pid);
+
 /// Bytes of its memory.
 [[nodiscard]] Told<std::string> memory_of(pid_t pid, std::uint64_t address, std::size_t size);
 

@@ -2,6 +2,7 @@
 #include "cli/process_commands.h"
 
 #include "cli/dump.h"
+#include "cli/verify_command.h"
 
 #include <memory>
 
@@ -33,10 +34,45 @@ void add_dump(CLI::App& policy, int& code) {
     command.callback([asked, &code] { code = policy_dump(*asked); });
 }
 
+void add_verify(CLI::App& policy, int& code) {
+    auto& command = *policy.add_subcommand(
+        "verify",
+        "whether a running cloisterd is confined as its policy files say; as root of the host; exit 1 if "
+        "not, "
+        "69 if that cannot be told. Such as: cloister policy verify --pid \"$(pidof -s cloisterd)\"");
+    const auto asked = std::make_shared<VerifyQuestion>();
+    command
+        .add_option("--pid", asked->pid,
+                    "its supervisor, with all that is below it; or a listener, with its cells; or a cell")
+        ->type_name(numbers_of_processes)
+        ->required();
+    auto* services = command.add_flag("--services", asked->services,
+                                      "a line for each service; beside it, only what does not match");
+    auto* directory = command
+                          .add_option("--policy-dir", asked->policy_dir,
+                                      "the policies; those installed with "
+                                      "this command unless given")
+                          ->type_name("DIR");
+    command.add_option("--handler", asked->handler, "the policy of the handler, if it is elsewhere")
+        ->type_name("NAME|FILE");
+    command
+        .add_option("--against", asked->against,
+                    "of any process: compare its filters, taken together, with a policy, a directory, or raw "
+                    "filters, the oldest first")
+        ->type_name("FILE|DIR|RAW...")
+        ->excludes(services)
+        ->excludes(directory);
+    command.add_option("--bind", asked->bind, "with --against: a parameter's address, such as page=0x10000")
+        ->allow_extra_args(false);
+    command.add_flag("--json", asked->json, "answer in JSON");
+    command.callback([asked, &code] { code = policy_verify(*asked); });
+}
+
 } // namespace
 
 void add_process_commands(CLI::App& policy, int& code) {
     add_dump(policy, code);
+    add_verify(policy, code);
 }
 
 } // namespace cloister::tool
