@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "cli/process_commands.h"
 
+#include "cli/coverage_command.h"
 #include "cli/dump.h"
 #include "cli/verify_command.h"
+#include "cli/why_command.h"
 
 #include <memory>
 
@@ -10,6 +12,12 @@ namespace cloister::tool {
 namespace {
 
 constexpr auto numbers_of_processes = "PID";
+
+void add_unchecked_and_json(CLI::App& command, Question& question) {
+    command.add_flag("--unchecked", question.unchecked,
+                     "answer even if 'check' refuses the policy; that it does is said on stderr");
+    command.add_flag("--json", question.json, "answer in JSON");
+}
 
 void add_dump(CLI::App& policy, int& code) {
     auto& command = *policy.add_subcommand(
@@ -68,11 +76,61 @@ void add_verify(CLI::App& policy, int& code) {
     command.callback([asked, &code] { code = policy_verify(*asked); });
 }
 
+void add_why(CLI::App& policy, int& code) {
+    auto& command = *policy.add_subcommand(
+        "why",
+        "what call an audit record of seccomp is about, and the rule nearest to it. Such as: journalctl -k "
+        "-g type=1326 -o cat | cloister policy why -");
+    const auto record = std::make_shared<std::string>();
+    const auto asked = std::make_shared<Question>();
+    command
+        .add_option(
+            "RECORD", *record,
+            "a line of the kernel's log, of audit.log or of ausearch; - reads lines from standard input")
+        ->required();
+    command
+        .add_option("--policy", asked->file, "the policy that the process was under, or a directory of such")
+        ->type_name("FILE|DIR");
+    command
+        .add_option("--handler", asked->handler,
+                    "of a directory: with that handler's policy; each unless given")
+        ->type_name("NAME|FILE");
+    add_unchecked_and_json(command, *asked);
+    command.callback([record, asked, &code] { code = policy_why(*record, *asked); });
+}
+
+void add_coverage(CLI::App& policy, int& code) {
+    auto& command = *policy.add_subcommand(
+        "coverage",
+        "which rules, conditions and branches of the filter the calls of a program use, and what it "
+        "tries that is denied. Such as: strace -f -n -e raw=all -o LOG PROGRAM; cloister policy "
+        "coverage FILE --trace LOG");
+    const auto asked = std::make_shared<Question>();
+    const auto logs = std::make_shared<std::vector<std::string>>();
+    command.add_option("FILE", asked->file, "a policy file; or a directory, with --at")->required();
+    command.add_option("--trace", *logs, "the log of strace; several of one run with -ff")
+        ->type_name("LOG...")
+        ->required();
+    command.add_option("--at", asked->at,
+                       "of a directory: which policy, such as listener_return or elsewhere");
+    command
+        .add_option("--handler", asked->handler,
+                    "of a directory: with that handler's policy; echo unless given")
+        ->type_name("NAME|FILE");
+    command.add_option("--arch", asked->arch, "x86_64 or aarch64; this machine's unless given");
+    command.add_option("--bind", asked->bind, "a parameter's address, such as buffer=0x7f0000000000")
+        ->allow_extra_args(false);
+    add_unchecked_and_json(command, *asked);
+    command.callback([asked, logs, &code] { code = policy_coverage(*asked, *logs); });
+}
+
 } // namespace
 
 void add_process_commands(CLI::App& policy, int& code) {
     add_dump(policy, code);
     add_verify(policy, code);
+    add_why(policy, code);
+    add_coverage(policy, code);
 }
 
 } // namespace cloister::tool

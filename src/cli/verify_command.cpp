@@ -138,7 +138,7 @@ std::string title_of(const audit::ProcessReport& report) {
 void print_check(const audit::ProcessReport& report, const Check& check) {
     const auto result = text_of(check.result);
     if (check.result == Check::Result::mismatch) {
-        fmt::print("{}: {}: {} what expected: {}; found: {}\n", title_of(report), check.name, result,
+        fmt::print("{}: {}: {}: expected {}, found {}\n", title_of(report), check.name, result,
                    check.expected, check.found);
     } else {
         fmt::print("{}: {}: {}: {}\n", title_of(report), check.name, result, check.found);
