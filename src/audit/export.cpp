@@ -105,7 +105,7 @@ std::optional<std::string> round_trip(const policy::Policy& policy, policy::Arch
         return imported->reasons.empty() ? "it is not exact" : imported->reasons.front();
     }
     const auto again = policy::parse(imported->text, "exported");
-    return again ? difference(policy, *again, arch, bindings) : again.error().text();
+    return again ? first_difference(policy, *again, arch, bindings) : again.error().text();
 }
 
 } // namespace
@@ -168,7 +168,7 @@ Exported export_policy(const policy::Policy& policy, policy::Arch arch, const po
     return result;
 }
 
-std::optional<std::string> difference(const policy::Policy& a, const policy::Policy& b, policy::Arch arch,
+std::optional<std::string> first_difference(const policy::Policy& a, const policy::Policy& b, policy::Arch arch,
                                       const policy::Bindings& bindings) {
     std::vector<std::string> params;
     for (const auto& [name, value] : bindings) {

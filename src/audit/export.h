@@ -34,7 +34,7 @@ enum class Target { oci, systemd, minijail, kafel, seccompiler, c };
                                      const policy::Bindings& bindings, Target target);
 
 /// A call that the two treat differently, described, or nothing. Both have the parameters of `bindings`.
-[[nodiscard]] std::optional<std::string> difference(const policy::Policy& a, const policy::Policy& b,
+[[nodiscard]] std::optional<std::string> first_difference(const policy::Policy& a, const policy::Policy& b,
                                                     policy::Arch arch, const policy::Bindings& bindings);
 
 } // namespace cloister::audit

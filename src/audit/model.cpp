@@ -296,6 +296,9 @@ std::vector<Tests> without(const Tests& from, const Tests& less) {
 }
 
 std::optional<std::vector<Tests>> one_test_each(const Tests& tests, std::size_t limit) {
+    if (contradictory(tests)) {
+        return std::vector<Tests>{};
+    }
     std::vector<Tests> sets{Tests{}};
     for (unsigned argument = 0; argument < 6; ++argument) {
         Tests here;

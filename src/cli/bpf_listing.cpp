@@ -26,34 +26,44 @@ struct State {
     bool reached = false;
     int word = unknown;            ///< which the accumulator holds
     std::int64_t number = unknown; ///< of the call
+    std::int64_t abi = unknown;    ///< as seccomp_data::arch has it
 };
 
 std::vector<State> states_of(const policy::Program& program) {
     std::vector<State> states(program.size());
     states.front().reached = true;
-    const auto reach = [&](std::size_t at, int word, std::int64_t number) {
+    const auto reach = [&](std::size_t at, const State& now) {
         if (at < states.size()) {
             auto& state = states[at];
-            state = {true, !state.reached || state.word == word ? word : unknown,
-                     !state.reached || state.number == number ? number : unknown};
+            const bool first = !state.reached;
+            state = {true, first || state.word == now.word ? now.word : unknown,
+                     first || state.number == now.number ? now.number : unknown,
+                     first || state.abi == now.abi ? now.abi : unknown};
         }
     };
     for (std::size_t at = 0; at < program.size(); ++at) {
         const auto& i = program[at];
-        const auto [reached, before, number] = states[at];
-        const bool load = i.code == (BPF_LD | BPF_W | BPF_ABS);
-        const int word = load ? static_cast<int>(i.k / 4) : BPF_CLASS(i.code) == BPF_ALU ? unknown : before;
-        if (!reached || BPF_CLASS(i.code) == BPF_RET) {
+        auto now = states[at];
+        if (!now.reached || BPF_CLASS(i.code) == BPF_RET) {
             continue;
         }
+        if (i.code == (BPF_LD | BPF_W | BPF_ABS)) {
+            now.word = static_cast<int>(i.k / 4);
+        } else if (BPF_CLASS(i.code) == BPF_LD || BPF_CLASS(i.code) == BPF_ALU ||
+                   i.code == (BPF_MISC | BPF_TXA)) {
+            now.word = unknown;
+        }
         if (BPF_CLASS(i.code) != BPF_JMP) {
-            reach(at + 1, word, number);
+            reach(at + 1, now);
         } else if (BPF_OP(i.code) == BPF_JA) {
-            reach(at + 1 + i.k, word, number);
+            reach(at + 1 + i.k, now);
         } else {
-            const bool tells = i.code == (BPF_JMP | BPF_JEQ | BPF_K) && word == 0;
-            reach(at + 1 + i.jt, word, tells ? i.k : number);
-            reach(at + 1 + i.jf, word, number);
+            auto yes = now;
+            const bool tells = i.code == (BPF_JMP | BPF_JEQ | BPF_K);
+            yes.number = tells && now.word == 0 ? i.k : now.number;
+            yes.abi = tells && now.word == 1 ? i.k : now.abi;
+            reach(at + 1 + i.jt, yes);
+            reach(at + 1 + i.jf, now);
         }
     }
     return states;
@@ -78,46 +88,83 @@ std::string lines_of(const policy::Policy& policy, std::int64_t number, policy::
 }
 
 std::string instruction(const sock_filter& i, std::size_t at) {
-    const auto jump = [&](std::string_view test) {
-        return fmt::format("if {} 0x{:x} go to {} else {}", test, i.k, at + 1 + i.jt, at + 1 + i.jf);
-    };
-    switch (i.code) {
-    case BPF_LD | BPF_W | BPF_ABS:
-        return fmt::format("load [{}]", i.k);
-    case BPF_ALU | BPF_AND | BPF_K:
-        return fmt::format("and 0x{:x}", i.k);
-    case BPF_RET | BPF_K:
-        return fmt::format("return 0x{:08x}", i.k);
-    case BPF_JMP | BPF_JA:
-        return fmt::format("go to {}", at + 1 + i.k);
-    case BPF_JMP | BPF_JEQ | BPF_K:
-        return jump("==");
-    case BPF_JMP | BPF_JGT | BPF_K:
-        return jump(">");
-    case BPF_JMP | BPF_JGE | BPF_K:
-        return jump(">=");
-    case BPF_JMP | BPF_JSET | BPF_K:
-        return jump("has a bit of");
-    default:
+    const bool by_register = BPF_SRC(i.code) == BPF_X;
+    const auto operand = by_register ? std::string{"X"} : fmt::format("0x{:x}", i.k);
+    const auto raw = [&] {
         return fmt::format("code 0x{:02x} jt {} jf {} k 0x{:x}", i.code, i.jt, i.jf, i.k);
+    };
+    switch (BPF_CLASS(i.code)) {
+    case BPF_LD:
+    case BPF_LDX: {
+        const auto load = BPF_CLASS(i.code) == BPF_LDX ? "load X" : "load";
+        const auto mode = BPF_MODE(i.code);
+        return mode == BPF_ABS   ? fmt::format("{} [{}]", load, i.k)
+               : mode == BPF_IMM ? fmt::format("{} 0x{:x}", load, i.k)
+               : mode == BPF_MEM ? fmt::format("{} memory {}", load, i.k)
+               : mode == BPF_LEN ? fmt::format("{} size of the data", load)
+                                 : raw();
+    }
+    case BPF_ST:
+        return fmt::format("store memory {}", i.k);
+    case BPF_STX:
+        return fmt::format("store X memory {}", i.k);
+    case BPF_ALU: {
+        static constexpr std::array<std::string_view, 11> names = {
+            "add",        "subtract",    "multiply", "divide", "or",          "and",
+            "shift left", "shift right", "negate",   "modulo", "exclusive or"};
+        const auto op = static_cast<std::size_t>(BPF_OP(i.code) >> 4U);
+        return op >= names.size()          ? raw()
+               : BPF_OP(i.code) == BPF_NEG ? "negate"
+                                           : fmt::format("{} {}", names.at(op), operand);
+    }
+    case BPF_JMP: {
+        static constexpr std::array<std::string_view, 5> names = {"", "==", ">", ">=", "has a bit of"};
+        const auto op = static_cast<std::size_t>(BPF_OP(i.code) >> 4U);
+        return op == 0              ? fmt::format("go to {}", at + 1 + i.k)
+               : op >= names.size() ? raw()
+                                    : fmt::format("if {} {} go to {} else {}", names.at(op), operand,
+                                                  at + 1 + i.jt, at + 1 + i.jf);
+    }
+    case BPF_RET:
+        return BPF_RVAL(i.code) == BPF_A ? "return A" : fmt::format("return 0x{:08x}", i.k);
+    default:
+        return i.code == (BPF_MISC | BPF_TAX)   ? "copy to X"
+               : i.code == (BPF_MISC | BPF_TXA) ? "copy from X"
+                                                : raw();
     }
 }
 
-std::string remark(const sock_filter& i, int word, policy::Arch arch) {
+std::optional<policy::Abi> abi_with(std::int64_t value) {
+    for (const auto abi : {policy::Abi::x86_64, policy::Abi::aarch64, policy::Abi::i386}) {
+        if (policy::audit_arch(abi) == value) {
+            return abi;
+        }
+    }
+    return std::nullopt;
+}
+
+std::string remark(const sock_filter& i, const State& state, policy::Arch arch) {
     if (i.code == (BPF_LD | BPF_W | BPF_ABS)) {
         return word_name(i.k);
     }
     if (i.code == (BPF_RET | BPF_K)) {
         return policy::describe_return(i.k);
     }
-    if (i.code == (BPF_JMP | BPF_JEQ | BPF_K) && word == 0) {
-        return std::string{policy::name_of(policy::abi_of(arch), i.k)};
+    if (i.code == (BPF_JMP | BPF_JEQ | BPF_K) && state.word == 0) {
+        // A filter that does not say which ABI it speaks of speaks of the native one.
+        const auto abi = state.abi == unknown ? policy::abi_of(arch) : abi_with(state.abi);
+        const bool x32 = abi == policy::Abi::x86_64 && i.k >= policy::x32_bit;
+        return abi ? std::string{policy::name_of(x32 ? policy::Abi::x32 : *abi, i.k)} : std::string{};
     }
-    if (i.code == (BPF_JMP | BPF_JEQ | BPF_K) && word == 1 &&
-        i.k == policy::audit_arch(policy::abi_of(arch))) {
-        return std::string{to_string(arch)};
+    if (i.code == (BPF_JMP | BPF_JEQ | BPF_K) && state.word == 1) {
+        const auto abi = abi_with(i.k);
+        return abi ? std::string{to_string(*abi)} : std::string{};
     }
     return {};
+}
+
+std::string line_of(const policy::Program& program, std::size_t at) {
+    return fmt::format("{:4}  {}", at, instruction(program[at], at));
 }
 
 std::string begins_at(const policy::Assembly& made, std::size_t first) {
@@ -143,16 +190,27 @@ std::string listing(const policy::Assembly& made, policy::Arch arch) {
                                 policy->at ? fmt::format("${}", policy->at_name()) : "elsewhere");
         }
         for (auto at = first; at < first + size; ++at) {
-            const auto line = fmt::format("{:4}  {}", at, instruction(program[at], at));
+            const auto line = line_of(program, at);
             const auto note = policy == nullptr && program[at].code == (BPF_JMP | BPF_JA)
                                   ? begins_at(made, at + 1 + program[at].k)
-                                  : remark(program[at], states[at].word, arch);
+                                  : remark(program[at], states[at], arch);
             const auto source = policy == nullptr ? "" : lines_of(*policy, states[at].number, arch);
             const auto gap = note.empty() || source.empty() ? "" : "  ";
             text += note.empty() && source.empty()
                         ? line + '\n'
                         : fmt::format("{:<50}  ; {}{}{}\n", line, note, gap, source);
         }
+    }
+    return text;
+}
+
+std::string listing(const policy::Program& program, policy::Arch arch) {
+    const auto states = states_of(program);
+    std::string text;
+    for (std::size_t at = 0; at < program.size(); ++at) {
+        const auto line = line_of(program, at);
+        const auto note = remark(program[at], states[at], arch);
+        text += note.empty() ? line + '\n' : fmt::format("{:<50}  ; {}\n", line, note);
     }
     return text;
 }

@@ -3,6 +3,7 @@
 #include "cli/exchange_commands.h"
 #include "cli/operator_commands.h"
 #include "cli/policy_commands.h"
+#include "cli/process_commands.h"
 #include "policy/compile.h"
 
 #include <CLI/CLI.hpp>
@@ -88,7 +89,7 @@ int run(int argc, char** argv) {
     add_json(doctor, json);
     doctor.callback([&] { code = tool::doctor(connections, json); });
 
-    auto& policy = *app.add_subcommand("policy", "read, check and prove policy files");
+    auto& policy = *app.add_subcommand("policy", "read, check and prove policy files, and look at the filters of running processes");
     policy.require_subcommand(1);
 
     tool::Question question;
@@ -150,6 +151,7 @@ int run(int argc, char** argv) {
     format.callback([&] { code = tool::policy_fmt(question.file); });
 
     tool::add_exchange_commands(policy, code);
+    tool::add_process_commands(policy, code);
 
     try {
         app.parse(argc, argv);

@@ -129,7 +129,7 @@ tl::expected<int, Error> number_for_libseccomp(const Policy& policy, const Rule&
 
 tl::expected<void, Error> add(scmp_filter_ctx context, const Policy& policy, const Rule& rule, Arch arch,
                               const Bindings& bindings) {
-    if (rule.action == policy.otherwise) {
+    if (rule.action == policy.otherwise || rule.abi.value_or(abi_of(arch)) != abi_of(arch)) {
         return {}; // the action of else: libseccomp refuses such a rule
     }
     const auto number = number_for_libseccomp(policy, rule, arch);
@@ -260,7 +260,7 @@ tl::expected<Program, Error> compile(const Policy& policy, Arch arch, const Bind
     };
     int result = set(SCMP_FLTATR_API_SYSRAWRC, 1);
     if (result == 0) {
-        result = set(SCMP_FLTATR_ACT_BADARCH, otherwise);
+        result = set(SCMP_FLTATR_ACT_BADARCH, action_of(policy.foreign));
     }
     // Above a dozen rules the numbers are searched as a tree: the listener's calls take 34 steps on average
     // instead of 37, for four instructions more. For a cell's five calls the tree costs two steps and saves

@@ -12,7 +12,7 @@ std::string number_text(std::uint64_t value) {
 }
 
 std::optional<Abi> abi_of_call(const seccomp_data& call) {
-    const bool x32 = (static_cast<std::uint32_t>(call.nr) & x32_bit) != 0;
+    const bool x32 = is_x32(static_cast<std::uint32_t>(call.nr));
     for (const auto abi : {Abi::x86_64, Abi::x32, Abi::aarch64, Abi::i386}) {
         if (call.arch == audit_arch(abi) &&
             (call.arch != audit_arch(Abi::x86_64) || x32 == (abi == Abi::x32))) {

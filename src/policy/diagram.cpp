@@ -152,6 +152,16 @@ std::vector<std::uint32_t> Diagram::values(Node function) const {
     return found;
 }
 
+std::uint32_t Diagram::value_at(Node function, const std::vector<Bit>& input) const {
+    while (nodes_[function].level != leaf_level) {
+        const auto level = nodes_[function].level;
+        const bool set =
+            std::any_of(input.begin(), input.end(), [level](const Bit& bit) { return bit.level == level && bit.set; });
+        function = at(function, level, set);
+    }
+    return nodes_[function].high;
+}
+
 std::optional<std::vector<Diagram::Bit>> Diagram::find(Node condition) const {
     return find_difference(condition, 0);
 }

@@ -163,8 +163,7 @@ bool holds(const Condition& condition, std::uint64_t argument, std::uint64_t val
 
 // The ABI whose numbers apply to the call: x32's come with the ABI of x86_64, and with a bit of their own.
 std::optional<Abi> abi_of_call(const Policy& policy, Arch arch, const seccomp_data& call) {
-    const bool x32 =
-        call.arch == audit_arch(Abi::x86_64) && (static_cast<std::uint32_t>(call.nr) & x32_bit) != 0;
+    const bool x32 = call.arch == audit_arch(Abi::x86_64) && is_x32(static_cast<std::uint32_t>(call.nr));
     for (const auto abi : policy.abis(arch)) {
         if (call.arch == audit_arch(abi) && x32 == (abi == Abi::x32)) {
             return abi;
@@ -197,13 +196,15 @@ std::optional<std::size_t> failing_condition(const Policy& policy, const Rule& r
 
 Verdict evaluate(const Policy& policy, Arch arch, const Bindings& bindings, const seccomp_data& call) {
     const Rule* found = nullptr;
-    if (const auto abi = abi_of_call(policy, arch, call)) {
-        for (const auto& rule : policy.rules) {
-            if (static_cast<std::uint32_t>(call.nr) == number_of(*abi, rule.name) &&
-                (found == nullptr || rule.action.kind < found->action.kind) &&
-                !failing_condition(policy, rule, arch, bindings, call)) {
-                found = &rule;
-            }
+    const auto abi = abi_of_call(policy, arch, call);
+    if (!abi) {
+        return {policy.foreign, nullptr};
+    }
+    for (const auto& rule : policy.rules) {
+        if (rule.abi.value_or(*abi) == *abi && static_cast<std::uint32_t>(call.nr) == number_of(*abi, rule.name) &&
+            (found == nullptr || rule.action.kind < found->action.kind) &&
+            !failing_condition(policy, rule, arch, bindings, call)) {
+            found = &rule;
         }
     }
     return found != nullptr ? Verdict{found->action, found} : Verdict{policy.otherwise, nullptr};

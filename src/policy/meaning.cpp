@@ -164,7 +164,7 @@ Meaning::Node Meaning::of_rule(const Policy& policy, const Rule& rule, Arch arch
     Node anywhere = 0;
     for (const auto abi : policy.abis(arch)) {
         const auto number = number_of(abi, rule.name);
-        if (!number) {
+        if (!number || rule.abi.value_or(abi) != abi) {
             continue; // beside x86_64 an ABI need not have it
         }
         Node applies = 1;
@@ -188,16 +188,25 @@ Meaning::Node Meaning::of_text(const Policy& policy, Arch arch) {
             }
         }
     }
-    return meaning;
+    if (policy.foreign == policy.otherwise) {
+        return meaning;
+    }
+    Node listed = 0;
+    for (const auto abi : policy.abis(arch)) {
+        listed = diagram_.if_else(of_abi(abi), 1, listed);
+    }
+    return diagram_.if_else(listed, meaning, diagram_.leaf(policy.foreign.value()));
 }
 
-// x32's calls come with the ABI of x86_64; their numbers tell them apart.
+// x32's calls come with the ABI of x86_64; their numbers tell them apart. -1, by which a tracer skips a call, is
+// none of theirs.
 Meaning::Node Meaning::of_abi(Abi abi) {
     const auto token = word_equals(abi_word, audit_arch(abi));
     if (abi != Abi::x86_64 && abi != Abi::x32) {
         return token;
     }
-    const auto x32 = diagram_.choose(level(number_word, 30), 1, 0);
+    const auto x32 =
+        diagram_.if_else(word_equals(number_word, ~0U), 0, diagram_.choose(level(number_word, 30), 1, 0));
     return diagram_.both(token, abi == Abi::x32 ? x32 : diagram_.if_else(x32, 0, 1));
 }
 

@@ -228,8 +228,16 @@ class Parser {
         }
     }
 
-    //   else      = "else" action
-    void otherwise(Line& line) { policy_.otherwise = action(line, line.take("kill-process")); }
+    //   else      = "else" action [ "abi" action ]
+    // The second is for calls of ABIs that are not listed.
+    void otherwise(Line& line) {
+        policy_.otherwise = action(line, line.take("kill-process"));
+        policy_.foreign = policy_.otherwise;
+        if (!line.done() && line.peek().text == "abi") {
+            (void)line.take("abi");
+            policy_.foreign = action(line, line.take("the action for calls of other ABIs"));
+        }
+    }
 
     //   action    = "allow" | "log" | "trace" [ number ] | "notify" | "errno" ( ERRNO | number )
     //             | "trap" [ number ] | "kill-thread" | "kill-process"
@@ -321,14 +329,19 @@ class Parser {
             {std::string{word.text}, std::move(operand), std::string{line.reason()}, word.where});
     }
 
-    //   rule      = action syscall { argument } [ "any" ] ":" reason
+    //   rule      = action [ abi ":" ] syscall { argument } [ "any" ] ":" reason
     //   syscall   = the kernel's name of a system call | "syscall" number
     // After kill-process a reason may be left out. A last "any" stands for all arguments that are not named.
     void rule(Line& line, Word first) {
         Rule rule;
         rule.where = first.where;
         rule.action = action(line, first);
-        const auto name = line.take("a system call");
+        auto name = line.take("a system call");
+        if (const auto colon = name.text.find(':'); colon != std::string_view::npos) {
+            rule.abi = listed_abi(line, {name.text.substr(0, colon), name.where});
+            name.text.remove_prefix(colon + 1);
+            name.where.column += static_cast<unsigned>(colon + 1);
+        }
         rule.name = name.text;
         if (name.text == "syscall") {
             const auto number = line.take("the number of a system call");
@@ -338,7 +351,11 @@ class Parser {
             rule.name = fmt::format("syscall {}", parse_number(line, number));
             expect_nameless(line, static_cast<std::uint32_t>(parse_number(line, number)), number.where);
         }
-        expect_call(line, rule.name, name.where);
+        if (!rule.abi) {
+            expect_call(line, rule.name, name.where);
+        } else if (!number_of(*rule.abi, rule.name)) {
+            line.fail(name.where, not_a_call(rule.name, *rule.abi));
+        }
         rule.prototype = prototype_of(rule.name);
         if (rule.prototype == nullptr) {
             line.fail(name.where,
@@ -375,6 +392,18 @@ class Parser {
         rule.reason = line.reason();
         check_call_site(line, rule, name);
         policy_.rules.push_back(std::move(rule));
+    }
+
+    Abi listed_abi(const Line& line, Word word) const {
+        const auto abi = abi_named(word.text);
+        for (const auto arch : policy_.archs) {
+            for (const auto listed : policy_.abis(arch)) {
+                if (abi == listed) {
+                    return listed;
+                }
+            }
+        }
+        line.fail(word.where, fmt::format("'{}' is not listed by 'arch'", word.text));
     }
 
     // What looks at rules goes by names.
@@ -489,7 +518,8 @@ class Parser {
                        a.operand.value == b.operand.value && a.operand.param == b.operand.param &&
                        a.mask.value == b.mask.value;
             };
-            if (std::equal(other.conditions.begin(), other.conditions.end(), rule.conditions.begin(),
+            if (other.abi == rule.abi &&
+                std::equal(other.conditions.begin(), other.conditions.end(), rule.conditions.begin(),
                            rule.conditions.end(), same)) {
                 line.fail(rule.where,
                           fmt::format("this rule repeats the conditions of line {}", other.where.line));

@@ -144,6 +144,10 @@ tl::expected<void, Error> expect_enforceable(const Policy& policy) {
             {}, fmt::format("its else action is {}: cloisterd confines nothing by it; write kill-process",
                             policy.otherwise.text()))};
     }
+    if (policy.foreign != policy.otherwise) {
+        return tl::unexpected{policy.error_at(
+            {}, fmt::format("it says {} for other ABIs: cloisterd has one else action for all", policy.foreign.text()))};
+    }
     if (!policy.also.empty()) {
         return tl::unexpected{
             policy.error_at({}, fmt::format("it lists {}: cloisterd runs programs of x86_64 and aarch64 only",

@@ -74,7 +74,8 @@ struct Action {
 
 struct Rule {
     Action action;
-    std::string name; ///< of the call: the kernel's, or "syscall N"
+    std::string name;       ///< of the call: the kernel's, or "syscall N"
+    std::optional<Abi> abi; ///< it applies to calls of that one alone
     const Prototype* prototype = nullptr;
     std::vector<Condition>
         conditions; ///< in the order of the prototype; at least one for each of its parameters
@@ -124,6 +125,7 @@ struct Policy {
     std::vector<Arch> archs;
     std::vector<Abi> also; ///< i386, x32: further ABIs of the same kernel as x86_64
     Action otherwise;      ///< the else action
+    Action foreign;         ///< of calls of ABIs that are not listed
     std::vector<Param> params;
     std::vector<Const> consts;
     std::vector<Rule> rules;
@@ -170,9 +172,9 @@ using Bindings = std::map<std::string, std::uint64_t, std::less<>>;
 /// stays only where it lines up with another line of its kind. Comments stay; runs of blank lines become one.
 [[nodiscard]] std::string format(const Policy& policy);
 
-inline constexpr std::size_t max_file_size = 65536;
+inline constexpr std::size_t max_file_size = 262144;
 inline constexpr std::size_t max_line_length = 240;
 inline constexpr std::size_t max_params = 8;
-inline constexpr std::size_t max_rules = 1000;
+inline constexpr std::size_t max_rules = 4000;
 
 } // namespace cloister::policy

@@ -35,7 +35,7 @@ class Export : public testing::Test {
             << rules << fmt::format("{}{}{}", fmt::join(exported.wider, "\n"), fmt::join(exported.narrower, "\n"), fmt::join(exported.refused, "\n"));
         const auto imported = again(target, exported.text, compiler);
         EXPECT_EQ(imported.verdict, Verdict::exact) << exported.text;
-        EXPECT_EQ(difference(parsed(std::string{before} + rules), parsed(imported.text), policy::Arch::x86_64, {}).value_or("none"),
+        EXPECT_EQ(first_difference(parsed(std::string{before} + rules), parsed(imported.text), policy::Arch::x86_64, {}).value_or("none"),
                   "none")
             << exported.text;
     }
@@ -168,7 +168,7 @@ TEST_F(Export, DefaultProfilesSurviveTheRoundTrip) {
         const auto policy = parsed(first.text);
         const auto exported = export_policy(policy, policy::Arch::x86_64, {}, Target::oci);
         EXPECT_EQ(exported.verdict, Verdict::exact) << fmt::format("{}{}", fmt::join(exported.wider, "\n"), fmt::join(exported.refused, "\n"));
-        EXPECT_EQ(difference(policy, parsed(again(Target::oci, exported.text).text), policy::Arch::x86_64, {}).value_or("none"), "none");
+        EXPECT_EQ(first_difference(policy, parsed(again(Target::oci, exported.text).text), policy::Arch::x86_64, {}).value_or("none"), "none");
     }
     if (there == 0) {
         GTEST_SKIP() << "neither Docker's nor Podman's default profile is here";
@@ -178,8 +178,8 @@ TEST_F(Export, DefaultProfilesSurviveTheRoundTrip) {
 TEST_F(Export, ADifferenceIsShown) {
     const auto a = parsed(std::string{head} + "allow read  fd == 3  any : x\n");
     const auto b = parsed(std::string{head} + "allow read  fd <= 3  any : x\n");
-    EXPECT_THAT(difference(a, b, policy::Arch::x86_64, {}).value_or("none"), HasSubstr("read(fd=0"));
-    EXPECT_FALSE(difference(a, a, policy::Arch::x86_64, {}));
+    EXPECT_THAT(first_difference(a, b, policy::Arch::x86_64, {}).value_or("none"), HasSubstr("read(fd=0"));
+    EXPECT_FALSE(first_difference(a, a, policy::Arch::x86_64, {}));
 }
 
 } // namespace

@@ -21,7 +21,7 @@ TEST(Describe, ACallByTheNamesOfItsAbi) {
 
 TEST(Describe, WhatHasNoNameByItsNumber) {
     EXPECT_EQ(describe(call_of(AUDIT_ARCH_X86_64, 9999)), "call 9999() on x86_64");
-    EXPECT_EQ(describe(call_of(AUDIT_ARCH_X86_64, 0xffffffff)), "call 0xffffffff() on x32");
+    EXPECT_EQ(describe(call_of(AUDIT_ARCH_X86_64, 0xffffffff)), "call 0xffffffff() on x86_64");
     EXPECT_EQ(describe(call_of(0x28, 3)), "call 3() on ABI 0x28");
 }
 

@@ -118,6 +118,25 @@ TEST(Language, RulesApplyToEachAbiThatIsListed) {
               "0:0: it lists i386: such a policy can be compared and proved, but not compiled");
 }
 
+TEST(Language, ARuleMayBeForOneAbiAlone) {
+    const auto policy = parsed("allow i386:close fd ==32 3 : x\nallow close fd == 4 : x\n",
+                               "policy p 1\nsyntax 1\narch x86_64 i386\nelse kill-process\n");
+    EXPECT_EQ(decided(policy, call_of("close", {3}, Abi::i386), false), "allow");
+    EXPECT_EQ(decided(policy, call_of("close", {4}, Abi::i386), false), "allow");
+    EXPECT_EQ(decided(policy, call_of("close", {3}), false), "kill-process");
+    EXPECT_EQ(decided(policy, call_of("close", {4}), false), "allow");
+}
+
+TEST(Language, OtherAbisMayHaveAnotherActionThanElse) {
+    const auto policy =
+        parsed("allow close any : x\n", "policy p 1\nsyntax 1\narch x86_64\nelse errno EPERM abi kill-thread\n");
+    EXPECT_EQ(decided(policy, call_of("close", {})), "allow");
+    EXPECT_EQ(decided(policy, call_of("munmap", {})), "errno EPERM");
+    EXPECT_EQ(decided(policy, call_of("close", {}, Abi::i386)), "kill-thread");
+    EXPECT_EQ(decided(policy, call_of("close", {}, Abi::x32)), "kill-thread");
+    EXPECT_EQ(decided(policy, {-1, audit_arch(Abi::x86_64), 0, {}}), "errno EPERM") << "-1 is no call of x32";
+}
+
 TEST(Language, ACallWithoutANameHasItsNumber) {
     const auto policy = parsed("allow syscall 999 arg1 == 3  any : x\n", on_x86_64);
     seccomp_data call{999, audit_arch(Abi::x86_64), 0, {3, 9, 9, 9, 9, 9}};
