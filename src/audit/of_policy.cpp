@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+// The only exporter's file that knows policy::Rule.
+#include "audit/of_policy.h"
+
+#include "audit/export_forms.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace cloister::audit {
+namespace {
+
+constexpr std::uint64_t low_word = 0xffffffff;
+
+Test test_of(const policy::Condition& condition, std::uint64_t value) {
+    const auto whole = condition.half ? low_word : ~std::uint64_t{0};
+    Test test;
+    test.half = condition.half;
+    test.value = value;
+    switch (condition.op) {
+    case policy::Op::ne:
+        test.op = Test::Op::ne;
+        break;
+    case policy::Op::le:
+        test.op = Test::Op::le;
+        break;
+    case policy::Op::ge:
+        test.op = Test::Op::ge;
+        break;
+    case policy::Op::in:
+        test = {0, Test::Op::masked, false, 0, ~value & whole};
+        break;
+    case policy::Op::masked:
+        test = {0, Test::Op::masked, false, value, condition.mask.value};
+        break;
+    case policy::Op::eq:
+    case policy::Op::any:
+        break;
+    }
+    return test;
+}
+
+// The register of a condition, the same in each ABI of the policy that has the call.
+std::optional<unsigned> register_of(const Model& model, const policy::Rule& rule, std::size_t parameter) {
+    std::optional<unsigned> found;
+    for (const auto abi : model.abis()) {
+        if (!exists(abi, rule.name)) {
+            continue;
+        }
+        const auto index = static_cast<unsigned>(rule.prototype->index(parameter, abi));
+        if (!rule.prototype->has(parameter, abi) || found.value_or(index) != index) {
+            return std::nullopt;
+        }
+        found = index;
+    }
+    return found;
+}
+
+} // namespace
+
+Model model_of(const policy::Policy& policy, policy::Arch arch, const policy::Bindings& bindings,
+               Exported& result) {
+    Model model;
+    model.name = policy.name;
+    model.version = policy.version;
+    model.arch = arch;
+    model.otherwise = policy.otherwise;
+    if (arch == policy::Arch::x86_64) {
+        model.also = policy.also;
+    }
+    for (const auto& rule : policy.rules) {
+        Rule made{rule.action, {}, rule.reason, rule.where.line};
+        auto& call = model.call(rule.name);
+        for (const auto& condition : rule.conditions) {
+            if (condition.op == policy::Op::any) {
+                continue;
+            }
+            auto value = condition.operand.value;
+            if (condition.operand.param) {
+                const auto& param = policy.params.at(*condition.operand.param).name;
+                const auto bound = bindings.find(param);
+                if (bound == bindings.end()) {
+                    apply_wider(model, call, made, fmt::format("${} is not bound and becomes 'any'", param), result);
+                    continue;
+                }
+                value = bound->second;
+            }
+            const auto in_register = register_of(model, rule, condition.parameter);
+            if (!in_register) {
+                apply_wider(model, call, made,
+                            fmt::format("'{}' is not in the same register in all ABIs, and becomes 'any'",
+                                        rule.parameter_of(condition).name),
+                            result);
+                continue;
+            }
+            auto test = test_of(condition, value);
+            test.argument = *in_register;
+            made.tests.push_back(test);
+        }
+        call.rules.push_back(std::move(made));
+    }
+    for (auto& call : model.calls) {
+        std::stable_sort(call.rules.begin(), call.rules.end(),
+                         [](const Rule& a, const Rule& b) { return stricter(a.action, b.action); });
+        constexpr std::size_t many = 1000;
+        if (!separate(call, many)) {
+            result.refused.push_back(
+                fmt::format("{}: without an unbound parameter its rules contradict each other", call.name));
+        }
+        std::erase_if(call.rules, [&](const Rule& rule) { return rule.action == model.otherwise; });
+    }
+    std::erase_if(model.calls, [](const Call& call) { return call.rules.empty(); });
+    return model;
+}
+
+} // namespace cloister::audit
