@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "audit/coverage.h"
 
+#include "policy/evaluate.h"
+
 #include <algorithm>
 #include <array>
 #include <fmt/format.h>
@@ -41,23 +43,11 @@ Truth truth(bool value) {
     return value ? Truth::yes : Truth::no;
 }
 
-Truth holds(policy::Op op, const std::optional<std::uint64_t>& argument, std::uint64_t operand) {
-    if (op == policy::Op::any) {
+Truth holds(const policy::Condition& condition, const std::optional<std::uint64_t>& argument, std::uint64_t operand) {
+    if (condition.op == policy::Op::any) {
         return Truth::yes;
     }
-    if (!argument) {
-        return Truth::unknown;
-    }
-    switch (op) {
-    case policy::Op::eq:
-        return truth(*argument == operand);
-    case policy::Op::le:
-        return truth(*argument <= operand);
-    case policy::Op::ge:
-        return truth(*argument >= operand);
-    default:
-        return truth((*argument | operand) == operand);
-    }
+    return argument ? truth(policy::holds(condition, *argument, operand)) : Truth::unknown;
 }
 
 /// Follows the program as far as what it looks at is known.
@@ -155,15 +145,15 @@ class Counter {
     Truth count_rule(const policy::Rule& rule, const Seen& call, RuleUse& use) {
         auto all = Truth::yes;
         for (std::size_t i = 0; i < rule.conditions.size(); ++i) {
-            const auto& [op, operand, where] = rule.conditions[i];
-            auto value = operand.value;
-            if (operand.param) {
-                const auto bound = bindings_.find(policy_.params.at(*operand.param).name);
+            const auto& asked = rule.conditions[i];
+            auto value = asked.operand.value;
+            if (asked.operand.param) {
+                const auto bound = bindings_.find(policy_.params.at(*asked.operand.param).name);
                 value = bound == bindings_.end() ? 0 : bound->second;
             }
-            const auto& argument = call.arguments.at(rule.prototype->index(i, arch_));
+            const auto& argument = call.arguments.at(rule.prototype->index(asked.parameter, arch_));
             auto& condition = use.conditions[i];
-            switch (holds(op, argument, value)) {
+            switch (holds(asked, argument, value)) {
             case Truth::yes:
                 ++condition.held;
                 if (argument && condition.values.size() < ConditionUse::max_values) {

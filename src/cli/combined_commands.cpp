@@ -34,26 +34,6 @@ std::vector<Filter> filters_asked(const Question& question) {
     return or_exit(filters_in(question.file, question.handler), question.json);
 }
 
-/// The one filter that is asked about: of several that with echo, unless another one is named.
-policy::Combined load_combined_checked(const Question& question) {
-    const auto filters = filters_asked(question);
-    std::vector<std::string> names;
-    names.reserve(filters.size());
-    for (const auto& filter : filters) {
-        names.push_back(filter.handler);
-    }
-    const auto echo = std::find(names.begin(), names.end(), "echo");
-    if (filters.size() > 1 && echo == names.end()) {
-        usage(fmt::format("{} has policies of several handlers: give --handler {}", question.file,
-                          fmt::join(names, "|")));
-    }
-    auto one = question;
-    one.handler = filters.size() > 1 ? "echo" : question.handler;
-    const auto& filter =
-        filters.size() > 1 ? filters[static_cast<std::size_t>(echo - names.begin())] : filters.front();
-    return checked(one, [&] { return or_exit(load_combined(filter), question.json); });
-}
-
 std::string call_site_of(const policy::Policy& policy) {
     return policy.at ? fmt::format("at ${}", policy.at_name()) : "elsewhere";
 }
@@ -86,6 +66,25 @@ void require_all_bound(const policy::Combined& combined, const Question& questio
 }
 
 } // namespace
+
+policy::Combined load_combined_checked(const Question& question) {
+    const auto filters = filters_asked(question);
+    std::vector<std::string> names;
+    names.reserve(filters.size());
+    for (const auto& filter : filters) {
+        names.push_back(filter.handler);
+    }
+    const auto echo = std::find(names.begin(), names.end(), "echo");
+    if (filters.size() > 1 && echo == names.end()) {
+        usage(fmt::format("{} has policies of several handlers: give --handler {}", question.file,
+                          fmt::join(names, "|")));
+    }
+    auto one = question;
+    one.handler = filters.size() > 1 ? "echo" : question.handler;
+    const auto& filter =
+        filters.size() > 1 ? filters[static_cast<std::size_t>(echo - names.begin())] : filters.front();
+    return checked(one, [&] { return or_exit(load_combined(filter), question.json); });
+}
 
 int check_combined(const std::string& directory, const Filter& filter, json& answers, bool silent) {
     const auto combined = load_combined(filter);

@@ -3,7 +3,7 @@
 
 #include "cli/files.h"
 #include "cli/policy_commands.h"
-#include "policy/policy.h"
+#include "policy/combine.h"
 
 #include <nlohmann/json.hpp>
 
@@ -16,6 +16,8 @@ namespace cloister::tool {
 [[nodiscard]] int combined_prove(const Question& question, const std::string& bytes_file);
 [[nodiscard]] int combined_bpf(const Question& question, Form form);
 [[nodiscard]] int combined_show(const Question& question);
+/// The one filter that is asked about: of several that with echo, unless another one is named.
+[[nodiscard]] policy::Combined load_combined_checked(const Question& question);
 /// The policy that applies to calls from the call site that --at names.
 [[nodiscard]] policy::Policy combined_policy_at(const Question& question);
 

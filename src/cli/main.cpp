@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
+#include "cli/compare_commands.h"
 #include "cli/doctor.h"
 #include "cli/exchange_commands.h"
 #include "cli/operator_commands.h"
 #include "cli/policy_commands.h"
 #include "cli/process_commands.h"
+#include "cli/review_command.h"
 #include "policy/compile.h"
 
 #include <CLI/CLI.hpp>
@@ -103,7 +105,13 @@ int run(int argc, char** argv) {
     check.add_option("FILE", files, "policy files, or directories of such as are one filter")->required();
     add_json(check, json);
     add_handler(check, question.handler, "each of handlers/ in turn unless given");
-    check.callback([&] { code = tool::policy_check(files, question.handler, json); });
+    bool reviewed = false;
+    check.add_flag("--reviewed", reviewed,
+                   "and that each was reviewed, by the record FILE.review beside it, and means the same since; exit 1 if not");
+    check.callback([&] {
+        code = tool::policy_check(files, question.handler, json);
+        code = code == 0 && reviewed ? tool::require_reviewed(files) : code;
+    });
 
     auto& prove = *policy.add_subcommand("prove", "prove that the compiled filter is equivalent to the "
                                                   "policy; if not, exit 1 and a call that shows it");
@@ -150,8 +158,9 @@ int run(int argc, char** argv) {
     add_file(format, question);
     format.callback([&] { code = tool::policy_fmt(question.file); });
 
-    tool::add_exchange_commands(policy, code);
+    tool::add_compare_commands(policy, code);
     tool::add_process_commands(policy, code);
+    tool::add_exchange_commands(policy, code);
 
     try {
         app.parse(argc, argv);

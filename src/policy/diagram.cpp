@@ -152,6 +152,29 @@ std::vector<std::uint32_t> Diagram::values(Node function) const {
     return found;
 }
 
+std::string Diagram::canonical(Node function) const {
+    std::string text;
+    std::unordered_map<Node, std::size_t> numbers; // by first visit, children before their parents
+    const std::function<std::size_t(Node)> visit = [&](Node node) {
+        if (const auto known = numbers.find(node); known != numbers.end()) {
+            return known->second;
+        }
+        const auto& branch = nodes_[node];
+        std::string line;
+        if (branch.level == leaf_level) {
+            line = "= " + std::to_string(branch.high);
+        } else {
+            const auto high = visit(branch.high);
+            const auto low = visit(branch.low);
+            line = std::to_string(branch.level) + ' ' + std::to_string(high) + ' ' + std::to_string(low);
+        }
+        text += line + '\n';
+        return numbers[node] = numbers.size();
+    };
+    (void)visit(function);
+    return text;
+}
+
 std::uint32_t Diagram::value_at(Node function, const std::vector<Bit>& input) const {
     while (nodes_[function].level != leaf_level) {
         const auto level = nodes_[function].level;

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -46,6 +47,8 @@ class Diagram {
         bool set;
     };
     [[nodiscard]] std::optional<std::vector<Bit>> find(Node condition) const;
+    /// The function in a form that depends on nothing else: equal for equal functions, of whichever diagram.
+    [[nodiscard]] std::string canonical(Node function) const;
     /// The value of the function there; bits that are not named are 0.
     [[nodiscard]] std::uint32_t value_at(Node function, const std::vector<Bit>& input) const;
     /// How a function is made: a leaf has its value, another node a level and two branches.

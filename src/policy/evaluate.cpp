@@ -136,8 +136,6 @@ std::optional<std::uint32_t> run(std::span<const sock_filter> program, const sec
     return std::nullopt; // ran off the end
 }
 
-namespace {
-
 bool holds(const Condition& condition, std::uint64_t argument, std::uint64_t value) {
     if (condition.half) {
         argument &= 0xffffffff;
@@ -160,6 +158,8 @@ bool holds(const Condition& condition, std::uint64_t argument, std::uint64_t val
     }
     return false;
 }
+
+namespace {
 
 // The ABI whose numbers apply to the call: x32's come with the ABI of x86_64, and with a bit of their own.
 std::optional<Abi> abi_of_call(const Policy& policy, Arch arch, const seccomp_data& call) {

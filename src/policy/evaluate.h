@@ -25,6 +25,9 @@ struct Verdict {
 [[nodiscard]] Verdict evaluate(const Policy& policy, Arch arch, const Bindings& bindings,
                                const seccomp_data& call);
 
+/// Whether the condition holds for an argument; `value` is that of its operand.
+[[nodiscard]] bool holds(const Condition& condition, std::uint64_t argument, std::uint64_t value);
+
 /// The first condition of the rule (an index) that the call does not meet, or nothing.
 [[nodiscard]] std::optional<std::size_t> failing_condition(const Policy& policy, const Rule& rule, Arch arch,
                                                            const Bindings& bindings,

@@ -54,7 +54,8 @@ class Oci : public testing::Test {
         }
         ASSERT_GT(all.size(), 5U);
         for (const auto& caps : {std::vector<std::string>{}, {"CAP_SYS_ADMIN"}, {all.begin(), all.end()}}) {
-            EXPECT_EQ(import(text, caps).verdict, Verdict::exact);
+            const auto imported = import(text, caps);
+            ASSERT_EQ(imported.verdict, Verdict::exact) << (imported.reasons.empty() ? "" : imported.reasons.front());
             expect_as_runc(text, caps);
         }
     }
