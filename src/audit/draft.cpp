@@ -212,9 +212,9 @@ Imported written(Draft draft) {
     result.notes = std::move(draft.notes);
     result.reasons = std::move(draft.narrower);
     result.verdict = result.reasons.empty() ? Verdict::exact : Verdict::narrower;
-    std::string text = fmt::format("# {}\n", printable(draft.origin));
+    std::string text;
     const auto remark = [&](std::string_view kind, const std::string& what) {
-        auto rest = fmt::format("# {}: {}", kind, printable(what));
+        auto rest = fmt::format("# {}{}", kind, printable(what));
         while (rest.size() > 110) {
             auto end = rest.rfind(' ', 110);
             end = end == std::string::npos || end < 4 ? 110 : end;
@@ -223,11 +223,12 @@ Imported written(Draft draft) {
         }
         text += rest + '\n';
     };
+    remark("", draft.origin);
     for (const auto& reason : result.reasons) {
-        remark("narrower than the source", reason);
+        remark("narrower than the source: ", reason);
     }
     for (const auto& note : result.notes) {
-        remark("note", note);
+        remark("note: ", note);
     }
     text += header(draft) + '\n' + rules;
     const auto parsed = policy::parse(text, model.name);

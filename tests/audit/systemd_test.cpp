@@ -109,9 +109,9 @@ TEST_F(Systemd, AssignmentsAccumulate) {
     calls["getpid"] = SCMP_ACT_ERRNO(ENOSYS);
     calls["getppid"] = kill_process;
     calls["uname"] = SCMP_ACT_ERRNO(255);
-    expect_same("[Service]\nSystemCallFilter=@debug\nSystemCallFilter=\nSystemCallFilter=read \\\n# a comment\n  write\n"
+    expect_same("[Service]\nSystemCallErrorNumber=EACCES\nSystemCallFilter=@debug\nSystemCallFilter=\nSystemCallFilter=read \\\n# a comment\n  write\n"
                 "SystemCallFilter=~gettid getpid:ENOSYS\nSystemCallFilter=~getppid:kill uname:255\n",
-                filters(kill_process, calls, all_abis()));
+                filters(SCMP_ACT_ERRNO(EACCES), calls, all_abis()));
 }
 
 TEST_F(Systemd, ADenyListCanBeShortenedAgain) {
