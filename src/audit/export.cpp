@@ -16,7 +16,8 @@ namespace cloister::audit {
 namespace {
 
 constexpr std::array<std::string_view, 6> targets = {"oci", "systemd", "minijail", "kafel", "seccompiler", "c"};
-constexpr std::array<std::string_view, 6> suffixes = {".json", ".conf", ".policy", ".kafel", ".json", ".c"};
+constexpr std::array<std::string_view, 6> suffixes = {".oci.json", ".conf", ".minijail", ".kafel",
+                                                       ".seccompiler.json", ".c"};
 
 // The compiled program as C. Its comments may hold no "*/".
 std::string c_text(const policy::Policy& policy, policy::Arch arch, const policy::Program& program) {

@@ -24,7 +24,7 @@ struct Exported {
 enum class Target { oci, systemd, minijail, kafel, seccompiler, c };
 [[nodiscard]] std::optional<Target> target_named(std::string_view name);
 [[nodiscard]] std::string_view to_string(Target target);
-/// What its file ends in, ".json".
+/// What its file ends in, ".oci.json".
 [[nodiscard]] std::string_view suffix(Target target);
 
 /// For one processor, with the ABIs of the same kernel that the policy lists. A parameter that is not bound

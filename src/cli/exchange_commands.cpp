@@ -206,7 +206,7 @@ int export_(const ExportQuestion& question) {
         exact = exact && exported.verdict == audit::Verdict::exact;
         auto file = question.output;
         if (directory) {
-            file = fmt::format("{}/{}.{}{}", question.output, policy.name, to_string(target), audit::suffix(target));
+            file = fmt::format("{}/{}{}", question.output, policy.name, audit::suffix(target));
         }
         if (exported.verdict == audit::Verdict::refused) {
             file.clear();

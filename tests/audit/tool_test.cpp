@@ -51,7 +51,7 @@ TEST_F(Exchange, WhatIsRefusedExitsWith65) {
 
 TEST_F(Exchange, ExportWritesSeveralForms) {
     EXPECT_EQ(policy("export " + sample() + " --to oci,minijail,kafel,seccompiler,c -o " + scratch), 0) << err;
-    for (const auto* file : {"sample.oci.json", "sample.minijail.policy", "sample.kafel.kafel", "sample.seccompiler.json", "sample.c.c"}) {
+    for (const auto* file : {"sample.oci.json", "sample.minijail", "sample.kafel", "sample.seccompiler.json", "sample.c"}) {
         EXPECT_FALSE(read(file).empty()) << file;
     }
     EXPECT_EQ(policy("import " + scratch + "/sample.oci.json"), 0) << err;
