@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "policy/names.h"
+#include "policy/table.h"
 
-#include <algorithm>
-#include <array>
 #include <charconv>
-#include <iterator>
 
 namespace cloister::policy {
 namespace {
 
 struct Line {
-    std::string_view name;
+    Text<31> name;
     std::array<std::int16_t, 4> numbers; ///< x86_64, aarch64, i386, x32 (without its bit); -1: absent
 };
 
@@ -50,9 +48,8 @@ std::optional<std::uint32_t> number_of(Abi abi, std::string_view name) {
     if (const auto number = nameless_number(name)) {
         return *number | bit_of(abi);
     }
-    const auto* line = std::lower_bound(std::begin(table), std::end(table), name,
-                                        [](const Line& l, std::string_view n) { return l.name < n; });
-    if (line == std::end(table) || line->name != name) {
+    const auto* line = find(table, name);
+    if (line == nullptr) {
         return std::nullopt;
     }
     const auto number = line->numbers.at(static_cast<std::size_t>(abi));
