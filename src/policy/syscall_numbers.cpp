@@ -72,10 +72,7 @@ std::optional<std::uint32_t> nameless_number(std::string_view name) {
 }
 
 std::string_view name_of(Abi abi, std::uint32_t number) {
-    if ((number & x32_bit) != bit_of(abi)) {
-        return {};
-    }
-    number ^= bit_of(abi);
+    number ^= bit_of(abi); // a number of x32 without it gets one that is too high
     const auto line = number <= highest ? lines.at(static_cast<std::size_t>(abi))[number] : 0;
     return line == 0 ? std::string_view{} : table[line - 1].name;
 }
