@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "policy/names.h"
-
-#include <algorithm>
-#include <iterator>
+#include "policy/table.h"
 
 namespace cloister::policy {
 namespace {
 
 struct Constant {
-    std::string_view name;
+    Text<55> name;
     std::uint64_t value;
 };
 constexpr Constant constants[] = {
@@ -16,8 +14,8 @@ constexpr Constant constants[] = {
 };
 
 struct Differing {
-    std::string_view name;
-    std::string_view values;
+    Text<31> name;
+    Text<55> values;
 };
 constexpr Differing differing[] = {
 #include "policy/tables/differing.inc"
@@ -53,19 +51,11 @@ constexpr Constant errnos[] = {
 };
 // clang-format on
 
-/// The line of that name in a table that is sorted by name, or null.
-template <typename Line, std::size_t size>
-const Line* find(const Line (&table)[size], std::string_view name) {
-    const auto* line = std::lower_bound(std::begin(table), std::end(table), name,
-                                        [](const Line& l, std::string_view n) { return l.name < n; });
-    return line == std::end(table) || line->name != name ? nullptr : line;
-}
-
 template <std::size_t size>
 std::vector<std::string_view> names_in(const Constant (&table)[size]) {
     std::vector<std::string_view> names;
     std::transform(std::begin(table), std::end(table), std::back_inserter(names),
-                   [](const Constant& c) { return c.name; });
+                   [](const Constant& c) -> std::string_view { return c.name; });
     return names;
 }
 

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: MIT
 #include "policy/names.h"
+#include "policy/table.h"
 
-#include <algorithm>
-#include <iterator>
+#include <mutex>
 
 namespace cloister::policy {
 namespace {
 
 struct Line {
-    std::string_view name;
-    std::string_view parameters;
+    Text<31> name;
+    Text<87> parameters;
 };
 constexpr Line table[] = {
 #include "policy/tables/prototypes.inc"
 };
 
 struct Registers {
-    std::string_view name;
+    Text<15> name;
     Abi abi;
-    std::string_view registers; ///< for each parameter a digit, or '-' where no register has it alone
+    Text<6> registers; ///< for each parameter a digit, or '-' where no register has it alone
 };
 constexpr Registers moved[] = {
 #include "policy/tables/registers.inc"
@@ -36,22 +36,11 @@ std::vector<Parameter> split(std::string_view text) {
     return parameters;
 }
 
-const std::vector<Prototype>& prototypes() {
-    static const auto all = [] {
-        std::vector<Prototype> list;
-        list.reserve(std::size(table));
-        for (const auto& line : table) {
-            list.push_back({line.name, split(line.parameters)});
-        }
-        return list;
-    }();
-    return all;
-}
-
 /// Where that ABI has the parameters of the call, if not where x86_64 has them.
 const Registers* registers_of(std::string_view name, Abi abi) {
-    const auto* found = std::find_if(std::begin(moved), std::end(moved),
-                                     [&](const Registers& r) { return r.abi == abi && r.name == name; });
+    const auto* found = std::find_if(std::begin(moved), std::end(moved), [&](const Registers& r) {
+        return r.abi == abi && std::string_view{r.name} == name;
+    });
     return found == std::end(moved) ? nullptr : found;
 }
 
@@ -63,30 +52,35 @@ const Prototype* prototype_of(std::string_view name) {
                                         split("arg1:long arg2:long arg3:long arg4:long arg5:long arg6:long")};
         return &nameless;
     }
-    const auto& all = prototypes();
-    const auto found = std::lower_bound(all.begin(), all.end(), name,
-                                        [](const Prototype& p, std::string_view n) { return p.name < n; });
-    return found == all.end() || found->name != name ? nullptr : &*found;
+    const auto* line = find(table, name);
+    if (line == nullptr) {
+        return nullptr;
+    }
+    static std::array<std::once_flag, std::size(table)> made;
+    static std::array<Prototype, std::size(table)> all;
+    const auto i = static_cast<std::size_t>(line - std::begin(table));
+    std::call_once(made[i], [&] { all[i] = {line->name, split(line->parameters)}; });
+    return &all[i];
 }
 
 std::vector<std::string_view> all_prototypes() {
     std::vector<std::string_view> names;
-    for (const auto& prototype : prototypes()) {
-        names.push_back(prototype.name);
+    for (const auto& line : table) {
+        names.push_back(line.name);
     }
     return names;
 }
 
 bool Prototype::has(std::size_t parameter, Abi abi) const {
     const auto* registers = registers_of(name, abi);
-    return registers == nullptr || registers->registers.at(parameter) != '-';
+    return registers == nullptr || std::string_view{registers->registers}.at(parameter) != '-';
 }
 
 std::size_t Prototype::index(std::size_t parameter, Abi abi) const {
     const auto* registers = registers_of(name, abi);
     return registers == nullptr || !has(parameter, abi)
                ? parameter
-               : static_cast<std::size_t>(registers->registers.at(parameter) - '0');
+               : static_cast<std::size_t>(std::string_view{registers->registers}[parameter] - '0');
 }
 
 } // namespace cloister::policy

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "policy/names.h"
+#include "policy/table.h"
 
-#include <algorithm>
-#include <array>
 #include <charconv>
-#include <iterator>
 
 namespace cloister::policy {
 namespace {
 
 struct Line {
-    std::string_view name;
+    Text<31> name;
     std::array<std::int16_t, 4> numbers; ///< x86_64, aarch64, i386, x32 (without its bit); -1: absent
 };
 
@@ -50,9 +48,8 @@ std::optional<std::uint32_t> number_of(Abi abi, std::string_view name) {
     if (const auto number = nameless_number(name)) {
         return *number | bit_of(abi);
     }
-    const auto* line = std::lower_bound(std::begin(table), std::end(table), name,
-                                        [](const Line& l, std::string_view n) { return l.name < n; });
-    if (line == std::end(table) || line->name != name) {
+    const auto* line = find(table, name);
+    if (line == nullptr) {
         return std::nullopt;
     }
     const auto number = line->numbers.at(static_cast<std::size_t>(abi));
@@ -75,10 +72,7 @@ std::optional<std::uint32_t> nameless_number(std::string_view name) {
 }
 
 std::string_view name_of(Abi abi, std::uint32_t number) {
-    if ((number & x32_bit) != bit_of(abi)) {
-        return {};
-    }
-    number ^= bit_of(abi);
+    number ^= bit_of(abi); // a number of x32 without it gets one that is too high
     const auto line = number <= highest ? lines.at(static_cast<std::size_t>(abi))[number] : 0;
     return line == 0 ? std::string_view{} : table[line - 1].name;
 }
