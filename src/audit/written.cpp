@@ -161,7 +161,7 @@ class Writer {
                     const auto n = static_cast<std::uint32_t>(number);
                     if (own(n) && name_of(abi, n).empty()) {
                         ++unnamed;
-                        note(fmt::format("syscall {}", n), abi, numbers.node);
+                        note(call_name(abi, n), abi, numbers.node);
                     }
                     if (!own(n)) {
                         break; // the rest of the range is the other ABI's: its own first number is below
@@ -211,7 +211,7 @@ class Writer {
     }
     [[nodiscard]] bool same_order(const Prototype& prototype, Abi abi) const {
         for (std::size_t i = 0; i < prototype.parameters.size(); ++i) {
-            if (prototype.index(i, abi) != prototype.index(i, abi_of(arch_))) {
+            if (!prototype.has(i, abi) || prototype.index(i, abi) != prototype.index(i, abi_of(arch_))) {
                 return false;
             }
         }
@@ -231,13 +231,13 @@ class Writer {
         const auto [argument, sets] = split(node);
         std::optional<std::size_t> parameter;
         for (std::size_t i = 0; i < prototype.parameters.size(); ++i) {
-            if (prototype.index(i, abi) == argument) {
+            if (prototype.has(i, abi) && prototype.index(i, abi) == argument) {
                 parameter = i;
             }
         }
         if (!parameter) {
-            throw Refusal{fmt::format("they look at argument {} of {}, which has {}", argument + 1, call,
-                                      prototype.parameters.size())};
+            throw Refusal{fmt::format("they look at register {} of {}, which holds no argument as a whole there", argument + 1,
+                                      call)};
         }
         for (const auto& [rest, set] : sets) {
             for (const auto& conditions : alternatives(argument, set, call)) {

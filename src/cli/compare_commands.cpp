@@ -75,8 +75,8 @@ std::vector<policy::Policy> texts_of(const audit::Subject& subject) {
     if (const auto* policy = std::get_if<policy::Policy>(&subject)) {
         all.push_back(*policy);
     } else if (const auto* combined = std::get_if<policy::Combined>(&subject)) {
-        for (const auto* policy : policy::all_of(*combined)) {
-            all.push_back(*policy);
+        for (const auto* one : policy::all_of(*combined)) {
+            all.push_back(*one);
         }
     }
     return all;

@@ -8,7 +8,8 @@
 #include <string_view>
 #include <vector>
 
-/// What the names in a policy stand for. Plain tables, each with its source; libseccomp is not used.
+/// What the names in a policy stand for. Tables that tables/generate makes from the kernel's headers;
+/// libseccomp is not used.
 namespace cloister::policy {
 
 /// The ABIs that a policy may list ...
@@ -42,6 +43,9 @@ inline constexpr std::uint32_t x32_bit = 0x40000000;
 [[nodiscard]] std::string_view name_of(Abi abi, std::uint32_t number); ///< empty: no such call
 /// Its name or, where it has none here, "syscall N". number_of() and prototype_of() know both.
 [[nodiscard]] std::string call_name(Abi abi, std::uint32_t number);
+/// The N of "syscall N", in decimal digits without a leading zero; without x32_bit, which number_of() adds
+/// for x32.
+[[nodiscard]] std::optional<std::uint32_t> nameless_number(std::string_view name);
 [[nodiscard]] std::vector<std::string_view> all_names(Abi abi);
 
 struct Parameter {
@@ -52,19 +56,30 @@ struct Parameter {
     } ///< the kernel reads 32 bits
 };
 
-/// A call's arguments in the order of the text: x86_64's.
+/// A call's arguments in the order of the text: that of the first ABI that has the call. A call that the
+/// kernel only has a number for (create_module) has none.
 struct Prototype {
     std::string_view name;
     std::vector<Parameter> parameters;
-    /// Which register (0 to 5) holds each parameter; only clone differs between the ABIs.
+    /// Which register (0 to 5) holds each parameter, where has() is true. In most calls that of its place;
+    /// clone has another order on aarch64 and i386.
     [[nodiscard]] std::size_t index(std::size_t parameter, Abi abi) const;
     [[nodiscard]] std::size_t index(std::size_t parameter, Arch arch) const {
         return index(parameter, abi_of(arch));
     }
+    /// Whether one register of that ABI holds the whole parameter and nothing else. Not so, on i386, for 64
+    /// bits in two registers (pos of pread64), for 16 bits (uid of setuid) and for arguments in memory (all
+    /// of mmap and select).
+    [[nodiscard]] bool has(std::size_t parameter, Abi abi) const;
 };
 
-[[nodiscard]] const Prototype* prototype_of(std::string_view name); ///< null: not in the table
+/// Of a call of any of the ABIs; "syscall N" has arg1 to arg6. Null: no such call.
+[[nodiscard]] const Prototype* prototype_of(std::string_view name);
+/// Of a constant with the same value on x86_64 and aarch64. A negative int has the 32 bits that the kernel
+/// reads: AT_FDCWD is 0xffffff9c.
 [[nodiscard]] std::optional<std::uint64_t> constant_named(std::string_view name);
+/// "0x10000 on x86_64 and 0x4000 on aarch64" (or "none on ..."); empty: not a constant that differs.
+[[nodiscard]] std::string_view differs_by_processor(std::string_view name);
 [[nodiscard]] std::optional<std::uint16_t> errno_named(std::string_view name);
 /// What a C library function of that name issues; empty: not known as one.
 [[nodiscard]] std::string_view issued_by_libc(std::string_view function);

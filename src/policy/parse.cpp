@@ -385,6 +385,9 @@ class Parser {
                       fmt::format("unexpected '{}': {} has {} argument{}", line.peek().text, rule.name,
                                   parameters.size(), parameters.size() == 1 ? "" : "s"));
         }
+        for (const auto& condition : rule.conditions) {
+            expect_whole(line, rule, condition);
+        }
         line.finish();
         if (rule.action.kind != Action::Kind::kill_process) {
             line.require_reason();
@@ -404,6 +407,20 @@ class Parser {
             }
         }
         line.fail(word.where, fmt::format("'{}' is not listed by 'arch'", word.text));
+    }
+
+    // Some ABIs have some arguments in two registers, or in memory.
+    void expect_whole(const Line& line, const Rule& rule, const Condition& condition) const {
+        for (const auto arch : policy_.archs) {
+            for (const auto abi : policy_.abis(arch)) {
+                if (condition.op != Op::any && rule.abi.value_or(abi) == abi && number_of(abi, rule.name) &&
+                    !rule.prototype->has(condition.parameter, abi)) {
+                    line.fail(condition.where,
+                              fmt::format("on {} no register holds '{}' of {} as a whole: only 'any' can be said of it",
+                                          to_string(abi), rule.parameter_of(condition).name, rule.name));
+                }
+            }
+        }
     }
 
     // What looks at rules goes by names.
