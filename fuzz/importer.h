@@ -10,9 +10,10 @@
 
 namespace cloister::fuzz {
 
-/// The input is a policy of another tool. An error must point into it; text that comes of it must parse; and what is
-/// exported of that exactly must mean the same when it is imported again.
-inline void import_and_back(audit::Format format, audit::Target target, const std::uint8_t* data, std::size_t size) {
+/// The input is a policy of another tool. An error must point into it; text that comes of it must parse; and
+/// what is exported of that exactly must mean the same when it is imported again.
+inline void import_and_back(audit::Format format, audit::Target target, const std::uint8_t* data,
+                            std::size_t size) {
     const std::string source{data, data + size};
     audit::ImportOptions options;
     options.arch = policy::Arch::x86_64;
@@ -21,7 +22,8 @@ inline void import_and_back(audit::Format format, audit::Target target, const st
     if (!imported) {
         const auto& error = imported.error();
         const auto lines = static_cast<unsigned>(std::count(source.begin(), source.end(), '\n')) + 1;
-        if (error.line == 0 || error.line > lines || error.column == 0 || error.message.empty() || error.text().empty()) {
+        if (error.line == 0 || error.line > lines || error.column == 0 || error.message.empty() ||
+            error.text().empty()) {
             broken("an error that points nowhere: " + error.text());
         }
         return;

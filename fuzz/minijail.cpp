@@ -4,6 +4,7 @@
 #include "importer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    cloister::fuzz::import_and_back(cloister::audit::Format::minijail, cloister::audit::Target::minijail, data, size);
+    cloister::fuzz::import_and_back(cloister::audit::Format::minijail, cloister::audit::Target::minijail,
+                                    data, size);
     return 0;
 }

@@ -19,8 +19,8 @@ std::string header(const Draft& draft) {
         arch += ' ';
         arch += to_string(abi);
     }
-    return fmt::format("policy {} {}\nsyntax 1\narch {}\nelse {}\n", draft.model.name, draft.model.version, arch,
-                       draft.model.otherwise.text());
+    return fmt::format("policy {} {}\nsyntax 1\narch {}\nelse {}\n", draft.model.name, draft.model.version,
+                       arch, draft.model.otherwise.text());
 }
 
 // The parameter that is in that register, in every ABI of the model that has the call.
@@ -89,11 +89,12 @@ tl::expected<std::string, std::string> line_of(const Draft& draft, const Call& c
         }
         const auto parameter = parameter_in(draft.model, *prototype, test.argument);
         if (!parameter) {
-            return tl::unexpected{fmt::format("{} has no argument in register {}", call.name, test.argument + 1)};
+            return tl::unexpected{
+                fmt::format("{} has no argument in register {}", call.name, test.argument + 1)};
         }
         const auto& named = prototype->parameters[*parameter];
-        conditions.emplace_back(*parameter, fmt::format("{} {}", named.name,
-                                                        condition(in_shape(test, named.narrow()))));
+        conditions.emplace_back(*parameter,
+                                fmt::format("{} {}", named.name, condition(in_shape(test, named.narrow()))));
     }
     std::stable_sort(conditions.begin(), conditions.end(),
                      [](const auto& a, const auto& b) { return a.first < b.first; });
@@ -134,7 +135,8 @@ void fill(Draft& draft) {
     if (model.arch == policy::Arch::x86_64 && model.also.size() == 2) {
         return; // the kernel has no more
     }
-    const bool kills = foreign.kind <= Action::Kind::kill_thread && model.otherwise.kind <= Action::Kind::kill_thread;
+    const bool kills =
+        foreign.kind <= Action::Kind::kill_thread && model.otherwise.kind <= Action::Kind::kill_thread;
     if (foreign == model.otherwise || kills) {
         if (foreign != model.otherwise) {
             draft.notes.push_back(fmt::format("calls of other ABIs get {} here and {} in the source",
@@ -157,9 +159,10 @@ void fill(Draft& draft) {
         call.rules.push_back({otherwise, {}, "not listed", 0});
     }
     model.otherwise = foreign;
-    draft.narrower.push_back(fmt::format("the source answers calls of other ABIs with {} and calls that it does "
-                                         "not list with {}; here numbers that are no call get {}, too",
-                                         foreign.text(), otherwise.text(), foreign.text()));
+    draft.narrower.push_back(
+        fmt::format("the source answers calls of other ABIs with {} and calls that it does "
+                    "not list with {}; here numbers that are no call get {}, too",
+                    foreign.text(), otherwise.text(), foreign.text()));
 }
 
 } // namespace
@@ -171,8 +174,8 @@ Imported written(Draft draft) {
     for (auto& call : model.calls) {
         if (!separate(call, max_rules_of_a_call)) {
             result.verdict = Verdict::refused;
-            result.reasons = {fmt::format("{}: rules with different actions overlap in more than {} ways", call.name,
-                                          max_rules_of_a_call)};
+            result.reasons = {fmt::format("{}: rules with different actions overlap in more than {} ways",
+                                          call.name, max_rules_of_a_call)};
             return result;
         }
     }
@@ -312,7 +315,7 @@ Format guess_format(std::string_view text) {
         // A statement of minijail's may begin with a brace, too: "{read, write}: 1".
         const auto next = text.find_first_not_of(" \t\r\n", first + 1);
         return next == std::string_view::npos || text[next] == '"' || text[next] == '}' ? Format::oci
-                                                                                          : Format::minijail;
+                                                                                        : Format::minijail;
     }
     for (auto rest = text; !rest.empty();) {
         const auto end = rest.find('\n');
@@ -326,8 +329,8 @@ Format guess_format(std::string_view text) {
     return Format::minijail;
 }
 
-tl::expected<Imported, policy::Error> import_policy(Format format, std::string_view text, const std::string& file,
-                                                    const ImportOptions& options) {
+tl::expected<Imported, policy::Error> import_policy(Format format, std::string_view text,
+                                                    const std::string& file, const ImportOptions& options) {
     switch (format) {
     case Format::oci:
         return import_oci(text, file, options);

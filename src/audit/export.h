@@ -35,6 +35,7 @@ enum class Target { oci, systemd, minijail, kafel, seccompiler, c };
 
 /// A call that the two treat differently, described, or nothing. Both have the parameters of `bindings`.
 [[nodiscard]] std::optional<std::string> first_difference(const policy::Policy& a, const policy::Policy& b,
-                                                    policy::Arch arch, const policy::Bindings& bindings);
+                                                          policy::Arch arch,
+                                                          const policy::Bindings& bindings);
 
 } // namespace cloister::audit

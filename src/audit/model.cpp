@@ -63,7 +63,7 @@ std::vector<Tests> complement(const Test& test) {
 struct Known {
     std::uint64_t low = 0;
     std::uint64_t high = ~std::uint64_t{0};
-    std::uint64_t mask = 0; ///< bits whose values are known ...
+    std::uint64_t mask = 0;  ///< bits whose values are known ...
     std::uint64_t value = 0; ///< ... and which they are
     bool empty = false;
 
@@ -351,8 +351,8 @@ std::vector<policy::Abi> Model::abis() const {
 }
 
 Call& Model::call(std::string_view call_name) {
-    const auto found = std::find_if(calls.begin(), calls.end(),
-                                    [&](const Call& other) { return other.name == call_name; });
+    const auto found =
+        std::find_if(calls.begin(), calls.end(), [&](const Call& other) { return other.name == call_name; });
     if (found != calls.end()) {
         return *found;
     }

@@ -87,8 +87,8 @@ class Filter {
     std::unique_ptr<void, decltype(&seccomp_release)> context_;
 };
 
-/// Text against filters, for every call that the kernel can show to them: of one of the processor's ABIs, those of
-/// 32 bits with arguments of 32 bits.
+/// Text against filters, for every call that the kernel can show to them: of one of the processor's ABIs,
+/// those of 32 bits with arguments of 32 bits.
 class Comparison {
   public:
     Comparison(const policy::Policy& policy, const std::vector<policy::Program>& filters,
@@ -108,7 +108,9 @@ class Comparison {
     }
 
     /// A call that the two treat differently, or nothing.
-    std::optional<std::string> difference() { return first([](std::uint32_t a, std::uint32_t b) { return a != b; }); }
+    std::optional<std::string> difference() {
+        return first([](std::uint32_t a, std::uint32_t b) { return a != b; });
+    }
     /// A call that the text treats more mildly.
     std::optional<std::string> wider() {
         return first([](std::uint32_t text, std::uint32_t filter) {
@@ -129,8 +131,8 @@ class Comparison {
                 const auto both = diagram.both(diagram.equals(text_, said), diagram.equals(filters_, done));
                 if (const auto bits = diagram.find(diagram.both(possible_, both))) {
                     return fmt::format("{}: the text says {}, the filter {}",
-                                       policy::describe(meaning_.call(*bits).data), policy::describe_return(said),
-                                       policy::describe_return(done));
+                                       policy::describe(meaning_.call(*bits).data),
+                                       policy::describe_return(said), policy::describe_return(done));
                 }
             }
         }

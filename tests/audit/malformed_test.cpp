@@ -25,10 +25,12 @@ constexpr const char* good_profile = R"({
   ]
 }
 )";
-constexpr const char* good_unit = "[Unit]\nDescription=x\n[Service]\nExecStart=/bin/true\nSystemCallArchitectures=native\n"
-                                  "SystemCallErrorNumber=EPERM\nSystemCallFilter=@system-service\nSystemCallFilter=~@clock mkdir:ENOSYS\n";
-constexpr const char* good_policy = "# a policy\nread: 1\nwrite: arg0 == 1 || arg0 == 2\nopenat: arg2 in O_RDONLY|O_CLOEXEC\n"
-                                    "mmap: arg2 in ~PROT_EXEC && arg3 & 0x2\nsocket: return EPERM\nexit_group: 1\n";
+constexpr const char* good_unit =
+    "[Unit]\nDescription=x\n[Service]\nExecStart=/bin/true\nSystemCallArchitectures=native\n"
+    "SystemCallErrorNumber=EPERM\nSystemCallFilter=@system-service\nSystemCallFilter=~@clock mkdir:ENOSYS\n";
+constexpr const char* good_policy =
+    "# a policy\nread: 1\nwrite: arg0 == 1 || arg0 == 2\nopenat: arg2 in O_RDONLY|O_CLOEXEC\n"
+    "mmap: arg2 in ~PROT_EXEC && arg3 & 0x2\nsocket: return EPERM\nexit_group: 1\n";
 
 /// Both say whether a text is taken, without a crash; an error must have a place within the text.
 class Malformed : public testing::Test {
@@ -58,7 +60,8 @@ class Malformed : public testing::Test {
         return text.replace(at, from.size(), to);
     }
     // Each wrong line, in front of each line of the good text.
-    static void expect_line_is_the_place(Format format, const std::string& good, const std::vector<std::string>& wrong) {
+    static void expect_line_is_the_place(Format format, const std::string& good,
+                                         const std::vector<std::string>& wrong) {
         ASSERT_TRUE(taken(format, good));
         int count = 0;
         for (const auto& line : wrong) {
@@ -66,7 +69,8 @@ class Malformed : public testing::Test {
             for (std::size_t at = 0; at < good.size(); at = good.find('\n', at) + 1, ++number) {
                 ImportOptions options;
                 options.compiler = MinijailCompiler::python;
-                const auto imported = import_policy(format, good.substr(0, at) + line + '\n' + good.substr(at), "malformed", options);
+                const auto imported = import_policy(
+                    format, good.substr(0, at) + line + '\n' + good.substr(at), "malformed", options);
                 ASSERT_FALSE(imported.has_value()) << line;
                 EXPECT_EQ(imported.error().line, number) << line << ": " << imported.error().message;
                 ++count;
@@ -85,30 +89,77 @@ TEST_F(Malformed, Profiles) {
         wrong.push_back(good.substr(0, end * i / 40)); // cut off
     }
     for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
-             {"\"SCMP_ACT_ERRNO\"", "7"}, {"\"SCMP_ACT_ERRNO\"", "null"}, {"\"SCMP_ACT_ERRNO\"", "[]"},
-             {"\"SCMP_ACT_ERRNO\"", "\"SCMP_ACT_\""}, {"\"SCMP_ACT_ERRNO\"", "\"\""}, {"\"SCMP_ACT_ERRNO\"", "\"scmp_act_errno\""},
-             {"38", "-1"}, {"38", "4096"}, {"38", "3.8"}, {"38", "\"38\""}, {"38", "1e3"}, {"38", "99999999999999999999"},
+             {"\"SCMP_ACT_ERRNO\"", "7"},
+             {"\"SCMP_ACT_ERRNO\"", "null"},
+             {"\"SCMP_ACT_ERRNO\"", "[]"},
+             {"\"SCMP_ACT_ERRNO\"", "\"SCMP_ACT_\""},
+             {"\"SCMP_ACT_ERRNO\"", "\"\""},
+             {"\"SCMP_ACT_ERRNO\"", "\"scmp_act_errno\""},
+             {"38", "-1"},
+             {"38", "4096"},
+             {"38", "3.8"},
+             {"38", "\"38\""},
+             {"38", "1e3"},
+             {"38", "99999999999999999999"},
              {"[\"SCMP_ARCH_X86_64\", \"SCMP_ARCH_X86\", \"SCMP_ARCH_X32\"]", "\"SCMP_ARCH_X86_64\""},
-             {"\"SCMP_ARCH_X86\"", "\"SCMP_ARCH_VAX\""}, {"\"SCMP_ARCH_X86\"", "3"}, {"\"SCMP_ARCH_X86\"", "{}"},
-             {"\"defaultAction\"", "\"defaultaction\""}, {"\"defaultErrnoRet\"", "\"defaultErrno_Ret\""},
-             {"\"syscalls\"", "\"syscall\""}, {"\"syscalls\": [", "\"syscalls\": [3,"}, {"\"syscalls\": [", "\"syscalls\": [null,"},
-             {"\"syscalls\": [", "\"syscalls\": [[],"}, {"\"syscalls\": [", "\"syscalls\": [{},"},
-             {"[\"read\", \"write\"]", "\"read\""}, {"[\"read\", \"write\"]", "{}"}, {"[\"read\", \"write\"]", "[1]"},
-             {"[\"read\", \"write\"]", "[\"\"]"}, {"[\"read\", \"write\"]", "[\"re ad\"]"}, {"[\"read\", \"write\"]", "[\"READ\"]"},
-             {"[\"read\", \"write\"]", "[null]"}, {"\"names\"", "\"nmaes\""}, {"\"action\"", "\"actoin\""},
-             {"\"args\"", "\"arg\""}, {"\"args\": [", "\"args\": [1,"}, {"\"args\": [", "\"args\": {}, \"x\": ["},
-             {"\"index\": 0", "\"index\": 6"}, {"\"index\": 0", "\"index\": -1"}, {"\"index\": 0", "\"index\": \"0\""},
-             {"\"index\": 0", "\"index\": 0.5"}, {"\"index\": 0, ", ""}, {"2114060288", "18446744073709551616"},
-             {"2114060288", "-2114060288"}, {"2114060288", "\"0x7e020000\""}, {"2114060288", "true"}, {"2114060288", "0x7e020000"},
-             {"2114060288", "02114060288"}, {"\"SCMP_CMP_MASKED_EQ\"", "\"SCMP_CMP_MASKED\""}, {"\"SCMP_CMP_MASKED_EQ\"", "\"==\""},
-             {"\"SCMP_CMP_MASKED_EQ\"", "7"}, {", \"op\": \"SCMP_CMP_MASKED_EQ\"", ""}, {"\"excludes\"", "\"exclude\""},
-             {"\"caps\"", "\"cap\""}, {"[\"CAP_SYS_ADMIN\"]", "\"CAP_SYS_ADMIN\""}, {"[\"CAP_SYS_ADMIN\"]", "[1]"},
-             {"\"9.0\"", "9.0"}, {"\"9.0\"", "\"9\""}, {"\"9.0\"", "\"9.x\""}, {"\"9.0\"", "\"9.0.1\""}, {"{\"caps\"", "[{\"caps\""},
+             {"\"SCMP_ARCH_X86\"", "\"SCMP_ARCH_VAX\""},
+             {"\"SCMP_ARCH_X86\"", "3"},
+             {"\"SCMP_ARCH_X86\"", "{}"},
+             {"\"defaultAction\"", "\"defaultaction\""},
+             {"\"defaultErrnoRet\"", "\"defaultErrno_Ret\""},
+             {"\"syscalls\"", "\"syscall\""},
+             {"\"syscalls\": [", "\"syscalls\": [3,"},
+             {"\"syscalls\": [", "\"syscalls\": [null,"},
+             {"\"syscalls\": [", "\"syscalls\": [[],"},
+             {"\"syscalls\": [", "\"syscalls\": [{},"},
+             {"[\"read\", \"write\"]", "\"read\""},
+             {"[\"read\", \"write\"]", "{}"},
+             {"[\"read\", \"write\"]", "[1]"},
+             {"[\"read\", \"write\"]", "[\"\"]"},
+             {"[\"read\", \"write\"]", "[\"re ad\"]"},
+             {"[\"read\", \"write\"]", "[\"READ\"]"},
+             {"[\"read\", \"write\"]", "[null]"},
+             {"\"names\"", "\"nmaes\""},
+             {"\"action\"", "\"actoin\""},
+             {"\"args\"", "\"arg\""},
+             {"\"args\": [", "\"args\": [1,"},
+             {"\"args\": [", "\"args\": {}, \"x\": ["},
+             {"\"index\": 0", "\"index\": 6"},
+             {"\"index\": 0", "\"index\": -1"},
+             {"\"index\": 0", "\"index\": \"0\""},
+             {"\"index\": 0", "\"index\": 0.5"},
+             {"\"index\": 0, ", ""},
+             {"2114060288", "18446744073709551616"},
+             {"2114060288", "-2114060288"},
+             {"2114060288", "\"0x7e020000\""},
+             {"2114060288", "true"},
+             {"2114060288", "0x7e020000"},
+             {"2114060288", "02114060288"},
+             {"\"SCMP_CMP_MASKED_EQ\"", "\"SCMP_CMP_MASKED\""},
+             {"\"SCMP_CMP_MASKED_EQ\"", "\"==\""},
+             {"\"SCMP_CMP_MASKED_EQ\"", "7"},
+             {", \"op\": \"SCMP_CMP_MASKED_EQ\"", ""},
+             {"\"excludes\"", "\"exclude\""},
+             {"\"caps\"", "\"cap\""},
+             {"[\"CAP_SYS_ADMIN\"]", "\"CAP_SYS_ADMIN\""},
+             {"[\"CAP_SYS_ADMIN\"]", "[1]"},
+             {"\"9.0\"", "9.0"},
+             {"\"9.0\"", "\"9\""},
+             {"\"9.0\"", "\"9.x\""},
+             {"\"9.0\"", "\"9.0.1\""},
+             {"{\"caps\"", "[{\"caps\""},
              {"\"names\": [\"clone\"]", "\"name\": \"clone\", \"names\": [\"clone\"]"},
              {"\"names\": [\"clone\"]", "\"names\": [\"clone\"], \"names\": [\"clone\"]"},
-             {"{\n  \"defaultAction\"", "\n  \"defaultAction\""}, {"\"read\", ", "\"read\" "}, {"\"read\", ", "\"read\",, "},
-             {"\"read\"", "\"re\xff\x61\x64\""}, {"\"read\"", "\"re\\ud800ad\""}, {"\"read\"", std::string{"\"re\0ad\"", 7}},
-             {"\"read\"", "'read'"}, {"\"read\"", "read"}, {"\"read\"", "\"read"}, {"// nothing", ""}}) {
+             {"{\n  \"defaultAction\"", "\n  \"defaultAction\""},
+             {"\"read\", ", "\"read\" "},
+             {"\"read\", ", "\"read\",, "},
+             {"\"read\"", "\"re\xff\x61\x64\""},
+             {"\"read\"", "\"re\\ud800ad\""},
+             {"\"read\"", std::string{"\"re\0ad\"", 7}},
+             {"\"read\"", "'read'"},
+             {"\"read\"", "read"},
+             {"\"read\"", "\"read"},
+             {"// nothing", ""}}) {
         if (from != "// nothing") {
             wrong.push_back(replaced(good, from, to));
         }
@@ -125,25 +176,78 @@ TEST_F(Malformed, Profiles) {
 
 TEST_F(Malformed, Units) {
     expect_line_is_the_place(Format::systemd, good_unit,
-                             {"SystemCallFilter=raed", "SystemCallFilter=~@nogroup", "SystemCallFilter=read:EPERM", "SystemCallFilter=~read:EFOO",
-                              "SystemCallFilter=~read:-1", "SystemCallFilter=~read:99999999999", "SystemCallFilter=~:EPERM", "SystemCallFilter=~read:",
-                              "SystemCallFilter=READ", "SystemCallFilter=read,write", "SystemCallFilter=\"read\"", "SystemCallFilter=~~read",
-                              "SystemCallFilter read", "SystemCallFiltre=read", "SystemCallErrorNumber=EFOO", "SystemCallErrorNumber=0",
-                              "SystemCallErrorNumber=1 2", "SystemCallArchitectures=x86_64", "[Service", "SystemCallFilter=re\x01" "ad",
-                              std::string{"SystemCallFilter=re\0ad", 22}, "SystemCallFilter=re\xff" "ad", "SystemCallFilter=@", "SystemCallFilter=~@@clock",
+                             {"SystemCallFilter=raed",
+                              "SystemCallFilter=~@nogroup",
+                              "SystemCallFilter=read:EPERM",
+                              "SystemCallFilter=~read:EFOO",
+                              "SystemCallFilter=~read:-1",
+                              "SystemCallFilter=~read:99999999999",
+                              "SystemCallFilter=~:EPERM",
+                              "SystemCallFilter=~read:",
+                              "SystemCallFilter=READ",
+                              "SystemCallFilter=read,write",
+                              "SystemCallFilter=\"read\"",
+                              "SystemCallFilter=~~read",
+                              "SystemCallFilter read",
+                              "SystemCallFiltre=read",
+                              "SystemCallErrorNumber=EFOO",
+                              "SystemCallErrorNumber=0",
+                              "SystemCallErrorNumber=1 2",
+                              "SystemCallArchitectures=x86_64",
+                              "[Service",
+                              "SystemCallFilter=re\x01"
+                              "ad",
+                              std::string{"SystemCallFilter=re\0ad", 22},
+                              "SystemCallFilter=re\xff"
+                              "ad",
+                              "SystemCallFilter=@",
+                              "SystemCallFilter=~@@clock",
                               "SystemCallFilter=" + std::string(100000, 'a')});
 }
 
 TEST_F(Malformed, MinijailPolicies) {
-    expect_line_is_the_place(Format::minijail, good_policy,
-                             {"getpid", "getpid:", "getpid: 2", "getpid: yes", "getpd: 1", "getpid: arg0", "getpid: arg0 ==", "getpid: arg0 == 1 ||",
-                              "getpid: arg0 == 1 &&", "getpid: arg9 == 1", "getpid: arg == 1", "getpid: arg0 === 1", "getpid: arg0 == 1 2",
-                              "getpid: arg0 == 0x", "getpid: arg0 == 08", "getpid: arg0 == 99999999999999999999", "getpid: arg0 == -9223372036854775809",
-                              "getpid: arg0 == NOSUCH_CONSTANT_X", "getpid: arg0 == ~~1", "getpid: arg0 == (1", "getpid: arg0 == 1)", "getpid: return",
-                              "getpid: return ENOSUCH", "getpid: return 4096", "getpid: {1", "{getpid: 1", "getpid[arch]: 1", "getpid@group: 1", "@default",
-                              "@default allow", "@include", "@include nowhere", "@include ./nowhere", "@nothing", "getpid: arg0 == 1;", "1: 1",
-                              std::string{"getpid: \0", 9}, "getpid: \xff", "getpid: arg0 == " + std::string(40, '(') + "1" + std::string(40, ')'),
-                              "getpid: arg0 & 0xffffffffffffffff && arg1 & 0xffffffffffffffff && arg2 & 0xffffffffffffffff"});
+    expect_line_is_the_place(
+        Format::minijail, good_policy,
+        {"getpid",
+         "getpid:",
+         "getpid: 2",
+         "getpid: yes",
+         "getpd: 1",
+         "getpid: arg0",
+         "getpid: arg0 ==",
+         "getpid: arg0 == 1 ||",
+         "getpid: arg0 == 1 &&",
+         "getpid: arg9 == 1",
+         "getpid: arg == 1",
+         "getpid: arg0 === 1",
+         "getpid: arg0 == 1 2",
+         "getpid: arg0 == 0x",
+         "getpid: arg0 == 08",
+         "getpid: arg0 == 99999999999999999999",
+         "getpid: arg0 == -9223372036854775809",
+         "getpid: arg0 == NOSUCH_CONSTANT_X",
+         "getpid: arg0 == ~~1",
+         "getpid: arg0 == (1",
+         "getpid: arg0 == 1)",
+         "getpid: return",
+         "getpid: return ENOSUCH",
+         "getpid: return 4096",
+         "getpid: {1",
+         "{getpid: 1",
+         "getpid[arch]: 1",
+         "getpid@group: 1",
+         "@default",
+         "@default allow",
+         "@include",
+         "@include nowhere",
+         "@include ./nowhere",
+         "@nothing",
+         "getpid: arg0 == 1;",
+         "1: 1",
+         std::string{"getpid: \0", 9},
+         "getpid: \xff",
+         "getpid: arg0 == " + std::string(40, '(') + "1" + std::string(40, ')'),
+         "getpid: arg0 & 0xffffffffffffffff && arg1 & 0xffffffffffffffff && arg2 & 0xffffffffffffffff"});
 }
 
 TEST_F(Malformed, RandomChangesEndInAnErrorOrInAPolicy) {
@@ -151,7 +255,9 @@ TEST_F(Malformed, RandomChangesEndInAnErrorOrInAPolicy) {
     int kept = 0;
     for (int round = 0; round < 900; ++round) {
         const auto format = static_cast<Format>(round % 3);
-        std::string text = format == Format::oci ? good_profile : format == Format::systemd ? good_unit : good_policy;
+        std::string text = format == Format::oci       ? good_profile
+                           : format == Format::systemd ? good_unit
+                                                       : good_policy;
         for (auto changes = random() % 3 + 1; changes > 0; --changes) {
             const auto at = random() % text.size();
             switch (random() % 4) {

@@ -19,11 +19,13 @@ using Kind = policy::Action::Kind;
 /// A second reading of the language, by splitting text: slow, without errors, and for files that are right.
 class Reference {
   public:
-    Reference(const std::string& directory, const std::string& file, bool python) : directory_{directory}, python_{python} {
+    Reference(const std::string& directory, const std::string& file, bool python)
+        : directory_{directory}, python_{python} {
         read(content(directory + file));
     }
 
-    [[nodiscard]] policy::Action action(const std::string& call, const std::array<std::uint64_t, 6>& args) const {
+    [[nodiscard]] policy::Action action(const std::string& call,
+                                        const std::array<std::uint64_t, 6>& args) const {
         const auto statements = statements_.find(call);
         if (statements == statements_.end()) {
             return otherwise_;
@@ -57,7 +59,8 @@ class Reference {
         return all;
     }
     /// The numbers and constants that the statements for a call compare with, and the arguments.
-    [[nodiscard]] std::pair<std::set<std::uint64_t>, std::set<unsigned>> compared(const std::string& call) const {
+    [[nodiscard]] std::pair<std::set<std::uint64_t>, std::set<unsigned>>
+    compared(const std::string& call) const {
         std::set<std::uint64_t> values{0, ~0ULL};
         std::set<unsigned> arguments;
         for (const auto& filter : statements_.at(call)) {
@@ -66,7 +69,8 @@ class Reference {
                 const auto text = at->str();
                 if (text.rfind("arg", 0) == 0) {
                     arguments.insert(static_cast<unsigned>(text[3] - '0'));
-                } else if (constants().contains(text) || std::isdigit(static_cast<unsigned char>(text.back())) != 0) {
+                } else if (constants().contains(text) ||
+                           std::isdigit(static_cast<unsigned char>(text.back())) != 0) {
                     const auto one = value(text);
                     values.insert({one - 1, one, one + 1, ~one, one | 1ULL << 32, one | 1ULL << 63});
                 }
@@ -77,12 +81,15 @@ class Reference {
 
   private:
     static const std::map<std::string, std::uint64_t>& constants() {
-#define NAMED(name) {#name, static_cast<std::uint64_t>(name)}
+#define NAMED(name)                                                                                          \
+    { #name, static_cast < std::uint64_t>(name) }
         static const std::map<std::string, std::uint64_t> all = {
-            NAMED(O_RDONLY), NAMED(O_CLOEXEC), NAMED(O_NONBLOCK), NAMED(PROT_READ), NAMED(PROT_WRITE), NAMED(PROT_EXEC),
-            NAMED(MAP_PRIVATE), NAMED(CLOCK_REALTIME), NAMED(CLOCK_MONOTONIC), NAMED(AF_UNIX), NAMED(AF_INET),
-            NAMED(AF_INET6), NAMED(SOCK_STREAM), NAMED(EACCES), NAMED(EPERM), NAMED(EAFNOSUPPORT), NAMED(EROFS),
-            NAMED(F_SETOWN), NAMED(CLONE_VM), NAMED(CLONE_THREAD), NAMED(CLONE_NEWUSER), NAMED(CLONE_NEWNS)};
+            NAMED(O_RDONLY),        NAMED(O_CLOEXEC),  NAMED(O_NONBLOCK),  NAMED(PROT_READ),
+            NAMED(PROT_WRITE),      NAMED(PROT_EXEC),  NAMED(MAP_PRIVATE), NAMED(CLOCK_REALTIME),
+            NAMED(CLOCK_MONOTONIC), NAMED(AF_UNIX),    NAMED(AF_INET),     NAMED(AF_INET6),
+            NAMED(SOCK_STREAM),     NAMED(EACCES),     NAMED(EPERM),       NAMED(EAFNOSUPPORT),
+            NAMED(EROFS),           NAMED(F_SETOWN),   NAMED(CLONE_VM),    NAMED(CLONE_THREAD),
+            NAMED(CLONE_NEWUSER),   NAMED(CLONE_NEWNS)};
 #undef NAMED
         return all;
     }
@@ -94,7 +101,9 @@ class Reference {
         std::vector<std::string> parts{""};
         int depth = 0;
         for (std::size_t i = 0; i < text.size(); ++i) {
-            depth += std::strchr("([{", text[i]) != nullptr ? 1 : std::strchr(")]}", text[i]) != nullptr ? -1 : 0;
+            depth += std::strchr("([{", text[i]) != nullptr   ? 1
+                     : std::strchr(")]}", text[i]) != nullptr ? -1
+                                                              : 0;
             if (depth == 0 && text.compare(i, separator.size(), separator) == 0) {
                 parts.emplace_back();
                 i += separator.size() - 1;
@@ -148,9 +157,15 @@ class Reference {
         }
     }
     static policy::Action named(const std::string& text) {
-        static const std::map<std::string, Kind> all = {
-            {"1", Kind::allow}, {"allow", Kind::allow}, {"kill-process", Kind::kill_process}, {"kill-thread", Kind::kill_thread},
-            {"kill", Kind::kill_process}, {"trap", Kind::trap}, {"trace", Kind::trace}, {"log", Kind::log}, {"user-notify", Kind::notify}};
+        static const std::map<std::string, Kind> all = {{"1", Kind::allow},
+                                                        {"allow", Kind::allow},
+                                                        {"kill-process", Kind::kill_process},
+                                                        {"kill-thread", Kind::kill_thread},
+                                                        {"kill", Kind::kill_process},
+                                                        {"trap", Kind::trap},
+                                                        {"trace", Kind::trace},
+                                                        {"log", Kind::log},
+                                                        {"user-notify", Kind::notify}};
         if (text.rfind("return", 0) == 0) {
             return {Kind::errno_code, static_cast<std::uint16_t>(value(trim(text.substr(6))))};
         }
@@ -160,7 +175,8 @@ class Reference {
         const auto parts = split(text, "||");
         return std::any_of(parts.begin(), parts.end(), [&](const std::string& part) {
             const auto atoms = split(part, "&&");
-            return std::all_of(atoms.begin(), atoms.end(), [&](const std::string& one) { return atom(trim(one), args); });
+            return std::all_of(atoms.begin(), atoms.end(),
+                               [&](const std::string& one) { return atom(trim(one), args); });
         });
     }
     static bool atom(const std::string& text, const std::array<std::uint64_t, 6>& args) {
@@ -188,10 +204,10 @@ class Reference {
             if (inverted) {
                 term = trim(term.substr(1));
             }
-            const auto one = term.front() == '('           ? value(term.substr(1, term.size() - 2))
+            const auto one = term.front() == '('          ? value(term.substr(1, term.size() - 2))
                              : constants().contains(term) ? constants().at(term)
-                             : term.front() == '-'         ? static_cast<std::uint64_t>(std::stoll(term, nullptr, 0))
-                                                           : std::stoull(term, nullptr, 0);
+                             : term.front() == '-' ? static_cast<std::uint64_t>(std::stoll(term, nullptr, 0))
+                                                   : std::stoull(term, nullptr, 0);
             all |= inverted ? ~one : one;
         }
         return all;
@@ -222,11 +238,15 @@ class Minijail : public testing::Test {
     }
     static std::string error(const std::string& text, MinijailCompiler compiler = MinijailCompiler::python) {
         const auto imported = import_minijail(text, "x.policy", options(compiler));
-        return imported ? "none" : fmt::format("{}:{}: {}", imported.error().line, imported.error().column, imported.error().message);
+        return imported ? "none"
+                        : fmt::format("{}:{}: {}", imported.error().line, imported.error().column,
+                                      imported.error().message);
     }
-    static void expect_as_reference(const std::string& file, MinijailCompiler compiler, Verdict verdict = Verdict::exact) {
+    static void expect_as_reference(const std::string& file, MinijailCompiler compiler,
+                                    Verdict verdict = Verdict::exact) {
         SCOPED_TRACE(file);
-        const auto imported = or_throw(import_minijail(content(directory + file), directory + file, options(compiler)));
+        const auto imported =
+            or_throw(import_minijail(content(directory + file), directory + file, options(compiler)));
         EXPECT_EQ(imported.verdict, verdict) << (imported.reasons.empty() ? "" : imported.reasons.front());
         const auto policy = parsed(imported.text);
         const Reference reference{directory, file, compiler == MinijailCompiler::python};
@@ -234,9 +254,10 @@ class Minijail : public testing::Test {
         auto calls = reference.calls();
         calls.insert({"nanosleep", "getppid"});
         for (const auto& call : calls) {
-            const auto [values, arguments] = reference.calls().contains(call)
-                                                 ? reference.compared(call)
-                                                 : std::pair<std::set<std::uint64_t>, std::set<unsigned>>{{0}, {}};
+            const auto [values, arguments] =
+                reference.calls().contains(call)
+                    ? reference.compared(call)
+                    : std::pair<std::set<std::uint64_t>, std::set<unsigned>>{{0}, {}};
             std::array<std::uint64_t, 6> args{};
             const auto ask = [&](auto& self, std::set<unsigned>::const_iterator next) -> void {
                 if (next != arguments.end()) {
@@ -249,10 +270,12 @@ class Minijail : public testing::Test {
                 ++asked;
                 seccomp_data data{};
                 data.arch = policy::audit_arch(policy::abi_of(policy::native_arch));
-                data.nr = static_cast<int>(policy::number_of(policy::abi_of(policy::native_arch), call).value());
+                data.nr =
+                    static_cast<int>(policy::number_of(policy::abi_of(policy::native_arch), call).value());
                 std::copy(args.begin(), args.end(), data.args);
                 const auto said = policy::evaluate(policy, policy::native_arch, {}, data).action;
-                ASSERT_EQ(said.text(), reference.action(call, args).text()) << policy::describe(data) << "\n" << imported.text;
+                ASSERT_EQ(said.text(), reference.action(call, args).text()) << policy::describe(data) << "\n"
+                                                                            << imported.text;
             };
             ask(ask, arguments.begin());
         }
@@ -264,8 +287,8 @@ TEST_F(Minijail, PoliciesMeanWhatTheirDocumentationSays) {
     for (const auto* file : {"cat.policy", "clock.policy", "errno.policy", "ranges.policy", "masks.policy"}) {
         expect_as_reference(file, MinijailCompiler::minijail0);
     }
-    for (const auto* file : {"cat.policy", "clock.policy", "errno_python.policy", "ranges.policy", "masks.policy",
-                             "braces.policy", "arch.policy"}) {
+    for (const auto* file : {"cat.policy", "clock.policy", "errno_python.policy", "ranges.policy",
+                             "masks.policy", "braces.policy", "arch.policy"}) {
         expect_as_reference(file, MinijailCompiler::python);
     }
     // Their defaults are milder than the answer to other ABIs.
@@ -277,9 +300,14 @@ TEST_F(Minijail, PoliciesMeanWhatTheirDocumentationSays) {
 TEST_F(Minijail, WhereTheCompilersDisagreeOneMustBeNamed) {
     EXPECT_EQ(import("read: arg0 == 1; return 5").verdict, Verdict::refused);
     EXPECT_EQ(import("read: arg0 == 1\nread: arg0 == 2").verdict, Verdict::refused);
-    EXPECT_EQ(import("read: arg0 == 1; return 5", MinijailCompiler::python).text.find("errno EIO read  fd == 1  any") == std::string::npos, false);
-    EXPECT_EQ(import("read: arg0 == 1; return 5", MinijailCompiler::minijail0).text.find("allow read  fd == 1  any") == std::string::npos, false);
-    EXPECT_EQ(error("read: arg0 == 1\nread: arg0 == 2", MinijailCompiler::minijail0), "2:1: a second statement for read: minijail0 refuses it");
+    EXPECT_EQ(import("read: arg0 == 1; return 5", MinijailCompiler::python)
+                      .text.find("errno EIO read  fd == 1  any") == std::string::npos,
+              false);
+    EXPECT_EQ(import("read: arg0 == 1; return 5", MinijailCompiler::minijail0)
+                      .text.find("allow read  fd == 1  any") == std::string::npos,
+              false);
+    EXPECT_EQ(error("read: arg0 == 1\nread: arg0 == 2", MinijailCompiler::minijail0),
+              "2:1: a second statement for read: minijail0 refuses it");
     EXPECT_EQ(error("{read, write}: 1", MinijailCompiler::minijail0).substr(0, 5), "1:1: ");
 }
 
@@ -294,7 +322,8 @@ TEST_F(Minijail, ErrorsNameTheirPlace) {
     EXPECT_EQ(error("read: return 4096\n"), "1:14: expected an error from 0 to 4095");
     EXPECT_EQ(error("read: 1; 2\n"), "1:8: unexpected ';'");
     EXPECT_EQ(error("read: 1\nread: 1\n"), "2:1: read has an unconditional action already");
-    EXPECT_EQ(error("@default allow\n"), "1:10: expected kill-process, kill-thread, kill, trap or user-notify");
+    EXPECT_EQ(error("@default allow\n"),
+              "1:10: expected kill-process, kill-thread, kill, trap or user-notify");
     EXPECT_EQ(error("@include ./nowhere\n"), "1:10: ./nowhere: no such file");
     EXPECT_EQ(error("@include nowhere\n"), "1:10: a path begins with / or ./");
     EXPECT_EQ(error("read: 1 \\\n"), "2:1: the last line is continued, and ends");
@@ -305,12 +334,14 @@ TEST_F(Minijail, ErrorsNameTheirPlace) {
 TEST_F(Minijail, ANegativeNumberForAnIntCannotBeSaid) {
     const auto imported = import("openat: arg0 == -100 || arg0 == 3\n");
     EXPECT_EQ(imported.verdict, Verdict::narrower);
-    EXPECT_THAT(imported.reasons, testing::ElementsAre(testing::HasSubstr("openat: a rule is not as in the source")));
+    EXPECT_THAT(imported.reasons,
+                testing::ElementsAre(testing::HasSubstr("openat: a rule is not as in the source")));
     EXPECT_THAT(imported.text, testing::HasSubstr("allow openat  dfd == 3  any : line 1 of x.policy\n"));
 }
 
 TEST_F(Minijail, AnIncludeThatIncludesItselfEnds) {
-    const auto file = std::filesystem::temp_directory_path() / fmt::format("cloister-include-{}.policy", ::getpid());
+    const auto file =
+        std::filesystem::temp_directory_path() / fmt::format("cloister-include-{}.policy", ::getpid());
     std::ofstream{file} << "@include " << file.string() << "\n";
     EXPECT_EQ(error(content(file)), "1:10: @include is nested too deep");
     std::filesystem::remove(file);

@@ -37,19 +37,22 @@ class Sets : public testing::Test {
         return made;
     }
     std::uint64_t value() {
-        static constexpr std::uint64_t values[] = {0, 1, 2, 3, 7, 8, 0xffffffff, 0x100000000, 0x100000007, ~0ULL, ~0ULL - 8};
+        static constexpr std::uint64_t values[] = {0,          1,           2,           3,     7,        8,
+                                                   0xffffffff, 0x100000000, 0x100000007, ~0ULL, ~0ULL - 8};
         return values[random_() % std::size(values)];
     }
     static bool in(const Tests& tests, std::uint64_t first, std::uint64_t second) {
-        return std::all_of(tests.begin(), tests.end(),
-                           [&](const Condition& test) { return test.holds(test.argument == 0 ? first : second); });
+        return std::all_of(tests.begin(), tests.end(), [&](const Condition& test) {
+            return test.holds(test.argument == 0 ? first : second);
+        });
     }
     template <class Check>
     void each_call(const Check& check) {
-        static const std::vector<std::uint64_t> words = {0,          1,           2,           3,           4,          6,
-                                                         7,          8,           9,           0xfffffffe,  0xffffffff, 0x100000000,
-                                                         0x100000001, 0x100000006, 0x100000007, 0x100000008, 0x1ffffffff, ~0ULL,
-                                                         ~0ULL - 1,  ~0ULL - 7,   ~0ULL - 8,   ~0ULL - 9,   0x700000000};
+        static const std::vector<std::uint64_t> words = {
+            0,           1,           2,           3,           4,           6,
+            7,           8,           9,           0xfffffffe,  0xffffffff,  0x100000000,
+            0x100000001, 0x100000006, 0x100000007, 0x100000008, 0x1ffffffff, ~0ULL,
+            ~0ULL - 1,   ~0ULL - 7,   ~0ULL - 8,   ~0ULL - 9,   0x700000000};
         for (const auto first : words) {
             for (const auto second : words) {
                 check(first, second);
@@ -67,8 +70,10 @@ TEST_F(Sets, DifferenceHasTheCallsOfTheFirstThatTheSecondLacks) {
         const auto less = tests(3);
         const auto sets = without(from, less);
         each_call([&](std::uint64_t first, std::uint64_t second) {
-            const auto count = std::count_if(sets.begin(), sets.end(), [&](const Tests& set) { return in(set, first, second); });
-            ASSERT_EQ(count, in(from, first, second) && !in(less, first, second) ? 1 : 0) << "round " << round;
+            const auto count = std::count_if(sets.begin(), sets.end(),
+                                             [&](const Tests& set) { return in(set, first, second); });
+            ASSERT_EQ(count, in(from, first, second) && !in(less, first, second) ? 1 : 0)
+                << "round " << round;
         });
         ASSERT_FALSE(HasFatalFailure());
     }
@@ -100,11 +105,15 @@ TEST_F(Sets, OneTestForEachRegisterIsTheSameSet) {
         }
         ++done;
         for (const auto& one : *sets) {
-            ASSERT_LE(std::count_if(one.begin(), one.end(), [](const Condition& test) { return test.argument == 0; }), 1);
-            ASSERT_TRUE(std::none_of(one.begin(), one.end(), [](const Condition& test) { return test.half; }));
+            ASSERT_LE(std::count_if(one.begin(), one.end(),
+                                    [](const Condition& test) { return test.argument == 0; }),
+                      1);
+            ASSERT_TRUE(
+                std::none_of(one.begin(), one.end(), [](const Condition& test) { return test.half; }));
         }
         each_call([&](std::uint64_t first, std::uint64_t second) {
-            const bool some = std::any_of(sets->begin(), sets->end(), [&](const Tests& one) { return in(one, first, second); });
+            const bool some = std::any_of(sets->begin(), sets->end(),
+                                          [&](const Tests& one) { return in(one, first, second); });
             ASSERT_EQ(some, in(set, first, second)) << "round " << round;
         });
         ASSERT_FALSE(HasFatalFailure());
@@ -113,7 +122,8 @@ TEST_F(Sets, OneTestForEachRegisterIsTheSameSet) {
 }
 
 TEST_F(Sets, SeparateRulesSayWhatTheFirstThatFitsSaid) {
-    constexpr std::array<Action::Kind, 3> kinds = {Action::Kind::allow, Action::Kind::errno_code, Action::Kind::log};
+    constexpr std::array<Action::Kind, 3> kinds = {Action::Kind::allow, Action::Kind::errno_code,
+                                                   Action::Kind::log};
     for (int round = 0; round < 800; ++round) {
         Call call{"read", {}};
         for (const auto kind : kinds) {
@@ -127,9 +137,12 @@ TEST_F(Sets, SeparateRulesSayWhatTheFirstThatFitsSaid) {
             const auto fits = [&](const Rule& rule) { return in(rule.tests, first, second); };
             const auto wanted = std::find_if(call.rules.begin(), call.rules.end(), fits);
             for (const auto& rule : separated.rules) {
-                ASSERT_FALSE(fits(rule) && (wanted == call.rules.end() || rule.action != wanted->action)) << "round " << round;
+                ASSERT_FALSE(fits(rule) && (wanted == call.rules.end() || rule.action != wanted->action))
+                    << "round " << round;
             }
-            ASSERT_EQ(wanted != call.rules.end(), std::any_of(separated.rules.begin(), separated.rules.end(), fits)) << "round " << round;
+            ASSERT_EQ(wanted != call.rules.end(),
+                      std::any_of(separated.rules.begin(), separated.rules.end(), fits))
+                << "round " << round;
         });
         ASSERT_FALSE(HasFatalFailure());
     }

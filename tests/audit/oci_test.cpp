@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "runc.h"
 
+#include <random>
+
 namespace cloister::audit {
 namespace {
 
 constexpr const char* docker =
     "/usr/share/gocode/src/github.com/docker/docker/profiles/seccomp/default.json"; // golang-github-docker-docker-dev
-constexpr const char* podman = "/usr/share/containers/seccomp.json";                // golang-github-containers-common
+constexpr const char* podman = "/usr/share/containers/seccomp.json"; // golang-github-containers-common
 
 class Oci : public testing::Test {
   public:
@@ -18,13 +20,15 @@ class Oci : public testing::Test {
     // Line, column and message.
     static std::string error(const std::string& text) {
         const auto imported = import_oci(text, "profile.json", {});
-        return imported ? "none" : fmt::format("{}:{}: {}", imported.error().line, imported.error().column,
-                                               imported.error().message);
+        return imported ? "none"
+                        : fmt::format("{}:{}: {}", imported.error().line, imported.error().column,
+                                      imported.error().message);
     }
     static std::string with(const std::string& syscalls, const std::string& more = "") {
-        return fmt::format(R"({{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", )"
-                           R"("SCMP_ARCH_X32"], {}"syscalls": [{}]}})",
-                           more, syscalls);
+        return fmt::format(
+            R"({{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", )"
+            R"("SCMP_ARCH_X32"], {}"syscalls": [{}]}})",
+            more, syscalls);
     }
     // The text is what runc makes of the same profile.
     static void expect_as_runc(const std::string& text, const std::vector<std::string>& caps = {}) {
@@ -55,7 +59,8 @@ class Oci : public testing::Test {
         ASSERT_GT(all.size(), 5U);
         for (const auto& caps : {std::vector<std::string>{}, {"CAP_SYS_ADMIN"}, {all.begin(), all.end()}}) {
             const auto imported = import(text, caps);
-            ASSERT_EQ(imported.verdict, Verdict::exact) << (imported.reasons.empty() ? "" : imported.reasons.front());
+            ASSERT_EQ(imported.verdict, Verdict::exact)
+                << (imported.reasons.empty() ? "" : imported.reasons.front());
             expect_as_runc(text, caps);
         }
     }
@@ -86,12 +91,14 @@ TEST_F(Oci, TwoConditionsOnOneArgumentAreAlternatives) {
         {"index": 2, "value": 1, "op": "SCMP_CMP_GE"}, {"index": 2, "value": 7, "op": "SCMP_CMP_LE"},
         {"index": 0, "value": 3, "op": "SCMP_CMP_EQ"}]})");
     expect_as_runc(text);
-    EXPECT_THAT(import(text).notes, testing::Contains(testing::HasSubstr("each condition as a rule of its own")));
+    EXPECT_THAT(import(text).notes,
+                testing::Contains(testing::HasSubstr("each condition as a rule of its own")));
 }
 
 TEST_F(Oci, ARuleWithoutConditionsReplacesThoseWithThem) {
     const std::string whole = R"({"names": ["lseek"], "action": "SCMP_ACT_ALLOW"})";
-    const std::string part = R"({"names": ["lseek"], "action": "SCMP_ACT_KILL", "args": [{"index": 2, "value": 1, "op": "SCMP_CMP_EQ"}]})";
+    const std::string part =
+        R"({"names": ["lseek"], "action": "SCMP_ACT_KILL", "args": [{"index": 2, "value": 1, "op": "SCMP_CMP_EQ"}]})";
     for (const auto& text : {with(whole + "," + part), with(part + "," + whole)}) {
         EXPECT_EQ(import(text).verdict, Verdict::exact);
         expect_as_runc(text);
@@ -104,12 +111,43 @@ TEST_F(Oci, WhereRulesOverlapTheStrictestCountsAndIsNarrower) {
            {"names": ["lseek"], "action": "SCMP_ACT_KILL", "args": [{"index": 2, "value": 1, "op": "SCMP_CMP_EQ"}]})");
     const auto imported = import(text);
     EXPECT_EQ(imported.verdict, Verdict::narrower);
-    EXPECT_THAT(imported.reasons, testing::ElementsAre(testing::HasSubstr("lseek: rules with different actions")));
+    EXPECT_THAT(imported.reasons,
+                testing::ElementsAre(testing::HasSubstr("lseek: rules with different actions")));
     expect_as_runc(text);
 }
 
+TEST_F(Oci, RandomRulesForOneCallAreNotWiderThanRuncs) {
+    std::mt19937 random{3};
+    const auto pick = [&](const std::vector<std::string>& from) { return from[random() % from.size()]; };
+    std::map<Verdict, int> verdicts;
+    for (int round = 0; round < 300; ++round) {
+        std::string rules;
+        for (auto count = random() % 3 + 1; count > 0; --count) {
+            std::string args;
+            for (auto tests = random() % 3; tests > 0; --tests) {
+                args += fmt::format(R"({}{{"index": {}, "value": {}, "valueTwo": {}, "op": "SCMP_CMP_{}"}})",
+                                    args.empty() ? "" : ", ", pick({"0", "1", "2"}),
+                                    pick({"0", "1", "7", "4294967296", "18446744073709551615"}),
+                                    pick({"0", "1", "5"}),
+                                    pick({"NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"}));
+            }
+            rules += fmt::format(R"({}{{"names": ["mremap"], "action": "SCMP_ACT_{}", "args": [{}]}})",
+                                 rules.empty() ? "" : ", ", pick({"ALLOW", "ALLOW", "LOG", "KILL"}), args);
+        }
+        // Of x86_64 alone: the values do not fit registers of 32 bits.
+        const auto text =
+            fmt::format(R"({{"defaultAction": "SCMP_ACT_KILL_PROCESS", "syscalls": [{}]}})", rules);
+        SCOPED_TRACE(text);
+        ++verdicts[import(text).verdict];
+        expect_as_runc(text);
+    }
+    EXPECT_GT(verdicts[Verdict::exact], 100);
+    EXPECT_GT(verdicts[Verdict::narrower], 30);
+}
+
 TEST_F(Oci, EveryActionIsTheKernels) {
-    for (const auto* action : {"ALLOW", "LOG", "TRACE", "ERRNO", "TRAP", "KILL", "KILL_THREAD", "KILL_PROCESS", "NOTIFY"}) {
+    for (const auto* action :
+         {"ALLOW", "LOG", "TRACE", "ERRNO", "TRAP", "KILL", "KILL_THREAD", "KILL_PROCESS", "NOTIFY"}) {
         const auto text = with(fmt::format(R"({{"names": ["getpid"], "action": "SCMP_ACT_{}"}})", action));
         SCOPED_TRACE(text);
         expect_as_runc(text);
@@ -121,12 +159,14 @@ TEST_F(Oci, EveryActionIsTheKernels) {
 
 TEST_F(Oci, CallsOfi386ReachSocketcallAsWithLibseccomp) {
     expect_as_runc(with(R"({"names": ["socket", "semget", "accept"], "action": "SCMP_ACT_ALLOW"})"));
-    expect_as_runc(with(R"({"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 40, "op": "SCMP_CMP_NE"}]})"));
+    expect_as_runc(with(
+        R"({"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 40, "op": "SCMP_CMP_NE"}]})"));
     expect_as_runc(with(R"({"names": ["socket", "socketcall"], "action": "SCMP_ACT_ALLOW"})"));
 }
 
 TEST_F(Oci, WithoutOtherArchitecturesTheirCallsAreNotMilder) {
-    for (const auto* otherwise : {"SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_ALLOW", "SCMP_ACT_TRAP"}) {
+    for (const auto* otherwise :
+         {"SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_ALLOW", "SCMP_ACT_TRAP"}) {
         const auto text = fmt::format(
             R"({{"defaultAction": "{}", "syscalls": [{{"names": ["getpid"], "action": "SCMP_ACT_LOG"}},
             {{"names": ["clone"], "action": "SCMP_ACT_LOG", "args": [{{"index": 0, "value": 2114060288, "op": "SCMP_CMP_MASKED_EQ"}}]}}]}})",
@@ -135,16 +175,19 @@ TEST_F(Oci, WithoutOtherArchitecturesTheirCallsAreNotMilder) {
         const auto imported = import(text);
         Comparison comparison{parsed(imported.text), {as_runc(nlohmann::json::parse(text))}};
         EXPECT_EQ(comparison.wider().value_or("none"), "none");
-        EXPECT_EQ(imported.verdict,
-                  std::string_view{otherwise} == "SCMP_ACT_KILL_PROCESS" ? Verdict::exact : Verdict::narrower);
+        EXPECT_EQ(imported.verdict, std::string_view{otherwise} == "SCMP_ACT_KILL_PROCESS"
+                                        ? Verdict::exact
+                                        : Verdict::narrower);
     }
 }
 
 TEST_F(Oci, AConditionOnARegisterWithoutAnArgumentIsLeftOut) {
-    const auto text = with(R"({"names": ["close"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 3, "value": 1, "op": "SCMP_CMP_EQ"}]})");
+    const auto text = with(
+        R"({"names": ["close"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 3, "value": 1, "op": "SCMP_CMP_EQ"}]})");
     const auto imported = import(text);
     EXPECT_EQ(imported.verdict, Verdict::narrower);
-    EXPECT_THAT(imported.reasons, testing::ElementsAre(testing::HasSubstr("close has no argument in register 4")));
+    EXPECT_THAT(imported.reasons,
+                testing::ElementsAre(testing::HasSubstr("close has no argument in register 4")));
     expect_as_runc(text);
 }
 
@@ -157,12 +200,14 @@ TEST_F(Oci, AWholeConfigurationHoldsAProfile) {
 TEST_F(Oci, ErrorsNameTheirPlace) {
     EXPECT_EQ(error("{\n  \"defaultAction\": \"SCMP_ACT_FOO\"\n}"),
               "2:20: /defaultAction: unknown action 'SCMP_ACT_FOO'");
-    EXPECT_EQ(error("{\"defaultAction\": \"SCMP_ACT_ALLOW\",\n \"syscalls\": [{\"names\": [\"read\"], \"action\": 7}]}"),
+    EXPECT_EQ(error("{\"defaultAction\": \"SCMP_ACT_ALLOW\",\n \"syscalls\": [{\"names\": [\"read\"], "
+                    "\"action\": 7}]}"),
               "2:45: /syscalls/0/action: expected a string");
     EXPECT_EQ(error("{\"defaultAction\": \"SCMP_ACT_ALLOW\",\n \"syscals\": []}"),
               "2:13: /syscals: unknown key 'syscals'. Did you mean syscalls?");
     EXPECT_EQ(error("{}"), "1:1: 'defaultAction' is missing");
-    EXPECT_THAT(error("{\n\"defaultAction\": \"SCMP_ACT_ALLOW\",\n}"), testing::StartsWith("3:1: not JSON: "));
+    EXPECT_THAT(error("{\n\"defaultAction\": \"SCMP_ACT_ALLOW\",\n}"),
+                testing::StartsWith("3:1: not JSON: "));
     EXPECT_EQ(error(with(R"({"names": ["a b"], "action": "SCMP_ACT_ALLOW"})")),
               "1:133: /syscalls/0/names: 'a b' is not a system call");
     EXPECT_EQ(error(R"({"defaultAction": "SCMP_ACT_ALLOW", "defaultAction": "SCMP_ACT_KILL"})"),
@@ -178,11 +223,14 @@ TEST_F(Oci, ErrorsNameTheirPlace) {
 }
 
 TEST_F(Oci, MinKernelIsCompared) {
-    const auto text = with(R"({"names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "4.8"}})");
+    const auto text =
+        with(R"({"names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "4.8"}})");
     ImportOptions options;
-    for (const auto& [version, allowed] : {std::pair{std::pair{4U, 7U}, false}, {{4U, 8U}, true}, {{5U, 0U}, true}}) {
+    for (const auto& [version, allowed] :
+         {std::pair{std::pair{4U, 7U}, false}, {{4U, 8U}, true}, {{5U, 0U}, true}}) {
         options.kernel = version;
-        EXPECT_EQ(or_throw(import_oci(text, "p", options)).text.find("allow ptrace") != std::string::npos, allowed);
+        EXPECT_EQ(or_throw(import_oci(text, "p", options)).text.find("allow ptrace") != std::string::npos,
+                  allowed);
     }
 }
 

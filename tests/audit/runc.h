@@ -8,16 +8,20 @@
 
 namespace cloister::audit {
 
-/// The filter that runc and crun make of a profile on this machine, after runc's seccomp_linux.go and, for what
-/// Docker leaves out, Docker's. Written apart from the importer.
+/// The filter that runc and crun make of a profile on this machine, after runc's seccomp_linux.go and, for
+/// what Docker leaves out, Docker's. Written apart from the importer.
 inline policy::Program as_runc(const nlohmann::json& profile, const std::set<std::string>& caps = {}) {
-    const std::map<std::string, scmp_compare> ops = {
-        {"SCMP_CMP_NE", SCMP_CMP_NE}, {"SCMP_CMP_LT", SCMP_CMP_LT}, {"SCMP_CMP_LE", SCMP_CMP_LE},
-        {"SCMP_CMP_EQ", SCMP_CMP_EQ}, {"SCMP_CMP_GE", SCMP_CMP_GE}, {"SCMP_CMP_GT", SCMP_CMP_GT},
-        {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
+    const std::map<std::string, scmp_compare> ops = {{"SCMP_CMP_NE", SCMP_CMP_NE},
+                                                     {"SCMP_CMP_LT", SCMP_CMP_LT},
+                                                     {"SCMP_CMP_LE", SCMP_CMP_LE},
+                                                     {"SCMP_CMP_EQ", SCMP_CMP_EQ},
+                                                     {"SCMP_CMP_GE", SCMP_CMP_GE},
+                                                     {"SCMP_CMP_GT", SCMP_CMP_GT},
+                                                     {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
     const auto action = [](const nlohmann::json& of, const char* key, const char* number) -> std::uint32_t {
         const auto name = of.at(key).get<std::string>();
-        const auto code = static_cast<std::uint16_t>(of.contains(number) ? of.at(number).get<unsigned>() : EPERM);
+        const auto code =
+            static_cast<std::uint16_t>(of.contains(number) ? of.at(number).get<unsigned>() : EPERM);
         return name == "SCMP_ACT_ALLOW"          ? SCMP_ACT_ALLOW
                : name == "SCMP_ACT_ERRNO"        ? SCMP_ACT_ERRNO(code)
                : name == "SCMP_ACT_TRACE"        ? SCMP_ACT_TRACE(code)
@@ -40,7 +44,8 @@ inline policy::Program as_runc(const nlohmann::json& profile, const std::set<std
     }
     for (const std::string name : architectures) {
         auto lower = name.substr(10);
-        std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+        std::transform(lower.begin(), lower.end(), lower.begin(),
+                       [](unsigned char c) { return std::tolower(c); });
         filter.add_arch(seccomp_arch_resolve_name(lower.c_str()));
     }
     if (profile.at("syscalls").size() > 32) {
@@ -52,7 +57,8 @@ inline policy::Program as_runc(const nlohmann::json& profile, const std::set<std
     };
     for (const auto& entry : profile.at("syscalls")) {
         const auto present = [&](const nlohmann::json& list) {
-            return std::count_if(list.begin(), list.end(), [&](const auto& cap) { return caps.contains(cap); });
+            return std::count_if(list.begin(), list.end(),
+                                 [&](const auto& cap) { return caps.contains(cap); });
         };
         const auto ours = [&](const nlohmann::json& list) {
             return std::count(list.begin(), list.end(), x86 ? "amd64" : "arm64");
@@ -76,14 +82,16 @@ inline policy::Program as_runc(const nlohmann::json& profile, const std::set<std
             std::array<unsigned, 6> counts{};
             if (entry.contains("args") && entry.at("args").is_array()) {
                 for (const auto& arg : entry.at("args")) {
-                    tests.push_back({arg.at("index"), ops.at(arg.at("op")), arg.value("value", std::uint64_t{0}),
+                    tests.push_back({arg.at("index"), ops.at(arg.at("op")),
+                                     arg.value("value", std::uint64_t{0}),
                                      arg.value("valueTwo", std::uint64_t{0})});
                     ++counts.at(tests.back().arg);
                 }
             }
             const auto add = [&](const std::vector<scmp_arg_cmp>& of) {
                 if (const int result = filter.add(wanted, number, of, false); result != 0) {
-                    throw std::runtime_error{fmt::format("libseccomp refuses a rule for {}: {}", name, result)};
+                    throw std::runtime_error{
+                        fmt::format("libseccomp refuses a rule for {}: {}", name, result)};
                 }
             };
             if (std::any_of(counts.begin(), counts.end(), [](unsigned count) { return count > 1; })) {

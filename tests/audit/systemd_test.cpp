@@ -25,14 +25,19 @@ std::set<std::string> members(std::string_view group) {
 
 class Systemd : public testing::Test {
   public:
-    static Imported import(const std::string& text) { return or_throw(import_systemd(text, "x.service", {})); }
+    static Imported import(const std::string& text) {
+        return or_throw(import_systemd(text, "x.service", {}));
+    }
     static std::string error(const std::string& text) {
         const auto imported = import_systemd(text, "x.service", {});
-        return imported ? "none" : fmt::format("{}:{}: {}", imported.error().line, imported.error().column, imported.error().message);
+        return imported ? "none"
+                        : fmt::format("{}:{}: {}", imported.error().line, imported.error().column,
+                                      imported.error().message);
     }
 
     /// What systemd installs for a list, after seccomp_load_syscall_filter_set_raw(): a filter for each ABI.
-    static std::vector<policy::Program> filters(std::uint32_t otherwise, const std::map<std::string, std::uint32_t>& calls,
+    static std::vector<policy::Program> filters(std::uint32_t otherwise,
+                                                const std::map<std::string, std::uint32_t>& calls,
                                                 const std::vector<std::uint32_t>& abis) {
         std::vector<policy::Program> all;
         for (const auto abi : abis) {
@@ -68,7 +73,8 @@ class Systemd : public testing::Test {
         EXPECT_EQ(imported.verdict, Verdict::exact);
         EXPECT_EQ(comparison.difference().value_or("none"), "none");
     }
-    static std::map<std::string, std::uint32_t> with(const std::set<std::string>& names, std::uint32_t action) {
+    static std::map<std::string, std::uint32_t> with(const std::set<std::string>& names,
+                                                     std::uint32_t action) {
         std::map<std::string, std::uint32_t> all;
         for (const auto& name : names) {
             all[name] = action;
@@ -109,14 +115,16 @@ TEST_F(Systemd, AssignmentsAccumulate) {
     calls["getpid"] = SCMP_ACT_ERRNO(ENOSYS);
     calls["getppid"] = kill_process;
     calls["uname"] = SCMP_ACT_ERRNO(255);
-    expect_same("[Service]\nSystemCallErrorNumber=EACCES\nSystemCallFilter=@debug\nSystemCallFilter=\nSystemCallFilter=read \\\n# a comment\n  write\n"
+    expect_same("[Service]\nSystemCallErrorNumber=EACCES\nSystemCallFilter=@debug\nSystemCallFilter="
+                "\nSystemCallFilter=read \\\n# a comment\n  write\n"
                 "SystemCallFilter=~gettid getpid:ENOSYS\nSystemCallFilter=~getppid:kill uname:255\n",
                 filters(SCMP_ACT_ERRNO(EACCES), calls, all_abis()));
 }
 
 TEST_F(Systemd, ADenyListCanBeShortenedAgain) {
-    expect_same("SystemCallFilter=~read write getpid:EXDEV\nSystemCallFilter=write\n",
-                filters(SCMP_ACT_ALLOW, {{"read", kill_process}, {"getpid", SCMP_ACT_ERRNO(EXDEV)}}, all_abis()));
+    expect_same(
+        "SystemCallFilter=~read write getpid:EXDEV\nSystemCallFilter=write\n",
+        filters(SCMP_ACT_ALLOW, {{"read", kill_process}, {"getpid", SCMP_ACT_ERRNO(EXDEV)}}, all_abis()));
 }
 
 TEST_F(Systemd, ArchitecturesThatAreNotListedAreNotMilder) {
@@ -126,15 +134,17 @@ TEST_F(Systemd, ArchitecturesThatAreNotListedAreNotMilder) {
     for (const auto* error : {"", "EPERM"}) {
         for (const auto* list : {"@system-service", "~@clock"}) {
             SCOPED_TRACE(fmt::format("{} {}", error, list));
-            const auto imported = import(fmt::format(
-                "SystemCallArchitectures=native\nSystemCallErrorNumber={}\nSystemCallFilter={}\n", error, list));
+            const auto imported = import(
+                fmt::format("SystemCallArchitectures=native\nSystemCallErrorNumber={}\nSystemCallFilter={}\n",
+                            error, list));
             const auto negative = *error == 0 ? kill_process : SCMP_ACT_ERRNO(EPERM);
             const bool deny = *list == '~';
             auto names = members(list + (deny ? 1 : 0));
             if (!deny) {
                 names.merge(members("@default"));
             }
-            auto all = filters(deny ? SCMP_ACT_ALLOW : negative, with(names, deny ? negative : SCMP_ACT_ALLOW), {SCMP_ARCH_X86_64});
+            auto all = filters(deny ? SCMP_ACT_ALLOW : negative,
+                               with(names, deny ? negative : SCMP_ACT_ALLOW), {SCMP_ARCH_X86_64});
             all.push_back(Filter{SCMP_ACT_ALLOW}.program()); // seccomp_restrict_archs()
             Comparison comparison{parsed(imported.text), all};
             EXPECT_EQ(comparison.wider().value_or("none"), "none");
@@ -145,9 +155,11 @@ TEST_F(Systemd, ArchitecturesThatAreNotListedAreNotMilder) {
 }
 
 TEST_F(Systemd, ErrorsNameTheirPlace) {
-    EXPECT_EQ(error("[Service]\nSystemCallFilter=raed\n"), "2:18: 'raed' is no system call; systemd ignores such a word");
+    EXPECT_EQ(error("[Service]\nSystemCallFilter=raed\n"),
+              "2:18: 'raed' is no system call; systemd ignores such a word");
     EXPECT_EQ(error("SystemCallFilter=read \\\n  @clok\n"), "2:3: systemd 252 has no group '@clok'");
-    EXPECT_EQ(error("SystemCallFilter=read:EPERM\n"), "1:22: an error belongs to '~' lists alone; systemd ignores such a word");
+    EXPECT_EQ(error("SystemCallFilter=read:EPERM\n"),
+              "1:22: an error belongs to '~' lists alone; systemd ignores such a word");
     EXPECT_EQ(error("SystemCallFilter=~read:EFOO\n"), "1:24: unknown error 'EFOO'");
     EXPECT_EQ(error("SystemCallFilter=~read:4096\n"), "1:24: unknown error '4096'");
     EXPECT_EQ(error("SystemCallErrorNumber=0\n"), "1:23: 0 is no error");
@@ -160,7 +172,8 @@ TEST_F(Systemd, ErrorsNameTheirPlace) {
 
 TEST_F(Systemd, OtherSettingsThatRestrictCallsAreNamed) {
     EXPECT_THAT(import("SystemCallFilter=read\nLockPersonality=yes\nProtectClock=no\n").notes,
-                testing::Contains(testing::AllOf(testing::HasSubstr("LockPersonality"), testing::Not(testing::HasSubstr("ProtectClock")))));
+                testing::Contains(testing::AllOf(testing::HasSubstr("LockPersonality"),
+                                                 testing::Not(testing::HasSubstr("ProtectClock")))));
 }
 
 } // namespace

@@ -9,8 +9,10 @@ class Exchange : public PolicyTool {
   public:
     inline static const std::string samples = CLOISTER_AUDIT_SAMPLES;
     // What export gives, for one processor.
-    std::string sample(const std::string& rules = "allow read  fd == 3  any : x\nallow exit_group any : x\n") const {
-        return write("sample.policy", "policy sample 1\nsyntax 1\narch " + native + "\nelse kill-process\n" + rules);
+    std::string
+    sample(const std::string& rules = "allow read  fd == 3  any : x\nallow exit_group any : x\n") const {
+        return write("sample.policy",
+                     "policy sample 1\nsyntax 1\narch " + native + "\nelse kill-process\n" + rules);
     }
 };
 
@@ -50,8 +52,10 @@ TEST_F(Exchange, WhatIsRefusedExitsWith65) {
 }
 
 TEST_F(Exchange, ExportWritesSeveralForms) {
-    EXPECT_EQ(policy("export " + sample() + " --to oci,minijail,kafel,seccompiler,c -o " + scratch), 0) << err;
-    for (const auto* file : {"sample.oci.json", "sample.minijail", "sample.kafel", "sample.seccompiler.json", "sample.c"}) {
+    EXPECT_EQ(policy("export " + sample() + " --to oci,minijail,kafel,seccompiler,c -o " + scratch), 0)
+        << err;
+    for (const auto* file :
+         {"sample.oci.json", "sample.minijail", "sample.kafel", "sample.seccompiler.json", "sample.c"}) {
         EXPECT_FALSE(read(file).empty()) << file;
     }
     EXPECT_EQ(policy("import " + scratch + "/sample.oci.json"), 0) << err;
@@ -62,12 +66,18 @@ TEST_F(Exchange, ExportWritesSeveralForms) {
 TEST_F(Exchange, WhatIsNotExactExitsWith1) {
     EXPECT_EQ(policy("export " + sample() + " --to systemd"), 1);
     EXPECT_TRUE(says("systemd: WIDER")) << err;
-    EXPECT_EQ(policy("export --json " + sample("param $p addr : x\nallow read  fd any  buf == $p  any : x\n") + " --to c,oci -o " + scratch), 1);
+    EXPECT_EQ(policy("export --json " +
+                     sample("param $p addr : x\nallow read  fd any  buf == $p  any : x\n") +
+                     " --to c,oci -o " + scratch),
+              1);
     const auto answers = nlohmann::json::parse(out);
     EXPECT_EQ(answers.at(0).at("verdict"), "REFUSED");
     EXPECT_EQ(answers.at(1).at("verdict"), "WIDER");
     EXPECT_EQ(answers.at(1).at("wider").size(), 1U);
-    EXPECT_EQ(policy("export " + sample("param $p addr : x\nallow read  fd any  buf == $p  any : x\n") + " --to oci --bind p=0x1000"), 0) << err;
+    EXPECT_EQ(policy("export " + sample("param $p addr : x\nallow read  fd any  buf == $p  any : x\n") +
+                     " --to oci --bind p=0x1000"),
+              0)
+        << err;
 }
 
 TEST_F(Exchange, HelpHasAnExampleThatWorks) {
@@ -76,7 +86,8 @@ TEST_F(Exchange, HelpHasAnExampleThatWorks) {
     EXPECT_EQ(policy("export --help"), 0);
     EXPECT_TRUE(says("Example: cloister policy export clock.policy --to oci,systemd,c -o out"));
     std::filesystem::create_directory(scratch + "/out");
-    EXPECT_EQ(policy("export " + sample() + " --to oci,systemd,c -o " + scratch + "/out"), 1) << "systemd's is wider";
+    EXPECT_EQ(policy("export " + sample() + " --to oci,systemd,c -o " + scratch + "/out"), 1)
+        << "systemd's is wider";
 }
 
 } // namespace
