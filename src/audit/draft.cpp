@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <iterator>
 
 namespace cloister::audit {
 namespace {
@@ -135,13 +136,7 @@ void fill(Draft& draft) {
     if (model.arch == policy::Arch::x86_64 && model.also.size() == 2) {
         return; // the kernel has no more
     }
-    const bool kills =
-        foreign.kind <= Action::Kind::kill_thread && model.otherwise.kind <= Action::Kind::kill_thread;
-    if (foreign == model.otherwise || kills) {
-        if (foreign != model.otherwise) {
-            draft.notes.push_back(fmt::format("calls of other ABIs get {} here and {} in the source",
-                                              model.otherwise.text(), foreign.text()));
-        }
+    if (foreign == model.otherwise) {
         return;
     }
     if (!stricter(foreign, model.otherwise)) {

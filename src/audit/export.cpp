@@ -215,10 +215,8 @@ void compare_foreign(const Model& model, bool lists_all, Action foreign, Exporte
     if (foreign == model.otherwise || (lists_all && model.also.size() == 2)) {
         return;
     }
-    const bool kills = model.otherwise.kind <= Action::Kind::kill_thread;
-    const auto what =
-        fmt::format("calls of other ABIs get {}, not {}", foreign.text(), model.otherwise.text());
-    (kills ? result.notes : result.narrower).push_back(what);
+    (stricter(model.otherwise, foreign) ? result.wider : result.narrower)
+        .push_back(fmt::format("calls of other ABIs get {}, not {}", foreign.text(), model.otherwise.text()));
 }
 
 std::string named(const Call& call, const Rule& rule) {

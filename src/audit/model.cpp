@@ -2,8 +2,8 @@
 #include "audit/model.h"
 
 #include <algorithm>
-#include <bit>
 #include <fmt/format.h>
+#include <iterator>
 
 namespace cloister::audit {
 namespace {

@@ -8,10 +8,12 @@
 
 #include <algorithm>
 #include <cap-ng.h>
+#include <cerrno>
 #include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <sys/stat.h>
 

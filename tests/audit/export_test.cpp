@@ -2,6 +2,7 @@
 #include "audit/export.h"
 #include "judge.h"
 
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <sys/wait.h>
 
@@ -12,6 +13,9 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 constexpr std::string_view head = "policy sample 1\nsyntax 1\narch x86_64\nelse kill-process\n";
+
+// The answer of libseccomp and kafel to calls of other ABIs.
+constexpr std::string_view thread_head = "policy sample 1\nsyntax 1\narch x86_64\nelse kill-thread\n";
 
 class Export : public testing::Test {
   public:
@@ -60,7 +64,7 @@ constexpr const char* every_operator =
     "allow getpid : x\n";
 
 TEST_F(Export, EveryOperatorIsExactForOci) {
-    expect_round_trip(Target::oci, every_operator);
+    expect_round_trip(Target::oci, every_operator, thread_head);
 }
 
 TEST_F(Export, EveryOperatorIsExactForMinijail) {
@@ -72,7 +76,9 @@ TEST_F(Export, EveryActionIsExactForOciAndForMinijailsCompiler) {
         "errno ENOSYS getpid : x\nkill-thread gettid : x\ntrap getppid : x\nnotify getuid : x\n"
         "log getgid : x\ntrace getpgrp : x\n"
         "allow lseek  fd == 3  any : x\nerrno EPERM lseek  fd == 4  any : x\nlog lseek  fd == 5  any : x\n";
-    expect_round_trip(Target::oci, rules);
+    auto thread_rules = rules;
+    thread_rules.replace(thread_rules.find("kill-thread"), 11, "kill-process");
+    expect_round_trip(Target::oci, thread_rules, thread_head);
     expect_round_trip(Target::minijail, rules, head, MinijailCompiler::python);
 }
 
@@ -91,7 +97,8 @@ TEST_F(Export, SystemdsNamesAreWider) {
     EXPECT_EQ(exported.verdict, Verdict::wider);
     EXPECT_THAT(exported.wider,
                 ElementsAre(HasSubstr("line 5 (allow read): a unit has no conditions on arguments"),
-                            HasSubstr("line 6"), HasSubstr("execve is allowed")))
+                            HasSubstr("line 6"), HasSubstr("execve is allowed"),
+                            HasSubstr("calls of other ABIs get kill-thread")))
         << fmt::format("{}", fmt::join(exported.wider, "\n"));
 }
 
@@ -107,15 +114,17 @@ TEST_F(Export, AnUnboundParameterBecomesAny) {
     EXPECT_EQ(as(Target::c, rules).verdict, Verdict::refused);
     EXPECT_THAT(as(Target::c, rules).refused, ElementsAre(HasSubstr("$page is not bound")));
     EXPECT_EQ(as(Target::c, rules, head, {{"page", 0x1000}}).verdict, Verdict::exact);
-    const auto bound = as(Target::oci, rules, head, {{"page", 0x1000}});
+    const auto bound = as(Target::oci, rules, thread_head, {{"page", 0x1000}});
     EXPECT_EQ(bound.verdict, Verdict::exact);
     EXPECT_THAT(bound.text, HasSubstr("\"value\": 4096"));
 }
 
 TEST_F(Export, KafelIsWrittenByItsGrammar) {
-    const auto exported = as(Target::kafel, "allow read  fd == 3  any : x\nallow getpid : x\nerrno EPERM "
-                                            "mmap  addr any  len any  prot & 4 == 4  any : x\n"
-                                            "allow write  fd <=32 2  any : x\n");
+    const auto exported = as(Target::kafel,
+                             "allow read  fd == 3  any : x\nallow getpid : x\nerrno EPERM "
+                             "mmap  addr any  len any  prot & 4 == 4  any : x\n"
+                             "allow write  fd <=32 2  any : x\n",
+                             thread_head);
     EXPECT_EQ(exported.verdict, Verdict::exact);
     EXPECT_EQ(exported.text, "/* policy sample 1, for x86_64 */\n"
                              "POLICY sample {\n"
@@ -127,7 +136,7 @@ TEST_F(Export, KafelIsWrittenByItsGrammar) {
                              "  ERRNO(1) {\n"
                              "    /* mmap */ SYSCALL[9](a0, a1, a2) { (a2 & 4) == 4 }\n"
                              "  }\n"
-                             "}\n\nUSE sample DEFAULT KILL_PROCESS\n");
+                             "}\n\nUSE sample DEFAULT KILL_THREAD\n");
 }
 
 TEST_F(Export, SeccompilerHasOneActionForItsRules) {

@@ -6,12 +6,18 @@
 #include "policy/meaning.h"
 #include "policy/prove.h"
 
+#include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <iterator>
 #include <memory>
+#include <optional>
 #include <seccomp.h>
+#include <stdexcept>
 #include <string>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -118,6 +124,9 @@ class Comparison {
         });
     }
 
+    /// The call that the last answer is about.
+    [[nodiscard]] const seccomp_data& witness() const { return witness_; }
+
   private:
     template <class Bad>
     std::optional<std::string> first(Bad bad) {
@@ -130,6 +139,7 @@ class Comparison {
                 }
                 const auto both = diagram.both(diagram.equals(text_, said), diagram.equals(filters_, done));
                 if (const auto bits = diagram.find(diagram.both(possible_, both))) {
+                    witness_ = meaning_.call(*bits).data;
                     return fmt::format("{}: the text says {}, the filter {}",
                                        policy::describe(meaning_.call(*bits).data),
                                        policy::describe_return(said), policy::describe_return(done));
@@ -143,6 +153,7 @@ class Comparison {
     policy::Meaning::Node text_;
     policy::Meaning::Node filters_;
     policy::Meaning::Node possible_ = 0;
+    seccomp_data witness_{};
 };
 
 } // namespace cloister::audit

@@ -2,6 +2,7 @@
 // Files that are wrong in one place: an error at that place, and never a crash.
 #include "judge.h"
 
+#include <algorithm>
 #include <random>
 
 namespace cloister::audit {

@@ -2,12 +2,17 @@
 #include "judge.h"
 #include "policy/evaluate.h"
 
+#include <algorithm>
+#include <array>
+#include <cctype>
 #include <cstring>
+#include <ctime>
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <map>
 #include <regex>
 #include <set>
+#include <sstream>
 #include <sys/mman.h>
 #include <sys/socket.h>
 

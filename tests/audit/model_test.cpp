@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "audit/model.h"
 
+#include <algorithm>
+#include <array>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <iterator>
 #include <random>
 
 namespace cloister::audit {

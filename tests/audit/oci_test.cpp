@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include "policy/evaluate.h"
 #include "runc.h"
 
+#include <map>
 #include <random>
 
 namespace cloister::audit {
@@ -29,6 +31,43 @@ class Oci : public testing::Test {
             R"({{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", )"
             R"("SCMP_ARCH_X32"], {}"syscalls": [{}]}})",
             more, syscalls);
+    }
+    // What a profile with rules for one call says of a call: the first rule without conditions; else the
+    // strictest.
+    static std::string said(const nlohmann::json& profile, const seccomp_data& call) {
+        std::set<std::string> actions;
+        for (const auto& rule : profile.at("syscalls")) {
+            const auto& args = rule.at("args");
+            const auto action = rule.at("action").get<std::string>().substr(9);
+            if (args.empty()) {
+                actions = {action};
+                break;
+            }
+            std::set<unsigned> registers;
+            std::size_t held = 0;
+            for (const auto& arg : args) {
+                const auto index = arg.at("index").get<unsigned>();
+                registers.insert(index);
+                const auto word = call.args[index];
+                const auto value = arg.at("value").get<std::uint64_t>();
+                const auto second = arg.at("valueTwo").get<std::uint64_t>();
+                const auto op = arg.at("op").get<std::string>().substr(9);
+                held += op == "NE"   ? word != value
+                        : op == "EQ" ? word == value
+                        : op == "LT" ? word < value
+                        : op == "LE" ? word <= value
+                        : op == "GT" ? word > value
+                        : op == "GE" ? word >= value
+                                     : (word & value) == (second & value);
+            }
+            if (registers.size() == args.size() ? held == args.size() : held > 0) {
+                actions.insert(action);
+            }
+        }
+        return actions.contains("KILL_PROCESS") ? "kill-process"
+               : actions.empty()                ? "kill-thread"
+               : actions.contains("LOG")        ? "log"
+                                                : "allow";
     }
     // The text is what runc makes of the same profile.
     static void expect_as_runc(const std::string& text, const std::vector<std::string>& caps = {}) {
@@ -120,6 +159,7 @@ TEST_F(Oci, RandomRulesForOneCallAreNotWiderThanRuncs) {
     std::mt19937 random{3};
     const auto pick = [&](const std::vector<std::string>& from) { return from[random() % from.size()]; };
     std::map<Verdict, int> verdicts;
+    int mistakes = 0;
     for (int round = 0; round < 300; ++round) {
         std::string rules;
         for (auto count = random() % 3 + 1; count > 0; --count) {
@@ -131,18 +171,34 @@ TEST_F(Oci, RandomRulesForOneCallAreNotWiderThanRuncs) {
                                     pick({"0", "1", "5"}),
                                     pick({"NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"}));
             }
-            rules += fmt::format(R"({}{{"names": ["mremap"], "action": "SCMP_ACT_{}", "args": [{}]}})",
-                                 rules.empty() ? "" : ", ", pick({"ALLOW", "ALLOW", "LOG", "KILL"}), args);
+            rules +=
+                fmt::format(R"({}{{"names": ["mremap"], "action": "SCMP_ACT_{}", "args": [{}]}})",
+                            rules.empty() ? "" : ", ", pick({"ALLOW", "ALLOW", "LOG", "KILL_PROCESS"}), args);
         }
         // Of x86_64 alone: the values do not fit registers of 32 bits.
-        const auto text =
-            fmt::format(R"({{"defaultAction": "SCMP_ACT_KILL_PROCESS", "syscalls": [{}]}})", rules);
+        const auto text = fmt::format(R"({{"defaultAction": "SCMP_ACT_KILL", "syscalls": [{}]}})", rules);
         SCOPED_TRACE(text);
-        ++verdicts[import(text).verdict];
-        expect_as_runc(text);
+        const auto imported = import(text);
+        policy::Program program;
+        try {
+            program = as_runc(nlohmann::json::parse(text));
+        } catch (const std::runtime_error&) {
+            continue; // libseccomp refuses some rules that overlap, and so do the runtimes
+        }
+        Comparison comparison{parsed(imported.text), {program}};
+        const auto wrong = imported.verdict == Verdict::exact ? comparison.difference() : comparison.wider();
+        ++verdicts[imported.verdict];
+        if (wrong) { // libseccomp 2.5.4 makes mistakes here: the text must say what the profile says
+            ++mistakes;
+            const auto& call = comparison.witness();
+            EXPECT_EQ(policy::evaluate(parsed(imported.text), policy::native_arch, {}, call).action.text(),
+                      said(nlohmann::json::parse(text), call))
+                << *wrong;
+        }
     }
     EXPECT_GT(verdicts[Verdict::exact], 100);
     EXPECT_GT(verdicts[Verdict::narrower], 30);
+    EXPECT_LT(mistakes, 6);
 }
 
 TEST_F(Oci, EveryActionIsTheKernels) {
@@ -166,7 +222,7 @@ TEST_F(Oci, CallsOfi386ReachSocketcallAsWithLibseccomp) {
 
 TEST_F(Oci, WithoutOtherArchitecturesTheirCallsAreNotMilder) {
     for (const auto* otherwise :
-         {"SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_ALLOW", "SCMP_ACT_TRAP"}) {
+         {"SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_ALLOW", "SCMP_ACT_TRAP", "SCMP_ACT_KILL"}) {
         const auto text = fmt::format(
             R"({{"defaultAction": "{}", "syscalls": [{{"names": ["getpid"], "action": "SCMP_ACT_LOG"}},
             {{"names": ["clone"], "action": "SCMP_ACT_LOG", "args": [{{"index": 0, "value": 2114060288, "op": "SCMP_CMP_MASKED_EQ"}}]}}]}})",
@@ -175,9 +231,8 @@ TEST_F(Oci, WithoutOtherArchitecturesTheirCallsAreNotMilder) {
         const auto imported = import(text);
         Comparison comparison{parsed(imported.text), {as_runc(nlohmann::json::parse(text))}};
         EXPECT_EQ(comparison.wider().value_or("none"), "none");
-        EXPECT_EQ(imported.verdict, std::string_view{otherwise} == "SCMP_ACT_KILL_PROCESS"
-                                        ? Verdict::exact
-                                        : Verdict::narrower);
+        EXPECT_EQ(imported.verdict,
+                  std::string_view{otherwise} == "SCMP_ACT_KILL" ? Verdict::exact : Verdict::narrower);
     }
 }
 

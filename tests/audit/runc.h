@@ -3,6 +3,10 @@
 
 #include "judge.h"
 
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 

@@ -12,7 +12,7 @@ class Exchange : public PolicyTool {
     std::string
     sample(const std::string& rules = "allow read  fd == 3  any : x\nallow exit_group any : x\n") const {
         return write("sample.policy",
-                     "policy sample 1\nsyntax 1\narch " + native + "\nelse kill-process\n" + rules);
+                     "policy sample 1\nsyntax 1\narch " + native + "\nelse kill-thread\n" + rules);
     }
 };
 
@@ -85,8 +85,8 @@ TEST_F(Exchange, HelpHasAnExampleThatWorks) {
     EXPECT_TRUE(says("Example: cloister policy import "));
     EXPECT_EQ(policy("export --help"), 0);
     EXPECT_TRUE(says("Example: cloister policy export clock.policy --to oci,systemd,c -o out"));
-    std::filesystem::create_directory(scratch + "/out");
-    EXPECT_EQ(policy("export " + sample() + " --to oci,systemd,c -o " + scratch + "/out"), 1)
+    std::filesystem::create_directory(scratch + "/there");
+    EXPECT_EQ(policy("export " + sample() + " --to oci,systemd,c -o " + scratch + "/there"), 1)
         << "systemd's is wider";
 }
 
