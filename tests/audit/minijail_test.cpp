@@ -259,10 +259,11 @@ class Minijail : public testing::Test {
         auto calls = reference.calls();
         calls.insert({"nanosleep", "getppid"});
         for (const auto& call : calls) {
-            const auto [values, arguments] =
-                reference.calls().contains(call)
-                    ? reference.compared(call)
-                    : std::pair<std::set<std::uint64_t>, std::set<unsigned>>{{0}, {}};
+            const auto compared = reference.calls().contains(call)
+                                      ? reference.compared(call)
+                                      : std::pair<std::set<std::uint64_t>, std::set<unsigned>>{{0}, {}};
+            const auto& values = compared.first;
+            const auto& arguments = compared.second;
             std::array<std::uint64_t, 6> args{};
             const auto ask = [&](auto& self, std::set<unsigned>::const_iterator next) -> void {
                 if (next != arguments.end()) {
