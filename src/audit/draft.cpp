@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <iterator>
 
 namespace cloister::audit {
 namespace {
@@ -19,8 +20,8 @@ std::string header(const Draft& draft) {
         arch += ' ';
         arch += to_string(abi);
     }
-    return fmt::format("policy {} {}\nsyntax 1\narch {}\nelse {}\n", draft.model.name, draft.model.version, arch,
-                       draft.model.otherwise.text());
+    return fmt::format("policy {} {}\nsyntax 1\narch {}\nelse {}\n", draft.model.name, draft.model.version,
+                       arch, draft.model.otherwise.text());
 }
 
 // The parameter that is in that register, in every ABI of the model that has the call.
@@ -89,11 +90,12 @@ tl::expected<std::string, std::string> line_of(const Draft& draft, const Call& c
         }
         const auto parameter = parameter_in(draft.model, *prototype, test.argument);
         if (!parameter) {
-            return tl::unexpected{fmt::format("{} has no argument in register {}", call.name, test.argument + 1)};
+            return tl::unexpected{
+                fmt::format("{} has no argument in register {}", call.name, test.argument + 1)};
         }
         const auto& named = prototype->parameters[*parameter];
-        conditions.emplace_back(*parameter, fmt::format("{} {}", named.name,
-                                                        condition(in_shape(test, named.narrow()))));
+        conditions.emplace_back(*parameter,
+                                fmt::format("{} {}", named.name, condition(in_shape(test, named.narrow()))));
     }
     std::stable_sort(conditions.begin(), conditions.end(),
                      [](const auto& a, const auto& b) { return a.first < b.first; });
@@ -134,12 +136,7 @@ void fill(Draft& draft) {
     if (model.arch == policy::Arch::x86_64 && model.also.size() == 2) {
         return; // the kernel has no more
     }
-    const bool kills = foreign.kind <= Action::Kind::kill_thread && model.otherwise.kind <= Action::Kind::kill_thread;
-    if (foreign == model.otherwise || kills) {
-        if (foreign != model.otherwise) {
-            draft.notes.push_back(fmt::format("calls of other ABIs get {} here and {} in the source",
-                                              model.otherwise.text(), foreign.text()));
-        }
+    if (foreign == model.otherwise) {
         return;
     }
     if (!stricter(foreign, model.otherwise)) {
@@ -157,9 +154,10 @@ void fill(Draft& draft) {
         call.rules.push_back({otherwise, {}, "not listed", 0});
     }
     model.otherwise = foreign;
-    draft.narrower.push_back(fmt::format("the source answers calls of other ABIs with {} and calls that it does "
-                                         "not list with {}; here numbers that are no call get {}, too",
-                                         foreign.text(), otherwise.text(), foreign.text()));
+    draft.narrower.push_back(
+        fmt::format("the source answers calls of other ABIs with {} and calls that it does "
+                    "not list with {}; here numbers that are no call get {}, too",
+                    foreign.text(), otherwise.text(), foreign.text()));
 }
 
 } // namespace
@@ -171,8 +169,8 @@ Imported written(Draft draft) {
     for (auto& call : model.calls) {
         if (!separate(call, max_rules_of_a_call)) {
             result.verdict = Verdict::refused;
-            result.reasons = {fmt::format("{}: rules with different actions overlap in more than {} ways", call.name,
-                                          max_rules_of_a_call)};
+            result.reasons = {fmt::format("{}: rules with different actions overlap in more than {} ways",
+                                          call.name, max_rules_of_a_call)};
             return result;
         }
     }
@@ -212,9 +210,9 @@ Imported written(Draft draft) {
     result.notes = std::move(draft.notes);
     result.reasons = std::move(draft.narrower);
     result.verdict = result.reasons.empty() ? Verdict::exact : Verdict::narrower;
-    std::string text = fmt::format("# {}\n", printable(draft.origin));
+    std::string text;
     const auto remark = [&](std::string_view kind, const std::string& what) {
-        auto rest = fmt::format("# {}: {}", kind, printable(what));
+        auto rest = fmt::format("# {}{}", kind, printable(what));
         while (rest.size() > 110) {
             auto end = rest.rfind(' ', 110);
             end = end == std::string::npos || end < 4 ? 110 : end;
@@ -223,11 +221,12 @@ Imported written(Draft draft) {
         }
         text += rest + '\n';
     };
+    remark("", draft.origin);
     for (const auto& reason : result.reasons) {
-        remark("narrower than the source", reason);
+        remark("narrower than the source: ", reason);
     }
     for (const auto& note : result.notes) {
-        remark("note", note);
+        remark("note: ", note);
     }
     text += header(draft) + '\n' + rules;
     const auto parsed = policy::parse(text, model.name);
@@ -311,7 +310,7 @@ Format guess_format(std::string_view text) {
         // A statement of minijail's may begin with a brace, too: "{read, write}: 1".
         const auto next = text.find_first_not_of(" \t\r\n", first + 1);
         return next == std::string_view::npos || text[next] == '"' || text[next] == '}' ? Format::oci
-                                                                                          : Format::minijail;
+                                                                                        : Format::minijail;
     }
     for (auto rest = text; !rest.empty();) {
         const auto end = rest.find('\n');
@@ -325,8 +324,8 @@ Format guess_format(std::string_view text) {
     return Format::minijail;
 }
 
-tl::expected<Imported, policy::Error> import_policy(Format format, std::string_view text, const std::string& file,
-                                                    const ImportOptions& options) {
+tl::expected<Imported, policy::Error> import_policy(Format format, std::string_view text,
+                                                    const std::string& file, const ImportOptions& options) {
     switch (format) {
     case Format::oci:
         return import_oci(text, file, options);

@@ -9,8 +9,8 @@ namespace cloister::audit {
 
 struct Draft {
     Model model;
-    /// For calls of ABIs that the model does not list. The language has one action for those and for all other
-    /// calls that no rule names.
+    /// For calls of ABIs that the model does not list. The language has one action for those and for all
+    /// other calls that no rule names.
     Action foreign;
     std::vector<std::string> narrower;
     std::vector<std::string> notes;

@@ -15,8 +15,10 @@
 namespace cloister::audit {
 namespace {
 
-constexpr std::array<std::string_view, 6> targets = {"oci", "systemd", "minijail", "kafel", "seccompiler", "c"};
-constexpr std::array<std::string_view, 6> suffixes = {".json", ".conf", ".policy", ".kafel", ".json", ".c"};
+constexpr std::array<std::string_view, 6> targets = {"oci",   "systemd",     "minijail",
+                                                     "kafel", "seccompiler", "c"};
+constexpr std::array<std::string_view, 6> suffixes = {".oci.json",         ".conf", ".minijail", ".kafel",
+                                                      ".seccompiler.json", ".c"};
 
 // The compiled program as C. Its comments may hold no "*/".
 std::string c_text(const policy::Policy& policy, policy::Arch arch, const policy::Program& program) {
@@ -29,43 +31,44 @@ std::string c_text(const policy::Policy& policy, policy::Arch arch, const policy
         "#include <stdio.h>\n#include <sys/prctl.h>\n#include <sys/syscall.h>\n#include <unistd.h>\n\n"
         "#if !defined(__{}__)\n#error \"this filter is for {}\"\n#endif\n\n"
         "static struct sock_filter instructions[] = {{\n",
-        policy.name, policy.version, to_string(arch), policy.sha256, x86 ? "x86_64" : "aarch64", to_string(arch));
+        policy.name, policy.version, to_string(arch), policy.sha256, x86 ? "x86_64" : "aarch64",
+        to_string(arch));
     for (const auto& i : program) {
         text += fmt::format("    {{0x{:02x}, {}, {}, 0x{:08x}}},\n", i.code, i.jt, i.jf, i.k);
     }
-    text += "};\n\n"
-            "/* Irreversible, for this thread and what it starts. 0, or an error of errno(3). */\n"
-            "int install_filter(void) {\n"
-            "    const struct sock_fprog program = {sizeof instructions / sizeof *instructions, instructions};\n"
-            "    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||\n"
-            "        syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) {\n"
-            "        return errno;\n"
-            "    }\n"
-            "    return 0;\n"
-            "}\n\n"
-            "#ifdef FILTER_MAIN\n"
-            "int main(int argc, char** argv) {\n"
-            "    if (argc < 2) {\n"
-            "        return 64;\n"
-            "    }\n"
-            "    errno = install_filter();\n"
-            "    if (errno != 0) {\n"
-            "        perror(\"the filter was not installed\");\n"
-            "        return 71;\n"
-            "    }\n"
-            "    execvp(argv[1], argv + 1);\n"
-            "    perror(argv[1]);\n"
-            "    return 127;\n"
-            "}\n"
-            "#endif\n";
+    text +=
+        "};\n\n"
+        "/* Irreversible, for this thread and what it starts. 0, or an error of errno(3). */\n"
+        "int install_filter(void) {\n"
+        "    const struct sock_fprog program = {sizeof instructions / sizeof *instructions, instructions};\n"
+        "    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||\n"
+        "        syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) {\n"
+        "        return errno;\n"
+        "    }\n"
+        "    return 0;\n"
+        "}\n\n"
+        "#ifdef FILTER_MAIN\n"
+        "int main(int argc, char** argv) {\n"
+        "    if (argc < 2) {\n"
+        "        return 64;\n"
+        "    }\n"
+        "    errno = install_filter();\n"
+        "    if (errno != 0) {\n"
+        "        perror(\"the filter was not installed\");\n"
+        "        return 71;\n"
+        "    }\n"
+        "    execvp(argv[1], argv + 1);\n"
+        "    perror(argv[1]);\n"
+        "    return 127;\n"
+        "}\n"
+        "#endif\n";
     return text;
 }
 
 std::string export_c(const policy::Policy& policy, policy::Arch arch, const policy::Bindings& bindings,
                      Exported& result) {
-    const auto unbound = std::find_if(policy.params.begin(), policy.params.end(), [&](const auto& param) {
-        return !bindings.contains(param.name);
-    });
+    const auto unbound = std::find_if(policy.params.begin(), policy.params.end(),
+                                      [&](const auto& param) { return !bindings.contains(param.name); });
     if (unbound != policy.params.end()) {
         result.refused.push_back(
             fmt::format("${0} is not bound: a filter holds numbers; say --bind {0}=ADDRESS", unbound->name));
@@ -105,14 +108,15 @@ std::optional<std::string> round_trip(const policy::Policy& policy, policy::Arch
         return imported->reasons.empty() ? "it is not exact" : imported->reasons.front();
     }
     const auto again = policy::parse(imported->text, "exported");
-    return again ? difference(policy, *again, arch, bindings) : again.error().text();
+    return again ? first_difference(policy, *again, arch, bindings) : again.error().text();
 }
 
 } // namespace
 
 std::optional<Target> target_named(std::string_view name) {
     const auto* found = std::find(targets.begin(), targets.end(), name);
-    return found == targets.end() ? std::nullopt : std::optional{static_cast<Target>(found - targets.begin())};
+    return found == targets.end() ? std::nullopt
+                                  : std::optional{static_cast<Target>(found - targets.begin())};
 }
 std::string_view to_string(Target target) {
     return targets.at(static_cast<std::size_t>(target));
@@ -126,7 +130,8 @@ Exported export_policy(const policy::Policy& policy, policy::Arch arch, const po
     Exported result;
     bool python = false;
     if (policy.at) {
-        result.refused.push_back(fmt::format("'at ${}': none of these formats has call sites", policy.at_name()));
+        result.refused.push_back(
+            fmt::format("'at ${}': none of these formats has call sites", policy.at_name()));
     } else if (target == Target::c) {
         result.text = export_c(policy, arch, bindings, result);
     } else {
@@ -151,7 +156,8 @@ Exported export_policy(const policy::Policy& policy, policy::Arch arch, const po
         }
     }
     if (!policy.under.empty()) {
-        result.notes.push_back(fmt::format("the policy is under '{}', which is not part of this", policy.under));
+        result.notes.push_back(
+            fmt::format("the policy is under '{}', which is not part of this", policy.under));
     }
     if (result.refused.empty() && result.wider.empty() && result.narrower.empty()) {
         if (const auto wrong = round_trip(policy, arch, bindings, target, python, result.text)) {
@@ -161,15 +167,15 @@ Exported export_policy(const policy::Policy& policy, policy::Arch arch, const po
     if (!result.refused.empty()) {
         result.text.clear();
     }
-    result.verdict = !result.refused.empty()  ? Verdict::refused
-                     : !result.wider.empty()  ? Verdict::wider
+    result.verdict = !result.refused.empty()   ? Verdict::refused
+                     : !result.wider.empty()   ? Verdict::wider
                      : result.narrower.empty() ? Verdict::exact
                                                : Verdict::narrower;
     return result;
 }
 
-std::optional<std::string> difference(const policy::Policy& a, const policy::Policy& b, policy::Arch arch,
-                                      const policy::Bindings& bindings) {
+std::optional<std::string> first_difference(const policy::Policy& a, const policy::Policy& b,
+                                            policy::Arch arch, const policy::Bindings& bindings) {
     std::vector<std::string> params;
     for (const auto& [name, value] : bindings) {
         params.push_back(name);
@@ -187,13 +193,15 @@ std::optional<std::string> difference(const policy::Policy& a, const policy::Pol
     }
 }
 
-void leave_out(const Model& model, const Call& call, const Rule& rule, std::string_view why, Exported& result) {
+void leave_out(const Model& model, const Call& call, const Rule& rule, std::string_view why,
+               Exported& result) {
     const bool narrower = stricter(model.otherwise, rule.action);
     (narrower ? result.narrower : result.wider)
         .push_back(fmt::format("{}: {}; such calls get {}", named(call, rule), why, model.otherwise.text()));
 }
 
-void apply_wider(const Model& model, const Call& call, const Rule& rule, std::string_view why, Exported& result) {
+void apply_wider(const Model& model, const Call& call, const Rule& rule, std::string_view why,
+                 Exported& result) {
     const bool wider = stricter(model.otherwise, rule.action);
     (wider ? result.wider : result.narrower)
         .push_back(fmt::format("{}: {}; more calls get {}", named(call, rule), why, rule.action.text()));
@@ -207,9 +215,8 @@ void compare_foreign(const Model& model, bool lists_all, Action foreign, Exporte
     if (foreign == model.otherwise || (lists_all && model.also.size() == 2)) {
         return;
     }
-    const bool kills = model.otherwise.kind <= Action::Kind::kill_thread;
-    const auto what = fmt::format("calls of other ABIs get {}, not {}", foreign.text(), model.otherwise.text());
-    (kills ? result.notes : result.narrower).push_back(what);
+    (stricter(model.otherwise, foreign) ? result.wider : result.narrower)
+        .push_back(fmt::format("calls of other ABIs get {}, not {}", foreign.text(), model.otherwise.text()));
 }
 
 std::string named(const Call& call, const Rule& rule) {

@@ -24,7 +24,7 @@ struct Exported {
 enum class Target { oci, systemd, minijail, kafel, seccompiler, c };
 [[nodiscard]] std::optional<Target> target_named(std::string_view name);
 [[nodiscard]] std::string_view to_string(Target target);
-/// What its file ends in, ".json".
+/// What its file ends in, ".oci.json".
 [[nodiscard]] std::string_view suffix(Target target);
 
 /// For one processor, with the ABIs of the same kernel that the policy lists. A parameter that is not bound
@@ -34,7 +34,8 @@ enum class Target { oci, systemd, minijail, kafel, seccompiler, c };
                                      const policy::Bindings& bindings, Target target);
 
 /// A call that the two treat differently, described, or nothing. Both have the parameters of `bindings`.
-[[nodiscard]] std::optional<std::string> difference(const policy::Policy& a, const policy::Policy& b,
-                                                    policy::Arch arch, const policy::Bindings& bindings);
+[[nodiscard]] std::optional<std::string> first_difference(const policy::Policy& a, const policy::Policy& b,
+                                                          policy::Arch arch,
+                                                          const policy::Bindings& bindings);
 
 } // namespace cloister::audit

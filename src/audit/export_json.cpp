@@ -159,9 +159,10 @@ std::string oci_text(const Model& model, Exported& result) {
                 result.notes.push_back("runc refuses a profile with SCMP_ACT_NOTIFY for write");
             }
             if (reaches_through_i386(model, call, rule)) {
-                result.wider.push_back(fmt::format("{}: libseccomp makes it apply to socketcall or ipc of i386, "
-                                                   "too",
-                                                   named(call, rule)));
+                result.wider.push_back(
+                    fmt::format("{}: libseccomp makes it apply to socketcall or ipc of i386, "
+                                "too",
+                                named(call, rule)));
             }
             if (rule.tests.empty()) {
                 auto group = std::find_if(groups.begin(), groups.end(),
@@ -175,7 +176,8 @@ std::string oci_text(const Model& model, Exported& result) {
             // Two conditions on one argument would be alternatives.
             const auto sets = one_test_each(rule.tests, max_alternatives);
             if (!sets) {
-                leave_out(model, call, rule, "a profile takes conditions on one argument as alternatives", result);
+                leave_out(model, call, rule, "a profile takes conditions on one argument as alternatives",
+                          result);
                 continue;
             }
             for (const auto& tests : *sets) {
@@ -216,7 +218,8 @@ std::string seccompiler_text(const Model& model, Exported& result) {
     for (const auto& call : model.calls) {
         for (const auto& rule : call.rules) {
             if (rule.action != action) {
-                leave_out(model, call, rule, fmt::format("a filter has one action for its rules, here {}", action.text()),
+                leave_out(model, call, rule,
+                          fmt::format("a filter has one action for its rules, here {}", action.text()),
                           result);
                 continue;
             }

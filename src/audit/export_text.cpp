@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// minijail: minijail0(5) and its tools/parser.py. kafel: google/kafel, src/parser.y. systemd: systemd.exec(5).
+// minijail: minijail0(5) and its tools/parser.py. kafel: google/kafel, src/parser.y. systemd:
+// systemd.exec(5).
 #include "audit/export_forms.h"
 #include "audit/libseccomp_rules.h"
 #include "audit/systemd_groups.h"
@@ -154,7 +155,8 @@ std::set<std::string> group_members(std::string_view group) {
 
 std::string minijail_text(const Model& model, Exported& result, bool& python) {
     const bool denylist = model.otherwise.kind == Action::Kind::allow;
-    std::string text = fmt::format("# policy {} {}, for {}\n", model.name, model.version, to_string(model.arch));
+    std::string text =
+        fmt::format("# policy {} {}, for {}\n", model.name, model.version, to_string(model.arch));
     switch (model.otherwise.kind) {
     case Action::Kind::kill_process:
         break;
@@ -172,7 +174,8 @@ std::string minijail_text(const Model& model, Exported& result, bool& python) {
     case Action::Kind::trace:
     case Action::Kind::log:
         result.narrower.push_back(
-            fmt::format("the format has no default {}; calls that are not listed end the process", model.otherwise.text()));
+            fmt::format("the format has no default {}; calls that are not listed end the process",
+                        model.otherwise.text()));
         break;
     }
     for (const auto& call : model.calls) {
@@ -180,8 +183,8 @@ std::string minijail_text(const Model& model, Exported& result, bool& python) {
         std::vector<std::string> allowed;
         for (const auto& rule : call.rules) {
             if (call.name.starts_with("syscall ") || !exists(policy::abi_of(model.arch), call.name)) {
-                leave_out(model, call, rule, fmt::format("minijail knows no such call of {}", to_string(model.arch)),
-                          result);
+                leave_out(model, call, rule,
+                          fmt::format("minijail knows no such call of {}", to_string(model.arch)), result);
                 continue;
             }
             if (denylist && rule.action.kind != Action::Kind::errno_code) {
@@ -195,11 +198,14 @@ std::string minijail_text(const Model& model, Exported& result, bool& python) {
             const auto action = minijail_action(rule.action);
             if (rule.tests.empty()) {
                 filters.push_back(action);
-                python = python || !(rule.action.kind == Action::Kind::allow || rule.action.kind == Action::Kind::errno_code);
+                python = python || !(rule.action.kind == Action::Kind::allow ||
+                                     rule.action.kind == Action::Kind::errno_code);
                 continue;
             }
-            const bool half = std::any_of(rule.tests.begin(), rule.tests.end(), [](const Test& test) { return test.half; });
-            const auto sets = half ? one_test_each(rule.tests, max_alternatives) : std::optional{std::vector<Tests>{rule.tests}};
+            const bool half =
+                std::any_of(rule.tests.begin(), rule.tests.end(), [](const Test& test) { return test.half; });
+            const auto sets = half ? one_test_each(rule.tests, max_alternatives)
+                                   : std::optional{std::vector<Tests>{rule.tests}};
             if (!sets) {
                 leave_out(model, call, rule, "its conditions on 32 bits are too many alternatives", result);
                 continue;
@@ -224,7 +230,8 @@ std::string minijail_text(const Model& model, Exported& result, bool& python) {
         }
     }
     if (python) {
-        result.notes.push_back("for compile_seccomp_policy.py; minijail0 -S itself reads it otherwise or not at all");
+        result.notes.push_back(
+            "for compile_seccomp_policy.py; minijail0 -S itself reads it otherwise or not at all");
     }
     result.notes.push_back("the default is kill-process with minijail0 on Linux 4.14 or later and with "
                            "compile_seccomp_policy.py --use-kill-process, else kill-thread");
@@ -244,8 +251,8 @@ std::string kafel_text(const Model& model, Exported& result) {
                 leave_out(model, call, rule, fmt::format("{} has no such call", to_string(abi)), result);
                 continue;
             }
-            // By number: an argument of a call that kafel knows by name is compared in as many bits as kafel's
-            // table says.
+            // By number: an argument of a call that kafel knows by name is compared in as many bits as
+            // kafel's table says.
             auto filter = fmt::format("/* {} */ SYSCALL[{}]", call.name, *number);
             if (!rule.tests.empty()) {
                 unsigned last = 0;
@@ -258,9 +265,11 @@ std::string kafel_text(const Model& model, Exported& result) {
                 for (unsigned i = 0; i <= last; ++i) {
                     arguments.push_back(fmt::format("a{}", i));
                 }
-                filter += fmt::format("({}) {{ {} }}", fmt::join(arguments, ", "), fmt::join(conditions, " && "));
+                filter +=
+                    fmt::format("({}) {{ {} }}", fmt::join(arguments, ", "), fmt::join(conditions, " && "));
             }
-            auto block = std::find_if(blocks.begin(), blocks.end(), [&](const auto& other) { return other.first == rule.action; });
+            auto block = std::find_if(blocks.begin(), blocks.end(),
+                                      [&](const auto& other) { return other.first == rule.action; });
             if (block == blocks.end()) {
                 block = blocks.insert(blocks.end(), {rule.action, {}});
             }
@@ -269,11 +278,13 @@ std::string kafel_text(const Model& model, Exported& result) {
     }
     std::vector<std::string> texts;
     for (const auto& [action, filters] : blocks) {
-        texts.push_back(fmt::format("  {} {{\n    {}\n  }}", kafel_action(action), fmt::join(filters, ",\n    ")));
+        texts.push_back(
+            fmt::format("  {} {{\n    {}\n  }}", kafel_action(action), fmt::join(filters, ",\n    ")));
     }
     compare_foreign(model, false, {Action::Kind::kill_thread}, result);
-    return fmt::format("/* policy {} {}, for {} */\nPOLICY {} {{\n{}\n}}\n\nUSE {} DEFAULT {}\n", model.name, model.version,
-                       to_string(model.arch), name, fmt::join(texts, ",\n"), name, kafel_action(model.otherwise));
+    return fmt::format("/* policy {} {}, for {} */\nPOLICY {} {{\n{}\n}}\n\nUSE {} DEFAULT {}\n", model.name,
+                       model.version, to_string(model.arch), name, fmt::join(texts, ",\n"), name,
+                       kafel_action(model.otherwise));
 }
 
 std::string systemd_text(const Model& model, Exported& result) {
@@ -281,7 +292,8 @@ std::string systemd_text(const Model& model, Exported& result) {
     const bool allow_list = kind != Action::Kind::allow;
     if (kind == Action::Kind::trap || kind == Action::Kind::notify || kind == Action::Kind::trace ||
         kind == Action::Kind::log) {
-        result.refused.push_back(fmt::format("'else {}': a unit can kill, return an error or allow", model.otherwise.text()));
+        result.refused.push_back(
+            fmt::format("'else {}': a unit can kill, return an error or allow", model.otherwise.text()));
         return {};
     }
     if (kind == Action::Kind::kill_thread) {
@@ -297,9 +309,9 @@ std::string systemd_text(const Model& model, Exported& result) {
             continue;
         }
         // The mildest rule decides, since a name has one action.
-        const auto& rule = *std::max_element(call.rules.begin(), call.rules.end(), [](const Rule& a, const Rule& b) {
-            return stricter(a.action, b.action);
-        });
+        const auto& rule =
+            *std::max_element(call.rules.begin(), call.rules.end(),
+                              [](const Rule& a, const Rule& b) { return stricter(a.action, b.action); });
         for (const auto& other : call.rules) {
             if (&other != &rule) {
                 (stricter(other.action, rule.action) ? result.wider : result.narrower)
@@ -314,8 +326,8 @@ std::string systemd_text(const Model& model, Exported& result) {
             apply_wider(model, call, rule, "a unit has no conditions on arguments", result);
         }
         if (reaches_through_i386(model, call, rule)) {
-            result.wider.push_back(
-                fmt::format("{}: libseccomp makes it apply to socketcall or ipc of i386, too", named(call, rule)));
+            result.wider.push_back(fmt::format(
+                "{}: libseccomp makes it apply to socketcall or ipc of i386, too", named(call, rule)));
         }
         switch (rule.action.kind) {
         case Action::Kind::allow:
@@ -323,7 +335,8 @@ std::string systemd_text(const Model& model, Exported& result) {
             break;
         case Action::Kind::kill_thread:
         case Action::Kind::trap:
-            result.narrower.push_back(fmt::format("{}: a unit can kill the process alone", named(call, rule)));
+            result.narrower.push_back(
+                fmt::format("{}: a unit can kill the process alone", named(call, rule)));
             denied["kill"].insert(call.name);
             break;
         case Action::Kind::kill_process:
@@ -342,7 +355,8 @@ std::string systemd_text(const Model& model, Exported& result) {
             break;
         }
     }
-    std::string text = fmt::format("# policy {} {}, for {}\n[Service]\n", model.name, model.version, to_string(model.arch));
+    std::string text =
+        fmt::format("# policy {} {}, for {}\n[Service]\n", model.name, model.version, to_string(model.arch));
     std::vector<std::string> abis{"native"};
     for (const auto abi : model.also) {
         abis.emplace_back(abi == policy::Abi::i386 ? "x86" : "x32");
@@ -352,12 +366,13 @@ std::string systemd_text(const Model& model, Exported& result) {
         text += fmt::format("SystemCallErrorNumber={}\n", model.otherwise.code);
     }
     if (allow_list) {
-        // Every list begins with @default, without which few programs start. What the policy lacks is taken out
-        // again, but for execve, by which systemd starts the program.
+        // Every list begins with @default, without which few programs start. What the policy lacks is taken
+        // out again, but for execve, by which systemd starts the program.
         auto extra = group_members("@default");
         const auto all = model.abis();
         std::erase_if(extra, [&](const std::string& name) {
-            return listed.contains(name) || std::none_of(all.begin(), all.end(), [&](policy::Abi abi) { return exists(abi, name); });
+            return listed.contains(name) ||
+                   std::none_of(all.begin(), all.end(), [&](policy::Abi abi) { return exists(abi, name); });
         });
         if (extra.erase("execve") != 0) {
             result.wider.push_back("execve is allowed: systemd starts the program by it");

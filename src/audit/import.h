@@ -36,8 +36,8 @@ enum class MinijailCompiler { unknown, minijail0, python };
 
 struct ImportOptions {
     policy::Arch arch = policy::native_arch;
-    std::string name;                              ///< of the policy; empty: made of the file's name
-    std::vector<std::string> caps;                 ///< of the container, "CAP_SYS_ADMIN"
+    std::string name;                                    ///< of the policy; empty: made of the file's name
+    std::vector<std::string> caps;                       ///< of the container, "CAP_SYS_ADMIN"
     std::optional<std::pair<unsigned, unsigned>> kernel; ///< unset: newer than every number in the source
     MinijailCompiler compiler = MinijailCompiler::unknown;
     /// The content of the file that an @include names, or why it cannot be read.
@@ -45,14 +45,15 @@ struct ImportOptions {
 };
 
 /// An OCI seccomp profile: Docker's and Podman's form, linux.seccomp of the runtime specification, or a whole
-/// config.json. It means what runc and crun make of it by libseccomp. Malformed: an error with line and column.
+/// config.json. It means what runc and crun make of it by libseccomp. Malformed: an error with line and
+/// column.
 [[nodiscard]] tl::expected<Imported, policy::Error> import_oci(std::string_view text, const std::string& file,
                                                                const ImportOptions& options);
 /// A policy of minijail0(5).
 [[nodiscard]] tl::expected<Imported, policy::Error>
 import_minijail(std::string_view text, const std::string& file, const ImportOptions& options);
-/// SystemCallFilter=, SystemCallErrorNumber= and SystemCallArchitectures= of a unit file, systemd.exec(5), with
-/// the groups of systemd 252.
+/// SystemCallFilter=, SystemCallErrorNumber= and SystemCallArchitectures= of a unit file, systemd.exec(5),
+/// with the groups of systemd 252.
 [[nodiscard]] tl::expected<Imported, policy::Error>
 import_systemd(std::string_view text, const std::string& file, const ImportOptions& options);
 
@@ -60,8 +61,7 @@ enum class Format { oci, minijail, systemd };
 [[nodiscard]] std::optional<Format> format_named(std::string_view name);
 /// By its content: JSON is OCI, a line SystemCallFilter= makes it systemd's, all else is minijail's.
 [[nodiscard]] Format guess_format(std::string_view text);
-[[nodiscard]] tl::expected<Imported, policy::Error> import_policy(Format format, std::string_view text,
-                                                                  const std::string& file,
-                                                                  const ImportOptions& options);
+[[nodiscard]] tl::expected<Imported, policy::Error>
+import_policy(Format format, std::string_view text, const std::string& file, const ImportOptions& options);
 
 } // namespace cloister::audit

@@ -37,8 +37,8 @@ constexpr int max_includes = 10;
 constexpr std::size_t max_clauses = 256;
 
 bool is_word(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-           c == '@';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-' || c == '@';
 }
 bool is_digit(char c) {
     return c >= '0' && c <= '9';
@@ -117,14 +117,16 @@ class Importer {
             at = end + 1;
         }
         if (!tokens.empty()) {
-            throw error_at(source.text, source.file, source.text.size(), "the last line is continued, and ends");
+            throw error_at(source.text, source.file, source.text.size(),
+                           "the last line is continued, and ends");
         }
     }
 
     static void tokenize(const Source& source, std::size_t at, std::size_t end, std::vector<Token>& tokens) {
         const std::string_view text{source.text};
-        static constexpr std::string_view symbols[] = {"||", "&&", "==", "!=", "<=", ">=", "<", ">", "&", "|", "=",
-                                                       ":",  ";",  ",",  "~",  "(",  ")",  "{", "}", "[", "]"};
+        static constexpr std::string_view symbols[] = {"||", "&&", "==", "!=", "<=", ">=", "<",
+                                                       ">",  "&",  "|",  "=",  ":",  ";",  ",",
+                                                       "~",  "(",  ")",  "{",  "}",  "[",  "]"};
         while (at < end) {
             const auto rest = text.substr(at, end - at);
             const char c = rest.front();
@@ -192,15 +194,17 @@ class Importer {
             calls(statement);
         }
         if (!statement.done()) {
-            statement.fail(statement.offset(), fmt::format("unexpected '{}'", printable(statement.peek().text)));
+            statement.fail(statement.offset(),
+                           fmt::format("unexpected '{}'", printable(statement.peek().text)));
         }
     }
 
     void python_alone(const Statement& statement, std::size_t offset, std::string_view what) const {
         if (options_.compiler == MinijailCompiler::minijail0) {
-            statement.fail(offset, fmt::format("minijail0 does not know '{}': it is of compile_seccomp_policy.py "
-                                               "(--compiler python)",
-                                               printable(what)));
+            statement.fail(offset,
+                           fmt::format("minijail0 does not know '{}': it is of compile_seccomp_policy.py "
+                                       "(--compiler python)",
+                                       printable(what)));
         }
     }
 
@@ -221,7 +225,8 @@ class Importer {
             name = file.substr(0, file.rfind('/') + 1) + name.substr(2);
         }
         auto content = options_.include ? options_.include(name)
-                                        : tl::expected<std::string, std::string>{tl::unexpected{std::string{"no files are read here"}}};
+                                        : tl::expected<std::string, std::string>{
+                                              tl::unexpected{std::string{"no files are read here"}}};
         if (!content) {
             statement.fail(path.offset, fmt::format("{}: {}", name, content.error()));
         }
@@ -260,20 +265,22 @@ class Importer {
             single(statement, rules);
         }
         for (auto& rule : rules) {
-            rule.reason = fmt::format("line {} of {}", statement.line(),
-                                      printable(statement.source().file.substr(
-                                          statement.source().file.rfind('/') + 1)));
+            rule.reason = fmt::format(
+                "line {} of {}", statement.line(),
+                printable(statement.source().file.substr(statement.source().file.rfind('/') + 1)));
         }
         for (const auto& name : names) {
             auto& known = draft_.model.call(name).rules;
             if (!known.empty() && options_.compiler != MinijailCompiler::python) {
                 if (options_.compiler == MinijailCompiler::minijail0) {
-                    statement.fail(start, fmt::format("a second statement for {}: minijail0 refuses it", name));
+                    statement.fail(start,
+                                   fmt::format("a second statement for {}: minijail0 refuses it", name));
                 }
-                throw Refusal{fmt::format("line {}: a second statement for {}: minijail0 takes the first one alone, "
-                                          "if it takes them at all, and compile_seccomp_policy.py tries both; say "
-                                          "--compiler python or --compiler minijail0",
-                                          statement.line(), name)};
+                throw Refusal{
+                    fmt::format("line {}: a second statement for {}: minijail0 takes the first one alone, "
+                                "if it takes them at all, and compile_seccomp_policy.py tries both; say "
+                                "--compiler python or --compiler minijail0",
+                                statement.line(), name)};
             }
             const auto whole = [](const Rule& rule) { return rule.tests.empty(); };
             if (std::any_of(known.begin(), known.end(), whole)) {
@@ -312,21 +319,23 @@ class Importer {
             return;
         }
         if (name.text.find('@') != std::string_view::npos) {
-            statement.fail(name.offset, "groups of calls are part of an installation of minijail, and not known here");
+            statement.fail(name.offset,
+                           "groups of calls are part of an installation of minijail, and not known here");
         }
         const auto abi = policy::abi_of(options_.arch);
         if (!exists(abi, name.text)) {
             const auto near = policy::nearest(name.text, policy::all_names(abi));
-            statement.fail(name.offset, fmt::format("'{}' is no system call on {}{}", printable(name.text),
-                                                    to_string(abi),
-                                                    near.empty() ? "" : fmt::format(". Did you mean {}?", near)));
+            statement.fail(name.offset,
+                           fmt::format("'{}' is no system call on {}{}", printable(name.text), to_string(abi),
+                                       near.empty() ? "" : fmt::format(". Did you mean {}?", near)));
         }
         names.emplace_back(name.text);
     }
 
     //   single = action | expression [ ";" action ]
     void single(Statement& statement, std::vector<Rule>& rules) {
-        if (const auto whole = std::find_if(rules.begin(), rules.end(), [](const Rule& rule) { return rule.tests.empty(); });
+        if (const auto whole =
+                std::find_if(rules.begin(), rules.end(), [](const Rule& rule) { return rule.tests.empty(); });
             whole != rules.end()) {
             statement.fail(statement.offset(), "an unconditional action stands before");
         }
@@ -345,11 +354,12 @@ class Importer {
                     otherwise = action;
                     action = {Action::Kind::allow};
                 } else if (options_.compiler == MinijailCompiler::unknown) {
-                    throw Refusal{fmt::format("line {}: 'EXPRESSION; return N' returns N where the expression does "
-                                              "not hold for minijail0, and where it holds for "
-                                              "compile_seccomp_policy.py; say --compiler minijail0 or --compiler "
-                                              "python",
-                                              error_at(statement.source().text, "", start, "").line)};
+                    throw Refusal{
+                        fmt::format("line {}: 'EXPRESSION; return N' returns N where the expression does "
+                                    "not hold for minijail0, and where it holds for "
+                                    "compile_seccomp_policy.py; say --compiler minijail0 or --compiler "
+                                    "python",
+                                    error_at(statement.source().text, "", start, "").line)};
                 }
             }
             for (const auto& tests : clauses) {
@@ -386,8 +396,9 @@ class Importer {
         }
         const auto known = keyword(statement);
         if (!known) {
-            statement.fail(first, "expected an action: 1, allow, return N, kill-process, kill-thread, kill, trap, "
-                                  "trace, log or user-notify; or a condition on arg0 to arg5");
+            statement.fail(first,
+                           "expected an action: 1, allow, return N, kill-process, kill-thread, kill, trap, "
+                           "trace, log or user-notify; or a condition on arg0 to arg5");
         }
         return *known;
     }
@@ -516,7 +527,8 @@ class Importer {
             }
             const auto known = policy::constant_named(token.text);
             if (!known) {
-                const auto near = policy::nearest(token.text, error ? policy::all_errnos() : policy::all_constants());
+                const auto near =
+                    policy::nearest(token.text, error ? policy::all_errnos() : policy::all_constants());
                 statement.fail(token.offset,
                                fmt::format("unknown constant '{}'{}", printable(token.text),
                                            near.empty() ? "" : fmt::format(". Did you mean {}?", near)));
@@ -547,9 +559,10 @@ class Importer {
 
     void finish() {
         draft_.foreign = {Action::Kind::kill_process};
-        draft_.notes.push_back("'kill', the default and the answer to other ABIs are kill-process here, as with "
-                               "minijail0 on Linux 4.14 or later and with compile_seccomp_policy.py "
-                               "--use-kill-process; older ones kill the thread");
+        draft_.notes.push_back(
+            "'kill', the default and the answer to other ABIs are kill-process here, as with "
+            "minijail0 on Linux 4.14 or later and with compile_seccomp_policy.py "
+            "--use-kill-process; older ones kill the thread");
     }
 
     const ImportOptions& options_;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -16,10 +17,10 @@
 namespace cloister::audit {
 namespace {
 
-constexpr std::array architectures = {"X86",       "X86_64",   "X32",      "ARM",    "AARCH64",     "MIPS",
-                                      "MIPS64",    "MIPS64N32", "MIPSEL",  "MIPSEL64", "MIPSEL64N32", "PPC",
-                                      "PPC64",     "PPC64LE",  "S390",     "S390X",  "PARISC",      "PARISC64",
-                                      "RISCV64",   "LOONGARCH64", "M68K",  "SH",     "SHEB"};
+constexpr std::array architectures = {
+    "X86",    "X86_64",   "X32",         "ARM",         "AARCH64", "MIPS",    "MIPS64", "MIPS64N32",
+    "MIPSEL", "MIPSEL64", "MIPSEL64N32", "PPC",         "PPC64",   "PPC64LE", "S390",   "S390X",
+    "PARISC", "PARISC64", "RISCV64",     "LOONGARCH64", "M68K",    "SH",      "SHEB"};
 
 class Importer {
   public:
@@ -30,15 +31,14 @@ class Importer {
         model.arch = options.arch;
         const bool whole = root.has("linux");
         profile(whole ? root.at("linux").at("seccomp") : root.has("seccomp") ? root.at("seccomp") : root);
-        draft_.origin = fmt::format("Imported from the OCI seccomp profile {}{}", base(file),
-                                    options.caps.empty() ? "" : fmt::format(" with {}", fmt::join(options.caps, ", ")));
+        draft_.origin =
+            fmt::format("Imported from the OCI seccomp profile {}{}", base(file),
+                        options.caps.empty() ? "" : fmt::format(" with {}", fmt::join(options.caps, ", ")));
     }
     Draft take() { return std::move(draft_); }
 
   private:
-    static std::string base(std::string_view file) {
-        return printable(file.substr(file.rfind('/') + 1));
-    }
+    static std::string base(std::string_view file) { return printable(file.substr(file.rfind('/') + 1)); }
 
     void profile(const Json& json) {
         json.only({"defaultAction", "defaultErrnoRet", "defaultErrno", "architectures", "archMap", "flags",
@@ -47,13 +47,14 @@ class Importer {
         abis(json);
         if (json.has("flags")) {
             for (const auto& flag : json.at("flags").items()) {
-                draft_.notes.push_back(fmt::format("the flag {} has no place here", printable(flag.string())));
+                draft_.notes.push_back(
+                    fmt::format("the flag {} has no place here", printable(flag.string())));
             }
         }
         for (const auto* key : {"listenerPath", "listenerMetadata"}) {
             if (json.has(key)) {
-                draft_.notes.push_back(fmt::format("{} '{}': whoever listens there decides about 'notify'", key,
-                                                   printable(json.at(key).string())));
+                draft_.notes.push_back(fmt::format("{} '{}': whoever listens there decides about 'notify'",
+                                                   key, printable(json.at(key).string())));
             }
         }
         if (json.has("syscalls")) {
@@ -70,9 +71,9 @@ class Importer {
         std::vector<std::string> listed;
         const auto add = [&](const Json& name) {
             const auto text = name.string();
-            const auto known = std::find_if(architectures.begin(), architectures.end(), [&](const char* other) {
-                return text == fmt::format("SCMP_ARCH_{}", other);
-            });
+            const auto known =
+                std::find_if(architectures.begin(), architectures.end(),
+                             [&](const char* other) { return text == fmt::format("SCMP_ARCH_{}", other); });
             if (known == architectures.end()) {
                 name.fail(fmt::format("unknown architecture '{}'", printable(text)));
             }
@@ -113,7 +114,8 @@ class Importer {
 
     void syscalls(const Json& entry) {
         ++entries_;
-        entry.only({"name", "names", "action", "errnoRet", "errno", "args", "comment", "includes", "excludes"});
+        entry.only(
+            {"name", "names", "action", "errnoRet", "errno", "args", "comment", "includes", "excludes"});
         if (entry.has("name") == entry.has("names")) {
             entry.fail("expected either 'name' or 'names'");
         }
@@ -146,11 +148,13 @@ class Importer {
         if (!applies(entry) || rule.action == draft_.model.otherwise) {
             return;
         }
-        const bool either = std::any_of(counts.begin(), counts.end(), [](unsigned count) { return count > 1; });
+        const bool either =
+            std::any_of(counts.begin(), counts.end(), [](unsigned count) { return count > 1; });
         if (either) {
-            draft_.notes.push_back(fmt::format("rule {}: two conditions on one argument; runc and crun take each "
-                                               "condition as a rule of its own: one of them is enough",
-                                               entries_));
+            draft_.notes.push_back(
+                fmt::format("rule {}: two conditions on one argument; runc and crun take each "
+                            "condition as a rule of its own: one of them is enough",
+                            entries_));
         }
         for (const auto& name : names) {
             const auto all = draft_.model.abis();
@@ -236,8 +240,9 @@ class Importer {
         if (code && (action.kind == Action::Kind::errno_code || action.kind == Action::Kind::trace)) {
             action.code = *code;
         } else if (code) {
-            draft_.notes.push_back(fmt::format("line {}: {} has no meaning with {}; runc ignores it, crun refuses it",
-                                               json.line(), number, printable(text)));
+            draft_.notes.push_back(
+                fmt::format("line {}: {} has no meaning with {}; runc ignores it, crun refuses it",
+                            json.line(), number, printable(text)));
         }
         return action;
     }
@@ -245,7 +250,8 @@ class Importer {
     // Whether Docker passes the entry on to the runtime.
     bool applies(const Json& entry) {
         const auto listed = [](const std::vector<Json>& list, const auto& wanted) {
-            return std::any_of(list.begin(), list.end(), [&](const Json& item) { return wanted(item.string()); });
+            return std::any_of(list.begin(), list.end(),
+                               [&](const Json& item) { return wanted(item.string()); });
         };
         const auto cap = [&](const std::string& name) {
             return std::find(options_.caps.begin(), options_.caps.end(), name) != options_.caps.end();
@@ -271,7 +277,8 @@ class Importer {
             if (include) {
                 const bool all = std::all_of(caps.begin(), caps.end(),
                                              [&](const Json& item) { return cap(item.string()); });
-                applies = applies && all && (arches.empty() || listed(arches, arch)) && (!kernel || new_enough);
+                applies =
+                    applies && all && (arches.empty() || listed(arches, arch)) && (!kernel || new_enough);
             } else {
                 applies = applies && !listed(caps, cap) && !listed(arches, arch) && !new_enough;
             }
@@ -298,8 +305,8 @@ class Importer {
     void finish() {
         auto& model = draft_.model;
         if (!skipped_.empty()) {
-            draft_.notes.push_back(fmt::format("skipped, since {} has no such call: {}", to_string(model.arch),
-                                               fmt::join(skipped_, ", ")));
+            draft_.notes.push_back(fmt::format("skipped, since {} has no such call: {}",
+                                               to_string(model.arch), fmt::join(skipped_, ", ")));
         }
         // The default of SCMP_FLTATR_ACT_BADARCH, which neither runtime changes.
         draft_.foreign = {Action::Kind::kill_thread};
@@ -312,14 +319,16 @@ class Importer {
                     }
                 }
             }
-            draft_.narrower.push_back(fmt::format("SCMP_ARCH_ARM: the language has no 32-bit ARM calls; all of them "
-                                                  "get {}",
-                                                  draft_.foreign.text()));
+            draft_.narrower.push_back(
+                fmt::format("SCMP_ARCH_ARM: the language has no 32-bit ARM calls; all of them "
+                            "get {}",
+                            draft_.foreign.text()));
         }
         settle(draft_);
         if (model.otherwise.kind == Action::Kind::errno_code && model.otherwise.code != ENOSYS) {
-            draft_.notes.push_back("runc returns ENOSYS, and not this error, for calls with numbers above the "
-                                   "highest one in the profile");
+            draft_.notes.push_back(
+                "runc returns ENOSYS, and not this error, for calls with numbers above the "
+                "highest one in the profile");
         }
     }
 

@@ -20,11 +20,13 @@ namespace {
 constexpr std::string_view blanks = " \t\r";
 
 // Other settings that install filters, or add to this one.
-constexpr std::array<std::string_view, 14> other_filters = {
-    "SystemCallLog",      "RestrictAddressFamilies", "RestrictNamespaces", "MemoryDenyWriteExecute",
-    "RestrictRealtime",   "RestrictSUIDSGID",        "LockPersonality",    "ProtectKernelModules",
-    "ProtectKernelLogs",  "ProtectClock",            "ProtectHostname",    "ProtectKernelTunables",
-    "PrivateDevices",     "DynamicUser"};
+constexpr std::array<std::string_view, 14> other_filters = {"SystemCallLog",      "RestrictAddressFamilies",
+                                                            "RestrictNamespaces", "MemoryDenyWriteExecute",
+                                                            "RestrictRealtime",   "RestrictSUIDSGID",
+                                                            "LockPersonality",    "ProtectKernelModules",
+                                                            "ProtectKernelLogs",  "ProtectClock",
+                                                            "ProtectHostname",    "ProtectKernelTunables",
+                                                            "PrivateDevices",     "DynamicUser"};
 
 struct Word {
     std::string_view text;
@@ -69,7 +71,8 @@ class Importer {
             const auto end = std::min(joined.find('\n', at), joined.size());
             const auto first = joined.find_first_not_of(blanks, at);
             if (first < end && (joined[first] == '#' || joined[first] == ';')) {
-                std::fill(joined.begin() + static_cast<std::ptrdiff_t>(at), joined.begin() + static_cast<std::ptrdiff_t>(end), ' ');
+                std::fill(joined.begin() + static_cast<std::ptrdiff_t>(at),
+                          joined.begin() + static_cast<std::ptrdiff_t>(end), ' ');
             } else {
                 continued = end > at && joined[end - 1] == '\\';
                 if (continued) {
@@ -157,7 +160,8 @@ class Importer {
             std::optional<Action> action;
             if (colon != std::string_view::npos) {
                 if (!invert) {
-                    fail(word.offset + colon, "an error belongs to '~' lists alone; systemd ignores such a word");
+                    fail(word.offset + colon,
+                         "an error belongs to '~' lists alone; systemd ignores such a word");
                 }
                 action = error_named(word.text.substr(colon + 1), word.offset + colon + 1);
             }
@@ -181,7 +185,8 @@ class Importer {
             return;
         }
         if (depth == 0 && !known(name)) {
-            fail(word.offset, fmt::format("'{}' is no system call; systemd ignores such a word", printable(name)));
+            fail(word.offset,
+                 fmt::format("'{}' is no system call; systemd ignores such a word", printable(name)));
         }
         if (invert != allow_list_ || action) {
             calls_[std::string{name}] = {action, word.offset};
@@ -239,9 +244,10 @@ class Importer {
             listed_.clear();
         }
         static constexpr std::array<std::string_view, 25> names = {
-            "native", "x86",      "x86-64",    "x32",    "arm",      "arm64",      "mips",    "mips64",   "mips64-n32",
-            "mips-le", "mips64-le", "mips64-le-n32", "parisc", "parisc64", "ppc", "ppc64", "ppc64-le", "riscv64", "s390", "s390x",
-            "loongarch64", "alpha", "arc", "sh", "ia64"};
+            "native", "x86",        "x86-64",   "x32",       "arm",           "arm64",  "mips",
+            "mips64", "mips64-n32", "mips-le",  "mips64-le", "mips64-le-n32", "parisc", "parisc64",
+            "ppc",    "ppc64",      "ppc64-le", "riscv64",   "s390",          "s390x",  "loongarch64",
+            "alpha",  "arc",        "sh",       "ia64"};
         for (const auto& word : words) {
             if (std::find(names.begin(), names.end(), word.text) == names.end()) {
                 fail(word.offset, fmt::format("unknown architecture '{}'", printable(word.text)));
@@ -267,22 +273,26 @@ class Importer {
         std::set<std::string> skipped;
         const auto abis = model.abis();
         for (const auto& [name, entry] : calls_) {
-            if (std::none_of(abis.begin(), abis.end(), [&, &call = name](policy::Abi abi) { return exists(abi, call); })) {
+            if (std::none_of(abis.begin(), abis.end(),
+                             [&, &call = name](policy::Abi abi) { return exists(abi, call); })) {
                 skipped.insert(name);
             }
             const auto line = error_at(text_, file_, entry.second, "").line;
             add_rule(draft_, name,
-                     {entry.first.value_or(allow_list ? allow : negative_), {},
-                      fmt::format("line {} of the unit", line), 0});
+                     {entry.first.value_or(allow_list ? allow : negative_),
+                      {},
+                      fmt::format("line {} of the unit", line),
+                      0});
         }
         if (!skipped.empty()) {
-            draft_.notes.push_back(
-                fmt::format("skipped, since {} has no such call: {}", to_string(model.arch), fmt::join(skipped, ", ")));
+            draft_.notes.push_back(fmt::format("skipped, since {} has no such call: {}",
+                                               to_string(model.arch), fmt::join(skipped, ", ")));
         }
         if (!others_.empty()) {
-            draft_.notes.push_back(fmt::format("the unit has other settings that restrict calls, and are not part "
-                                               "of this text: {}",
-                                               fmt::join(others_, ", ")));
+            draft_.notes.push_back(
+                fmt::format("the unit has other settings that restrict calls, and are not part "
+                            "of this text: {}",
+                            fmt::join(others_, ", ")));
         }
         if (x86 ? model.also.size() == 2 : false) {
             draft_.foreign = model.otherwise;

@@ -50,8 +50,8 @@ class Walker {
 
   private:
     void space() {
-        while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' ||
-                                      text_[at_] == '\r')) {
+        while (at_ < text_.size() &&
+               (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r')) {
             ++at_;
         }
     }
@@ -74,7 +74,8 @@ class Walker {
             } else if (depth > 0) {
                 ++at_;
             } else {
-                while (at_ < text_.size() && std::string_view{",]} \n\t\r"}.find(text_[at_]) == std::string::npos) {
+                while (at_ < text_.size() &&
+                       std::string_view{",]} \n\t\r"}.find(text_[at_]) == std::string::npos) {
                     ++at_;
                 }
             }
@@ -130,7 +131,8 @@ Json Json::parse(std::string_view text, const std::string& file) {
             keys.emplace_back();
         } else if (event == Event::object_end) {
             keys.pop_back();
-        } else if (event == Event::key && !keys.back().insert(value.get<std::string>()).second && twice.empty()) {
+        } else if (event == Event::key && !keys.back().insert(value.get<std::string>()).second &&
+                   twice.empty()) {
             twice = value.get<std::string>();
         }
         return true;
@@ -144,7 +146,15 @@ Json Json::parse(std::string_view text, const std::string& file) {
         const std::string what = error.what();
         const auto detail = what.find(": ", what.find("parse error"));
         throw error_at(text, file, error.byte == 0 ? 0 : error.byte - 1,
-                       "not JSON: " + printable(detail == std::string::npos ? what : what.substr(detail + 2)));
+                       "not JSON: " +
+                           printable(detail == std::string::npos ? what : what.substr(detail + 2)));
+    } catch (const nlohmann::json::out_of_range& error) {
+        // A number beyond a double; the message quotes it.
+        const std::string_view what{error.what()};
+        const auto quote = what.find('\'');
+        const auto digits = what.substr(std::min(quote + 1, what.size()));
+        throw error_at(text, file, text.find(digits.substr(0, digits.find('\''))),
+                       "a number that is too large");
     }
     if (!twice.empty()) {
         throw error_at(text, file, text.rfind('"' + twice + '"'),

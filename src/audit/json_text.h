@@ -39,7 +39,8 @@ class Json {
         std::string file;
         nlohmann::json root;
     };
-    Json(std::shared_ptr<const Document> document, const nlohmann::json* value, nlohmann::json::json_pointer path)
+    Json(std::shared_ptr<const Document> document, const nlohmann::json* value,
+         nlohmann::json::json_pointer path)
         : document_{std::move(document)}, value_{value}, path_{std::move(path)} {}
     [[nodiscard]] std::size_t offset() const;
 

@@ -16,17 +16,38 @@ struct Part {
 
 // linux/net.h and linux/ipc.h.
 constexpr Part parts[] = {
-    {"socket", "socketcall", 1},       {"bind", "socketcall", 2},        {"connect", "socketcall", 3},
-    {"listen", "socketcall", 4},       {"accept", "socketcall", 5},      {"getsockname", "socketcall", 6},
-    {"getpeername", "socketcall", 7},  {"socketpair", "socketcall", 8},  {"send", "socketcall", 9},
-    {"recv", "socketcall", 10},        {"sendto", "socketcall", 11},     {"recvfrom", "socketcall", 12},
-    {"shutdown", "socketcall", 13},    {"setsockopt", "socketcall", 14}, {"getsockopt", "socketcall", 15},
-    {"sendmsg", "socketcall", 16},     {"recvmsg", "socketcall", 17},    {"accept4", "socketcall", 18},
-    {"recvmmsg", "socketcall", 19},    {"sendmmsg", "socketcall", 20},   {"semop", "ipc", 1},
-    {"semget", "ipc", 2},              {"semctl", "ipc", 3},             {"semtimedop", "ipc", 4},
-    {"msgsnd", "ipc", 11},             {"msgrcv", "ipc", 12},            {"msgget", "ipc", 13},
-    {"msgctl", "ipc", 14},             {"shmat", "ipc", 21},             {"shmdt", "ipc", 22},
-    {"shmget", "ipc", 23},             {"shmctl", "ipc", 24},
+    {"socket", "socketcall", 1},
+    {"bind", "socketcall", 2},
+    {"connect", "socketcall", 3},
+    {"listen", "socketcall", 4},
+    {"accept", "socketcall", 5},
+    {"getsockname", "socketcall", 6},
+    {"getpeername", "socketcall", 7},
+    {"socketpair", "socketcall", 8},
+    {"send", "socketcall", 9},
+    {"recv", "socketcall", 10},
+    {"sendto", "socketcall", 11},
+    {"recvfrom", "socketcall", 12},
+    {"shutdown", "socketcall", 13},
+    {"setsockopt", "socketcall", 14},
+    {"getsockopt", "socketcall", 15},
+    {"sendmsg", "socketcall", 16},
+    {"recvmsg", "socketcall", 17},
+    {"accept4", "socketcall", 18},
+    {"recvmmsg", "socketcall", 19},
+    {"sendmmsg", "socketcall", 20},
+    {"semop", "ipc", 1},
+    {"semget", "ipc", 2},
+    {"semctl", "ipc", 3},
+    {"semtimedop", "ipc", 4},
+    {"msgsnd", "ipc", 11},
+    {"msgrcv", "ipc", 12},
+    {"msgget", "ipc", 13},
+    {"msgctl", "ipc", 14},
+    {"shmat", "ipc", 21},
+    {"shmdt", "ipc", 22},
+    {"shmget", "ipc", 23},
+    {"shmctl", "ipc", 24},
 };
 
 const Part* part_named(std::string_view call) {
@@ -48,7 +69,8 @@ void add_rule(Draft& draft, const std::string& call, Rule rule) {
             draft.model.call(part->whole).rules.push_back(std::move(whole));
         }
     }
-    const bool known = std::any_of(abis.begin(), abis.end(), [&](policy::Abi abi) { return exists(abi, call); });
+    const bool known =
+        std::any_of(abis.begin(), abis.end(), [&](policy::Abi abi) { return exists(abi, call); });
     if (known) {
         draft.model.call(call).rules.push_back(std::move(rule));
     }
@@ -67,10 +89,11 @@ void settle(Draft& draft) {
         auto separated = call;
         constexpr std::size_t many = 256;
         if (separate(separated, many).value_or(true)) {
-            draft.narrower.push_back(fmt::format("{}: rules with different actions apply to the same calls; what "
-                                                 "libseccomp does with them depends on its tree; the strictest "
-                                                 "action stands here",
-                                                 call.name));
+            draft.narrower.push_back(
+                fmt::format("{}: rules with different actions apply to the same calls; what "
+                            "libseccomp does with them depends on its tree; the strictest "
+                            "action stands here",
+                            call.name));
         }
     }
 }
@@ -86,7 +109,7 @@ bool reaches_through_i386(const Model& model, const Call& call, const Rule& rule
     return whole == model.calls.end() ||
            std::none_of(whole->rules.begin(), whole->rules.end(), [&](const Rule& other) {
                const Tests same{{0, Test::Op::eq, false, part->number, 0}};
-               return other.action == rule.action && (other.tests.empty() || other.tests == same);
+               return other.tests.empty() || (other.action == rule.action && other.tests == same);
            });
 }
 

@@ -2,8 +2,8 @@
 #include "audit/model.h"
 
 #include <algorithm>
-#include <bit>
 #include <fmt/format.h>
+#include <iterator>
 
 namespace cloister::audit {
 namespace {
@@ -63,7 +63,7 @@ std::vector<Tests> complement(const Test& test) {
 struct Known {
     std::uint64_t low = 0;
     std::uint64_t high = ~std::uint64_t{0};
-    std::uint64_t mask = 0; ///< bits whose values are known ...
+    std::uint64_t mask = 0;  ///< bits whose values are known ...
     std::uint64_t value = 0; ///< ... and which they are
     bool empty = false;
 
@@ -243,6 +243,21 @@ bool contradictory(const Tests& tests) {
 }
 
 Tests simplified(Tests tests) {
+    // Bits that are compared one by one are compared together.
+    for (std::size_t i = 0; i < tests.size(); ++i) {
+        for (auto j = i + 1; j < tests.size() && tests[i].op == Test::Op::masked;) {
+            const bool same = tests[j].op == Test::Op::masked && tests[j].argument == tests[i].argument &&
+                              !tests[i].never() && !tests[j].never() &&
+                              ((tests[i].value ^ tests[j].value) & tests[i].mask & tests[j].mask) == 0;
+            if (same) {
+                tests[i].mask |= tests[j].mask;
+                tests[i].value |= tests[j].value;
+                tests.erase(tests.begin() + static_cast<std::ptrdiff_t>(j));
+            } else {
+                ++j;
+            }
+        }
+    }
     std::stable_sort(tests.begin(), tests.end(),
                      [](const Test& a, const Test& b) { return a.argument < b.argument; });
     Tests kept;
@@ -281,6 +296,9 @@ std::vector<Tests> without(const Tests& from, const Tests& less) {
 }
 
 std::optional<std::vector<Tests>> one_test_each(const Tests& tests, std::size_t limit) {
+    if (contradictory(tests)) {
+        return std::vector<Tests>{};
+    }
     std::vector<Tests> sets{Tests{}};
     for (unsigned argument = 0; argument < 6; ++argument) {
         Tests here;
@@ -333,8 +351,8 @@ std::vector<policy::Abi> Model::abis() const {
 }
 
 Call& Model::call(std::string_view call_name) {
-    const auto found = std::find_if(calls.begin(), calls.end(),
-                                    [&](const Call& other) { return other.name == call_name; });
+    const auto found =
+        std::find_if(calls.begin(), calls.end(), [&](const Call& other) { return other.name == call_name; });
     if (found != calls.end()) {
         return *found;
     }

@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
-/// What the formats of other tools have in common: calls, conditions on argument registers, actions. Importers
-/// make a Model and write it as text of our language; exporters make one of a policy.
+/// What the formats of other tools have in common: calls, conditions on argument registers, actions.
+/// Importers make a Model and write it as text of our language; exporters make one of a policy.
 namespace cloister::audit {
 
 using policy::Action;

@@ -81,7 +81,8 @@ Model model_of(const policy::Policy& policy, policy::Arch arch, const policy::Bi
                 const auto& param = policy.params.at(*condition.operand.param).name;
                 const auto bound = bindings.find(param);
                 if (bound == bindings.end()) {
-                    apply_wider(model, call, made, fmt::format("${} is not bound and becomes 'any'", param), result);
+                    apply_wider(model, call, made, fmt::format("${} is not bound and becomes 'any'", param),
+                                result);
                     continue;
                 }
                 value = bound->second;

@@ -9,7 +9,7 @@ namespace cloister::audit {
 /// The policy as a Model, in which rules of different actions do not overlap. A condition on a parameter that
 /// is not bound, or on an argument that other ABIs of the policy have in another register, is left out, and
 /// `result` says so.
-[[nodiscard]] Model model_of(const policy::Policy& policy, policy::Arch arch, const policy::Bindings& bindings,
-                             Exported& result);
+[[nodiscard]] Model model_of(const policy::Policy& policy, policy::Arch arch,
+                             const policy::Bindings& bindings, Exported& result);
 
 } // namespace cloister::audit

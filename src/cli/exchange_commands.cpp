@@ -11,10 +11,12 @@
 
 #include <algorithm>
 #include <cap-ng.h>
+#include <cerrno>
 #include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <sys/stat.h>
 
@@ -51,8 +53,9 @@ tl::expected<std::string, std::string> content(const std::string& file) {
     stream.read(text.data(), static_cast<std::streamsize>(text.size()));
     text.resize(static_cast<std::size_t>(stream.gcount()));
     if (stream.bad() || !stream.eof()) {
-        return tl::unexpected{text.size() > max_source_size ? fmt::format("more than {} bytes", max_source_size)
-                                                            : std::string{"cannot be read"}};
+        return tl::unexpected{text.size() > max_source_size
+                                  ? fmt::format("more than {} bytes", max_source_size)
+                                  : std::string{"cannot be read"}};
     }
     return text;
 }
@@ -223,9 +226,9 @@ policy::Bindings given_bindings(const policy::Policy& policy, const Question& qu
 }
 
 json as_json(audit::Target target, const audit::Exported& exported, const std::string& file) {
-    json answer = {{"format", to_string(target)},         {"verdict", to_string(exported.verdict)},
-                   {"wider", exported.wider},             {"narrower", exported.narrower},
-                   {"refused", exported.refused},         {"notes", exported.notes}};
+    json answer = {{"format", to_string(target)}, {"verdict", to_string(exported.verdict)},
+                   {"wider", exported.wider},     {"narrower", exported.narrower},
+                   {"refused", exported.refused}, {"notes", exported.notes}};
     answer[file.empty() ? "text" : "file"] = file.empty() ? exported.text : file;
     return answer;
 }
@@ -253,7 +256,7 @@ int export_(const ExportQuestion& question) {
         exact = exact && exported.verdict == audit::Verdict::exact;
         auto file = question.output;
         if (directory) {
-            file = fmt::format("{}/{}.{}{}", question.output, policy.name, to_string(target), audit::suffix(target));
+            file = fmt::format("{}/{}{}", question.output, policy.name, audit::suffix(target));
         }
         if (exported.verdict == audit::Verdict::refused) {
             file.clear();
@@ -286,21 +289,24 @@ int export_(const ExportQuestion& question) {
 
 void add_import(CLI::App& policy, int& code) {
     auto& command = *policy.add_subcommand(
-        "import", "another tool's policy as text of this language, which allows nothing that the source does not; "
-                  "exit 65 if it is malformed or cannot be said");
+        "import",
+        "another tool's policy as text of this language, which allows nothing that the source does not; "
+        "exit 65 if it is malformed or cannot be said");
     command.footer("Example: cloister policy import /usr/share/containers/seccomp.json --caps "
                    "CAP_CHOWN,CAP_SETUID -o container.policy");
     const auto question = std::make_shared<ImportQuestion>();
     command.add_option("FILE", question->file, "a policy of another tool")->required();
     command
-        .add_option("--from", question->from,
-                    "its form: oci (Docker, Podman, runc, crun), minijail or systemd (a unit); unless given, its "
-                    "content decides")
+        .add_option(
+            "--from", question->from,
+            "its form: oci (Docker, Podman, runc, crun), minijail or systemd (a unit); unless given, its "
+            "content decides")
         ->check(CLI::IsMember({"oci", "minijail", "systemd"}));
     command.add_option("--arch", question->arch, "x86_64 or aarch64; this machine's unless given");
     command.add_option("--caps", question->caps, "oci: the container's capabilities; none unless given")
         ->delimiter(',');
-    command.add_option("--kernel", question->kernel, "oci: the kernel's version, such as 6.1; the newest unless given");
+    command.add_option("--kernel", question->kernel,
+                       "oci: the kernel's version, such as 6.1; the newest unless given");
     command
         .add_option("--compiler", question->compiler,
                     "minijail: what reads the policy, minijail0 itself or compile_seccomp_policy.py (python)")
@@ -313,19 +319,23 @@ void add_import(CLI::App& policy, int& code) {
 
 void add_export(CLI::App& policy, int& code) {
     auto& command = *policy.add_subcommand(
-        "export", "a policy in the form of another tool; exit 0 if it is exact, 1 if it allows more or less, or "
-                  "if there is none");
+        "export",
+        "a policy in the form of another tool; exit 0 if it is exact, 1 if it allows more or less, or "
+        "if there is none");
     command.footer("Example: cloister policy export clock.policy --to oci,systemd,c -o out");
     const auto question = std::make_shared<ExportQuestion>();
     command.add_option("FILE", question->policy.file, "a policy file")->required();
-    command.add_option("--to", question->to, "oci, systemd, minijail, kafel, seccompiler, c; several with commas")
+    command
+        .add_option("--to", question->to,
+                    "oci, systemd, minijail, kafel, seccompiler, c; several with commas")
         ->delimiter(',')
         ->required();
     command.add_option("-o,--output", question->output, "a file, or a directory that is there");
     command.add_option("--arch", question->policy.arch, "x86_64 or aarch64; this machine's unless given");
     command
-        .add_option("--bind", question->policy.bind,
-                    "a parameter's address, such as buffer=0x7f0000000000; one that is not bound becomes 'any'")
+        .add_option(
+            "--bind", question->policy.bind,
+            "a parameter's address, such as buffer=0x7f0000000000; one that is not bound becomes 'any'")
         ->allow_extra_args(false);
     command.add_flag("--unchecked", question->policy.unchecked,
                      "answer even if 'check' refuses the policy; that it does is said on stderr");

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+//
+// The input is an OCI seccomp profile; importer.h says what must hold.
+#include "importer.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    cloister::fuzz::import_and_back(cloister::audit::Format::oci, cloister::audit::Target::oci, data, size);
+    return 0;
+}
