@@ -285,9 +285,9 @@ int verify_against(const VerifyQuestion& question) {
         }
         if (!question.json) {
             fmt::print("{} {}: {}\n", threads->size() == 1 ? "process" : "thread", thread,
-                       found ? fmt::format("MISMATCH what expected: {} for {}; found: {}",
+                       found ? fmt::format("MISMATCH: expected {}, found {} for {}",
                                            policy::describe_return(found->wanted),
-                                           policy::describe(found->call), policy::describe_return(found->is))
+                                           policy::describe_return(found->is), policy::describe(found->call))
                              : fmt::format("match: its {} proved equivalent to {}",
                                            filters.size() == 1
                                                ? "filter is"

@@ -5,6 +5,7 @@
 
 #include <cap-ng.h>
 #include <csignal>
+#include <cstdint>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -68,6 +69,10 @@ void keep_only(int descriptor, int at) {
                                                        CAPNG_CLEAR_AMBIENT)) == 0);
     require(flaw == Flaw::new_privileges || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
     require(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0);
+    // libc has one, by which it changes the user of all threads.
+    constexpr int of_libc = 33;
+    const std::uint64_t by_default[4] = {}; // the kernel's struct sigaction
+    require(syscall(SYS_rt_sigaction, of_libc, by_default, nullptr, 8) == 0);
     close(report);
     for (;;) {
         pause();

@@ -247,7 +247,8 @@ TEST_P(VerifyImitation, IsFound) {
         const Imitation imitation{what};
         return answer_of(verify_by_tool(imitation.supervisor(), {"--json"}));
     };
-    const auto control = check_of(answer(Flaw::none), "cell", check);
+    static const auto without_flaw = answer(Flaw::none);
+    const auto control = check_of(without_flaw, "cell", check);
     EXPECT_EQ(control.at("result"), "match") << control;
     const auto wrong = check_of(answer(flaw), "cell", check);
     EXPECT_EQ(wrong.at("result"), "mismatch") << wrong;
