@@ -100,11 +100,15 @@ TEST_F(Verify, AListenerOrACellMatchesByItself) {
 
 TEST_F(Verify, EveryHandlerAndAUserNamespaceMatch) {
     live::TemporaryDirectory directory;
-    std::filesystem::create_directory(directory.file("content"));
     std::ofstream{directory.file("page")} << "hello\n";
     for (const auto& options : std::vector<std::vector<std::string>>{
-             {"--handler", "discard"}, {"--handler", "daytime"}, {"--handler", "metrics"}}) {
-        const Daemon daemon{{.options = options}};
+             {"--handler", "discard"},
+             {"--handler", "daytime"},
+             {"--handler", "metrics"},
+             {"--handler", "static", "--content", directory.file("page")}}) {
+        const Daemon daemon{
+            {.listen = {"127.0.0.1:0", "unix:" + directory.file("socket")}, .options = options}};
+        const Client waits{daemon.address()};
         const auto outcome = verify_by_tool(daemon.pid(), {"--services"});
         EXPECT_EQ(outcome.exit_code, 0) << options.back() << "\n" << outcome.out << outcome.err;
     }
