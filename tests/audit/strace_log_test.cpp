@@ -43,18 +43,19 @@ TEST(StraceLog, PartsArgumentsOutsideOfStringsBracketsAndDecorations) {
 TEST(StraceLog, PutsInterruptedCallsTogetherByThread) {
     const auto log = parse_strace("10 read(0x3,  <unfinished ...>\n"
                                   "11 write(0x1, 0x2, 0x3 <unfinished ...>\n"
-                                  "10 <... read resumed>0x7f, 0x10) = 0\n"
                                   "11 <... write resumed>) = 0x3\n"
+                                  "10 <... read resumed>0x7f, 0x10) = 0\n"
                                   "12 ppoll(0x7f, 0x1, 0 <unfinished ...>\n"
                                   "13 +++ exited with 0 +++\n"
                                   "13 --- SIGCHLD {si_signo=SIGCHLD} ---\n"
                                   "strace: Process 14 attached\n");
     ASSERT_EQ(log.calls.size(), 3U);
     EXPECT_TRUE(log.not_understood.empty());
-    EXPECT_EQ(log.calls[0].name, "read");
-    EXPECT_EQ(log.calls[0].line, 1U);
-    EXPECT_THAT(log.calls[0].arguments, ElementsAre("0x3", "0x7f", "0x10"));
-    EXPECT_THAT(log.calls[1].arguments, ElementsAre("0x1", "0x2", "0x3"));
+    EXPECT_EQ(log.calls[0].name, "write");
+    EXPECT_EQ(log.calls[0].line, 2U);
+    EXPECT_THAT(log.calls[0].arguments, ElementsAre("0x1", "0x2", "0x3"));
+    EXPECT_EQ(log.calls[1].line, 1U);
+    EXPECT_THAT(log.calls[1].arguments, ElementsAre("0x3", "0x7f", "0x10"));
     EXPECT_EQ(log.calls[2].name, "ppoll") << "it never came back";
 }
 
