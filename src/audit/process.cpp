@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "audit/process.h"
 
+#include "base/die.h"
 #include "base/fd.h"
 
 #include <algorithm>
 #include <cap-ng.h>
 #include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -35,7 +35,7 @@ tl::unexpected<CannotTell> refused(pid_t pid, std::string_view file, int error) 
     }
     const bool forbidden = error == EACCES || error == EPERM;
     return tl::unexpected{CannotTell{fmt::format(
-        "cannot read {}: {}{}", path_of(pid, file), std::strerror(error),
+        "cannot read {}: {}{}", path_of(pid, file), error_text(error),
         forbidden ? "; it needs the rights of ptrace(2) over that process: run this as root" : "")}};
 }
 
@@ -212,7 +212,7 @@ Told<std::string> memory_of(pid_t pid, std::uint64_t address, std::size_t size) 
     if (got != static_cast<ssize_t>(size)) {
         return tl::unexpected{
             CannotTell{fmt::format("cannot read {} bytes at {:#x} of process {}: {}", size, address, pid,
-                                   got < 0 ? std::strerror(errno) : "nothing is there")}};
+                                   got < 0 ? error_text(errno) : "nothing is there")}};
     }
     return bytes;
 }

@@ -2,6 +2,7 @@
 #include "cli/coverage_command.h"
 
 #include "audit/coverage.h"
+#include "base/die.h"
 #include "cli/answer.h"
 #include "cli/check.h"
 #include "cli/combined_commands.h"
@@ -9,7 +10,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <fmt/ranges.h>
 #include <fstream>
 #include <iterator>
@@ -27,7 +27,7 @@ std::vector<audit::TracedCall> calls_in(const std::vector<std::string>& logs) {
     for (const auto& log : logs) {
         std::ifstream file{log, std::ios::binary};
         if (!file) {
-            fmt::print(stderr, "cloister policy coverage: cannot read {}: {}\n", log, std::strerror(errno));
+            fmt::print(stderr, "cloister policy coverage: cannot read {}: {}\n", log, error_text(errno));
             throw Exit{static_cast<int>(ExitCode::NoInput)};
         }
         const std::string text{std::istreambuf_iterator<char>{file}, {}};

@@ -2,12 +2,12 @@
 #include "cli/dump.h"
 
 #include "audit/filters.h"
+#include "base/die.h"
 #include "cli/answer.h"
 #include "cli/bpf_listing.h"
 #include "policy/sha256.h"
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fmt/ranges.h>
 #include <fstream>
@@ -62,8 +62,8 @@ void write(const std::filesystem::path& path, const policy::Program& program) {
     const bool written = file != nullptr && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
     const int error = errno;
     if (const bool closed = file == nullptr || std::fclose(file) == 0; !written || !closed) {
-        fmt::print(stderr, "cloister policy dump: cannot write {}: {}{}\n", path.string(),
-                   std::strerror(error), error == EEXIST ? "; name another directory, or remove it" : "");
+        fmt::print(stderr, "cloister policy dump: cannot write {}: {}{}\n", path.string(), error_text(error),
+                   error == EEXIST ? "; name another directory, or remove it" : "");
         throw Exit{static_cast<int>(ExitCode::SystemCall)};
     }
 }

@@ -72,6 +72,8 @@ class Policies {
     }
     Policies(const Policies&) = delete;
     Policies& operator=(const Policies&) = delete;
+    Policies(Policies&&) = delete;
+    Policies& operator=(Policies&&) = delete;
     ~Policies() = default;
 
     [[nodiscard]] const audit::Reference& reference() const { return reference_; }

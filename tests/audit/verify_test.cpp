@@ -12,6 +12,7 @@
 #include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
 #include <thread>
 
 namespace cloister::audit {
@@ -117,6 +118,16 @@ TEST_F(Verify, EveryHandlerAndAUserNamespaceMatch) {
     ASSERT_TRUE(client.echoes("hello"));
     const auto outcome = verify_by_tool(mapped.pid(), {"--services"});
     EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+}
+
+TEST_F(Verify, TheFilterOfAContainerIsNoneOfTheDaemons) {
+    const Daemon daemon{{.faults = {{"AsOfAContainer", SYS_acct, -1, 0, EPERM, 0, ""}}}};
+    const Client client{daemon.address()};
+    ASSERT_TRUE(client.echoes("hello"));
+    ASSERT_EQ(live::status_of(daemon.only_cell())["Seccomp_filters"], "2");
+    const auto outcome = verify_by_tool(daemon.pid());
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+    EXPECT_THAT(outcome.out, HasSubstr("proved equivalent to the policies of echo"));
 }
 
 TEST_F(Verify, CellsThatComeAndGoAreNoMismatch) {
