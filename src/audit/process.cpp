@@ -8,10 +8,9 @@
 #include <cap-ng.h>
 #include <cerrno>
 #include <charconv>
-#include <dirent.h>
 #include <fcntl.h>
+#include <filesystem>
 #include <fmt/format.h>
-#include <memory>
 #include <sstream>
 #include <unistd.h>
 
@@ -60,18 +59,19 @@ Told<std::string> read_file(pid_t pid, std::string_view file) {
 
 /// The numbers that a directory of /proc/PID has as names, in order.
 Told<std::vector<int>> numbers_in(pid_t pid, std::string_view directory) {
-    const std::unique_ptr<DIR, int (*)(DIR*)> open{::opendir(path_of(pid, directory).c_str()), ::closedir};
-    if (open == nullptr) {
-        return refused(pid, directory, errno);
-    }
     std::vector<int> numbers;
-    while (const auto* entry = ::readdir(open.get())) {
-        const std::string_view name = entry->d_name;
+    std::error_code failed;
+    for (std::filesystem::directory_iterator at{path_of(pid, directory), failed}, end; !failed && at != end;
+         at.increment(failed)) {
+        const auto name = at->path().filename().string();
         int number = 0;
-        if (std::from_chars(name.data(), name.data() + name.size(), number).ptr ==
-            name.data() + name.size()) {
+        const auto* const last = name.data() + name.size();
+        if (std::from_chars(name.data(), last, number).ptr == last) {
             numbers.push_back(number);
         }
+    }
+    if (failed) {
+        return refused(pid, directory, failed.value());
     }
     std::sort(numbers.begin(), numbers.end());
     return numbers;

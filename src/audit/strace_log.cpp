@@ -92,11 +92,10 @@ std::size_t end_of_argument(std::string_view text, std::size_t at) {
             quoted = true;
         } else if (open.empty() && (c == ',' || c == ')')) {
             return at;
-        } else if (c == '[' || ((c == '(' || c == '{') && !decoration)) {
-            open += c;
         } else if (c == '<' && at + 1 < text.size() && text[at + 1] == '<') { // 1<<3
             ++at;
-        } else if (c == '<' && at > 0 && is_word(text[at - 1])) { // 3</etc/passwd>
+        } else if (c == '[' || ((c == '(' || c == '{') && !decoration) ||
+                   (c == '<' && at > 0 && is_word(text[at - 1]))) { // 3</etc/passwd>
             open += c;
         } else if (!open.empty() && ((c == ']' && open.back() == '[') || (c == ')' && open.back() == '(') ||
                                      (c == '}' && open.back() == '{') || (c == '>' && decoration))) {

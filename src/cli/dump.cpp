@@ -25,15 +25,14 @@ struct Group {
 
 std::vector<Group> groups_of(std::vector<audit::ThreadFilters> threads) {
     std::vector<Group> groups;
-    for (auto& [thread, filters] : threads) {
-        const auto alike =
-            std::find_if(groups.begin(), groups.end(), [&filters = filters](const Group& group) {
-                return audit::same(group.filters, filters);
-            });
+    for (auto& one : threads) {
+        const auto alike = std::find_if(groups.begin(), groups.end(), [&one](const Group& group) {
+            return audit::same(group.filters, one.filters);
+        });
         if (alike == groups.end()) {
-            groups.push_back({{thread}, std::move(filters)});
+            groups.push_back({{one.thread}, std::move(one.filters)});
         } else {
-            alike->threads.push_back(thread);
+            alike->threads.push_back(one.thread);
         }
     }
     return groups;
