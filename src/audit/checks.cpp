@@ -25,6 +25,7 @@ std::string of(const Mapping& mapping) {
 template <class Items>
 std::string listed(const Items& items) {
     std::vector<std::string> texts;
+    texts.reserve(items.size());
     for (const auto& item : items) {
         texts.push_back(of(item));
     }

@@ -105,7 +105,7 @@ class Counter {
                 seen.number != policy::number_of(policy::abi_of(arch_), rule.prototype->name)) {
                 continue;
             }
-            const auto applies = count_rule(rule, seen, coverage_.rules[i]);
+            const auto applies = count_rule(call, rule, seen, coverage_.rules[i]);
             const bool allows = rule.action.kind == policy::Action::Kind::allow;
             allowed = allowed || (applies == Truth::yes && allows);
             possibly_allowed = possibly_allowed || (applies == Truth::unknown && allows);
@@ -121,28 +121,34 @@ class Counter {
     [[nodiscard]] Coverage take() { return std::move(coverage_); }
 
   private:
-    Seen seen(const TracedCall& call) {
+    static Seen seen(const TracedCall& call) {
         Seen seen;
         seen.arch = policy::audit_arch(call.abi);
         seen.number = call.number ? call.number : policy::number_of(call.abi, call.name);
-        const auto* prototype = policy::prototype_of(call.name);
         for (std::size_t i = 0; i < call.arguments.size() && i < seen.arguments.size(); ++i) {
-            const bool known = prototype != nullptr && i < prototype->parameters.size();
-            auto value = value_of(call.arguments[i], known && prototype->parameters[i].narrow());
-            // Written with its name (clone), it may be another one than its place says.
-            if (value || !known) {
-                if (value) {
-                    seen.arguments.at(i) = *value;
-                }
-            } else {
-                coverage_.unknown_arguments.insert(
-                    fmt::format("{} {}: {}", call.name, prototype->parameters[i].name, value.error()));
+            if (const auto value = value_of(call.arguments[i], is_int(call, i))) {
+                seen.arguments.at(i) = *value;
             }
         }
         return seen;
     }
 
-    Truth count_rule(const policy::Rule& rule, const Seen& call, RuleUse& use) {
+    static bool is_int(const TracedCall& call, std::size_t parameter) {
+        const auto* prototype = policy::prototype_of(call.name);
+        return prototype != nullptr && parameter < prototype->parameters.size() &&
+               prototype->parameters[parameter].narrow();
+    }
+
+    void say_unknown(const TracedCall& call, const policy::Rule& rule, std::size_t parameter) {
+        const auto index = rule.prototype->index(parameter, arch_);
+        const auto why = index < call.arguments.size()
+                             ? value_of(call.arguments[index], is_int(call, index)).error()
+                             : std::string{"strace does not show it"};
+        coverage_.unknown_arguments.insert(
+            fmt::format("{} {}: {}", call.name, rule.prototype->parameters[parameter].name, why));
+    }
+
+    Truth count_rule(const TracedCall& traced, const policy::Rule& rule, const Seen& call, RuleUse& use) {
         auto all = Truth::yes;
         for (std::size_t i = 0; i < rule.conditions.size(); ++i) {
             const auto& asked = rule.conditions[i];
@@ -167,6 +173,7 @@ class Counter {
                 break;
             case Truth::unknown:
                 ++condition.unknown;
+                say_unknown(traced, rule, i);
                 all = all == Truth::no ? all : Truth::unknown;
             }
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "audit/filters.h"
+#include "base/die.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -46,7 +47,7 @@ CannotTell not_traced(pid_t thread, int error) {
     }
     return cannot(fmt::format("the kernel does not let us trace {}: {}; it needs root (CAP_SYS_PTRACE), and "
                               "kernel.yama.ptrace_scope below 3",
-                              who(thread), std::strerror(error)));
+                              who(thread), error_text(error)));
 }
 
 CannotTell not_shown(pid_t thread, int error) {
@@ -69,7 +70,7 @@ CannotTell not_shown(pid_t thread, int error) {
                                   who(thread)));
     default:
         return cannot(
-            fmt::format("the kernel does not show the filters of {}: {}", who(thread), std::strerror(error)));
+            fmt::format("the kernel does not show the filters of {}: {}", who(thread), error_text(error)));
     }
 }
 
@@ -151,6 +152,8 @@ class SignalsHeldUp {
     ~SignalsHeldUp() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
     SignalsHeldUp(const SignalsHeldUp&) = delete;
     SignalsHeldUp& operator=(const SignalsHeldUp&) = delete;
+    SignalsHeldUp(SignalsHeldUp&&) = delete;
+    SignalsHeldUp& operator=(SignalsHeldUp&&) = delete;
 
   private:
     sigset_t before_{};

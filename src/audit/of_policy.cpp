@@ -33,6 +33,7 @@ Test test_of(const policy::Condition& condition, std::uint64_t value) {
     case policy::Op::masked:
         test = {0, Test::Op::masked, false, value, condition.mask.value};
         break;
+    case policy::Op::not_masked: // refused before
     case policy::Op::eq:
     case policy::Op::any:
         break;

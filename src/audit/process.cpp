@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "audit/process.h"
 
+#include "base/die.h"
 #include "base/fd.h"
 
 #include <algorithm>
 #include <cap-ng.h>
 #include <cerrno>
 #include <charconv>
-#include <cstring>
-#include <dirent.h>
 #include <fcntl.h>
+#include <filesystem>
 #include <fmt/format.h>
-#include <memory>
 #include <sstream>
 #include <unistd.h>
 
@@ -35,7 +34,7 @@ tl::unexpected<CannotTell> refused(pid_t pid, std::string_view file, int error) 
     }
     const bool forbidden = error == EACCES || error == EPERM;
     return tl::unexpected{CannotTell{fmt::format(
-        "cannot read {}: {}{}", path_of(pid, file), std::strerror(error),
+        "cannot read {}: {}{}", path_of(pid, file), error_text(error),
         forbidden ? "; it needs the rights of ptrace(2) over that process: run this as root" : "")}};
 }
 
@@ -60,18 +59,19 @@ Told<std::string> read_file(pid_t pid, std::string_view file) {
 
 /// The numbers that a directory of /proc/PID has as names, in order.
 Told<std::vector<int>> numbers_in(pid_t pid, std::string_view directory) {
-    const std::unique_ptr<DIR, int (*)(DIR*)> open{::opendir(path_of(pid, directory).c_str()), ::closedir};
-    if (open == nullptr) {
-        return refused(pid, directory, errno);
-    }
     std::vector<int> numbers;
-    while (const auto* entry = ::readdir(open.get())) {
-        const std::string_view name = entry->d_name;
+    std::error_code failed;
+    for (std::filesystem::directory_iterator at{path_of(pid, directory), failed}, end; !failed && at != end;
+         at.increment(failed)) {
+        const auto name = at->path().filename().string();
         int number = 0;
-        if (std::from_chars(name.data(), name.data() + name.size(), number).ptr ==
-            name.data() + name.size()) {
+        const auto* const last = name.data() + name.size();
+        if (std::from_chars(name.data(), last, number).ptr == last) {
             numbers.push_back(number);
         }
+    }
+    if (failed) {
+        return refused(pid, directory, failed.value());
     }
     std::sort(numbers.begin(), numbers.end());
     return numbers;
@@ -212,7 +212,7 @@ Told<std::string> memory_of(pid_t pid, std::uint64_t address, std::size_t size) 
     if (got != static_cast<ssize_t>(size)) {
         return tl::unexpected{
             CannotTell{fmt::format("cannot read {} bytes at {:#x} of process {}: {}", size, address, pid,
-                                   got < 0 ? std::strerror(errno) : "nothing is there")}};
+                                   got < 0 ? error_text(errno) : "nothing is there")}};
     }
     return bytes;
 }

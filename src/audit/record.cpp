@@ -209,7 +209,7 @@ tl::expected<Record, std::string> parse_record(std::string_view line) {
     record.comm = text_in(fields, "comm");
     record.exe = text_in(fields, "exe");
     if (const auto open = line.find("audit("); open != std::string_view::npos) {
-        record.time = line.substr(open + 6, line.find_first_of(")", open) - open - 6);
+        record.time = line.substr(open + 6, line.find(')', open) - open - 6);
     }
     if (const auto text = text_in(fields, "sig"); !text.empty()) {
         const auto number = text == "SIGSYS" ? std::optional<std::uint64_t>{31} : number_in(text, 10);

@@ -92,9 +92,10 @@ std::size_t end_of_argument(std::string_view text, std::size_t at) {
             quoted = true;
         } else if (open.empty() && (c == ',' || c == ')')) {
             return at;
-        } else if (c == '[' || ((c == '(' || c == '{') && !decoration)) {
-            open += c;
-        } else if (c == '<' && at > 0 && is_word(text[at - 1])) { // 3</etc/passwd>
+        } else if (c == '<' && at + 1 < text.size() && text[at + 1] == '<') { // 1<<3
+            ++at;
+        } else if (c == '[' || ((c == '(' || c == '{') && !decoration) ||
+                   (c == '<' && at > 0 && is_word(text[at - 1]))) { // 3</etc/passwd>
             open += c;
         } else if (!open.empty() && ((c == ']' && open.back() == '[') || (c == ')' && open.back() == '(') ||
                                      (c == '}' && open.back() == '{') || (c == '>' && decoration))) {
@@ -233,6 +234,11 @@ tl::expected<std::uint64_t, std::string> value_of(std::string_view argument, boo
         decoration != std::string_view::npos && decoration > 0 &&
         text.substr(decoration).find("<<") == std::string_view::npos) {
         text = text.substr(0, decoration); // 3</etc/passwd>
+    }
+    const auto name = text.substr(0, text.find('='));
+    if (name.size() < text.size() && std::all_of(name.begin(), name.end(), is_word)) { // of clone
+        return tl::unexpected{
+            fmt::format("'{}' is written by name, not in its place", argument.substr(0, 40))};
     }
     if (text == "NULL") {
         return 0;

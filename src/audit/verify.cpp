@@ -5,6 +5,7 @@
 #include "audit/checks.h"
 #include "audit/stack.h"
 #include "control/launch.h"
+#include "policy/evaluate.h"
 #include "policy/prove.h"
 #include "policy/sha256.h"
 
@@ -22,7 +23,8 @@ namespace {
 using namespace std::chrono_literals;
 using policy::native_arch;
 
-constexpr auto patience = 2s;                            // for one that is being set up
+constexpr auto patience = 2s;                            // in all, for those that are being set up
+constexpr auto at_least = 100ms;                         // for each
 constexpr const char* listener_name = "cloister-listen"; // the kernel keeps 15 characters
 constexpr const char* relay_name = "cloister-relay";
 
@@ -127,7 +129,7 @@ class Verification {
             family_.listener_memory = mappings_of(listener);
             family_.listener_program = program_of(listener);
         }
-        const auto end = std::chrono::steady_clock::now() + patience;
+        const auto end = std::max(patience_ends_, std::chrono::steady_clock::now() + at_least);
         for (auto pause = 1ms;; pause = std::min(pause * 2, 100ms)) {
             auto report = look_once(pid, role, listener);
             const bool wrong =
@@ -253,9 +255,7 @@ class Verification {
         if (auto found = from_memory(policies, program)) {
             candidates.push_back(std::move(*found));
         }
-        Proof proof{{},
-                    tl::unexpected{CannotTell{"the filter compares no addresses where those of a combined "
-                                              "filter do; it was made by another compiler"}}};
+        Proof proof{{}, unlike(policies, program)};
         for (auto& bindings : candidates) {
             proof.result = difference({program}, policies, native_arch, bindings);
             proof.bindings = std::move(bindings);
@@ -264,6 +264,30 @@ class Verification {
             }
         }
         return proof;
+    }
+
+    /// For a filter in which no addresses are found: a call that no policy names, whatever the addresses, and
+    /// that the filter does not answer with the else action.
+    static Told<std::optional<Difference>> unlike(const policy::Combined& policies,
+                                                  const policy::Program& program) {
+        const auto abi = policy::abi_of(native_arch);
+        for (const auto name : policy::all_names(abi)) {
+            const auto all = policy::all_of(policies);
+            const bool named = std::any_of(all.begin(), all.end(), [&](const policy::Policy* policy) {
+                return std::any_of(policy->rules.begin(), policy->rules.end(),
+                                   [&](const policy::Rule& rule) { return rule.prototype->name == name; });
+            });
+            seccomp_data call{};
+            call.arch = policy::audit_arch(abi);
+            call.nr = static_cast<int>(policy::number_of(abi, name).value());
+            const auto is = named ? std::nullopt : policy::run(program, call);
+            if (is && *is != policies.elsewhere.otherwise.value()) {
+                return Difference{call, policies.elsewhere.otherwise.value(), *is};
+            }
+        }
+        return tl::unexpected{
+            CannotTell{"the filter compares no addresses where those of a combined filter do: "
+                       "it was made by another compiler"}};
     }
 
     /// As cloisterd binds them, for the memory that the listener has (programs.cpp).
@@ -312,6 +336,7 @@ class Verification {
     }
 
     const Reference& reference_;
+    std::chrono::steady_clock::time_point patience_ends_ = std::chrono::steady_clock::now() + patience;
     Family family_{{}, Filters{}, std::vector<Mapping>{}, std::string{}};
     std::vector<ProcessReport> reports_;
     std::map<std::string, Proof> proved_; ///< by handler and bytes

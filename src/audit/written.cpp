@@ -18,7 +18,6 @@ constexpr unsigned abi_word = 1;
 constexpr unsigned number_word = 0;
 constexpr unsigned argument_word = 4;
 constexpr std::size_t max_alternatives = 64; ///< rules that tell the values of one argument apart
-constexpr std::uint64_t max_unnamed = 64;    ///< calls without a name that are listed one by one
 
 struct Refusal {
     std::string why;
@@ -143,9 +142,6 @@ class Writer {
         };
         for (const auto abi : abis) {
             for (const auto& numbers : numbers_of(abi)) {
-                const auto own = [&](std::uint32_t number) {
-                    return audit_arch(abi) != audit_arch(Abi::x86_64) || is_x32(number) == (abi == Abi::x32);
-                };
                 if (diagram().is_leaf(numbers.node) && diagram().leaf_value(numbers.node) == otherwise_) {
                     continue;
                 }
@@ -155,22 +151,14 @@ class Writer {
                         note(std::string{name}, abi, numbers.node);
                     }
                 }
-                std::uint64_t unnamed = 0;
-                const auto lowest = abi == Abi::x32 ? std::max(numbers.first, x32_bit) : numbers.first;
-                for (std::uint64_t number = lowest; number <= numbers.last && unnamed <= max_unnamed; ++number) {
-                    const auto n = static_cast<std::uint32_t>(number);
-                    if (own(n) && name_of(abi, n).empty()) {
-                        ++unnamed;
-                        note(call_name(abi, n), abi, numbers.node);
+                for (const auto& [first, last] : unnamed_in(abi, numbers)) {
+                    if (last - first < 4 && last <= 0x7fffffff) {
+                        for (std::uint64_t number = first; number <= last; ++number) {
+                            note(call_name(abi, static_cast<std::uint32_t>(number)), abi, numbers.node);
+                        }
+                    } else {
+                        note(fmt::format("syscall {}..{}", first, last), abi, numbers.node);
                     }
-                    if (!own(n)) {
-                        break; // the rest of the range is the other ABI's: its own first number is below
-                    }
-                }
-                if (unnamed > max_unnamed) {
-                    throw Refusal{fmt::format("{} is said for all numbers from {} to {} of {}, most of which are no calls",
-                                              describe_function(numbers.node), numbers.first, numbers.last,
-                                              to_string(abi))};
                 }
             }
         }
@@ -181,14 +169,50 @@ class Writer {
         return all;
     }
 
-    std::string describe_function(Node node) {
-        return diagram().is_leaf(node) ? Action::of(diagram().leaf_value(node)).text() : "something that is not else";
+    // The numbers of the ABI among them that have no name.
+    static std::vector<std::pair<std::uint32_t, std::uint32_t>> unnamed_in(Abi abi, const Numbers& numbers) {
+        std::vector<std::uint32_t> named;
+        for (const auto name : all_names(abi)) {
+            named.push_back(number_of(abi, name).value());
+        }
+        std::sort(named.begin(), named.end());
+        std::vector<std::pair<std::uint32_t, std::uint32_t>> found;
+        const auto add = [&](std::uint64_t first, std::uint64_t last) {
+            first = std::max<std::uint64_t>(first, numbers.first);
+            last = std::min<std::uint64_t>(last, numbers.last);
+            if (first <= last) {
+                found.emplace_back(static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(last));
+            }
+        };
+        const auto between = [&](std::uint64_t first, std::uint64_t last) {
+            for (const auto name : named) {
+                if (name >= first && name <= last) {
+                    if (name > first) {
+                        add(first, name - 1);
+                    }
+                    first = std::uint64_t{name} + 1;
+                }
+            }
+            if (first <= last) {
+                add(first, last);
+            }
+        };
+        if (abi == Abi::x86_64) {
+            between(0, x32_bit - 1);
+            between(0xffffffff, 0xffffffff);
+        } else if (abi == Abi::x32) {
+            between(x32_bit, 0xfffffffe);
+        } else {
+            between(0, 0xffffffff);
+        }
+        return found;
     }
 
     // One rule for all ABIs that have the call, where the filters are the same for them.
     std::vector<std::string> lines_of(const std::string& name, const std::map<Abi, Node>& functions,
                                       const std::vector<Abi>& abis) {
-        const auto* prototype = prototype_of(name);
+        const auto dots = name.find("..");
+        const auto* prototype = prototype_of(name.substr(0, dots));
         std::vector<std::string> lines;
         const bool numbered = name.find(' ') != name.npos;
         const auto has = [&](Abi abi) { return numbered ? functions.contains(abi) : number_of(abi, name).has_value(); };
@@ -331,7 +355,7 @@ class Writer {
         const unsigned width = half ? 32 : 64;
         const auto* mark = half ? "32" : "";
         const auto most = half ? 0xffffffff : ~std::uint64_t{0};
-        const auto paths = cubes(argument, set, width);
+        const auto paths = cubes(argument, set);
         const auto ranges = ranges_of(argument, set, width);
         const auto number = [](std::uint64_t value) {
             return value < 4096 ? fmt::to_string(value) : fmt::format("0x{:x}", value);
@@ -349,6 +373,17 @@ class Writer {
                 }
                 return all;
             }()};
+        }
+        const auto others = cubes(argument, diagram().if_else(set, 0, 1));
+        const auto least = std::min(paths.empty() ? max_alternatives : paths.size(),
+                                    ranges.empty() ? max_alternatives : ranges.size());
+        if (!others.empty() && least > 4 && others.size() < least) { // what it is not: some patterns of bits
+            Conditions all;
+            for (const auto& [mask, value] : others) {
+                all.push_back(mask == most ? condition("!=", value)
+                                           : fmt::format("&{} {} != {}", mark, number(mask), number(value)));
+            }
+            return {all};
         }
         if (!paths.empty() && (ranges.empty() || paths.size() < ranges.size())) {
             for (const auto& [mask, value] : paths) {
@@ -420,31 +455,43 @@ class Writer {
         return too_many ? Ranges{} : ranges;
     }
 
-    // As pairs of a mask and the value of the bits under it; none, if there are too many.
-    Ranges cubes(std::size_t argument, Node set, unsigned width) {
+    // As pairs of a mask and the value of the bits under it, which may overlap; none, if there are too many.
+    // An irredundant sum of products (Minato 1993): few pairs, where the paths of a diagram would be many.
+    Ranges cubes(std::size_t argument, Node set) {
+        const auto top = level_of_bit(argument, 63);
+        bool too_many = false;
+        // Covers all of `least` and nothing outside `most`; gives what it covers.
+        const std::function<Node(Node, Node, Ranges&)> cover = [&](Node least, Node most, Ranges& found) -> Node {
+            if (least == 0 || too_many) {
+                return 0;
+            }
+            if (most == 1) {
+                found.emplace_back(0, 0);
+                return 1;
+            }
+            const auto level = std::min(diagram().level_of(least), diagram().level_of(most));
+            const auto bit = std::uint64_t{1} << (63U - (level - top));
+            const auto part = [&](Node node, bool set_bit) { return diagram().branch(node, level, set_bit); };
+            const auto less = [&](Node from, Node what) { return diagram().if_else(what, 0, from); };
+            const auto either = [&](Node one, Node other) { return diagram().if_else(one, 1, other); };
+            Ranges low;
+            Ranges high;
+            const auto covered_low = cover(less(part(least, false), part(most, true)), part(most, false), low);
+            const auto covered_high = cover(less(part(least, true), part(most, false)), part(most, true), high);
+            const auto rest = either(less(part(least, false), covered_low), less(part(least, true), covered_high));
+            const auto covered = cover(rest, diagram().both(part(most, false), part(most, true)), found);
+            for (const auto& [mask, value] : low) {
+                found.emplace_back(mask | bit, value);
+            }
+            for (const auto& [mask, value] : high) {
+                found.emplace_back(mask | bit, value | bit);
+            }
+            too_many = too_many || found.size() > max_alternatives;
+            return diagram().choose(level, either(covered_high, covered), either(covered_low, covered));
+        };
         Ranges found;
-        const std::function<void(Node, unsigned, std::uint64_t, std::uint64_t)> visit =
-            [&](Node at, unsigned bits, std::uint64_t mask, std::uint64_t value) {
-                if (at == 0 || found.size() > max_alternatives) {
-                    return;
-                }
-                if (at == 1) {
-                    found.emplace_back(mask, value);
-                    return;
-                }
-                const auto level = level_of_bit(argument, bits - 1);
-                const auto bit = std::uint64_t{1} << (bits - 1);
-                const auto high = diagram().branch(at, level, true);
-                const auto low = diagram().branch(at, level, false);
-                if (high == low) {
-                    visit(low, bits - 1, mask, value);
-                    return;
-                }
-                visit(low, bits - 1, mask | bit, value);
-                visit(high, bits - 1, mask | bit, value | bit);
-            };
-        visit(set, width, 0, 0);
-        return found.size() > max_alternatives ? Ranges{} : found;
+        (void)cover(set, set, found);
+        return too_many ? Ranges{} : found;
     }
 
     Meaning meaning_{Meaning::Order::by_argument};

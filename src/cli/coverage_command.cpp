@@ -2,6 +2,7 @@
 #include "cli/coverage_command.h"
 
 #include "audit/coverage.h"
+#include "base/die.h"
 #include "cli/answer.h"
 #include "cli/check.h"
 #include "cli/combined_commands.h"
@@ -9,7 +10,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <fmt/ranges.h>
 #include <fstream>
 #include <iterator>
@@ -27,7 +27,7 @@ std::vector<audit::TracedCall> calls_in(const std::vector<std::string>& logs) {
     for (const auto& log : logs) {
         std::ifstream file{log, std::ios::binary};
         if (!file) {
-            fmt::print(stderr, "cloister policy coverage: cannot read {}: {}\n", log, std::strerror(errno));
+            fmt::print(stderr, "cloister policy coverage: cannot read {}: {}\n", log, error_text(errno));
             throw Exit{static_cast<int>(ExitCode::NoInput)};
         }
         const std::string text{std::istreambuf_iterator<char>{file}, {}};
@@ -62,6 +62,10 @@ std::string condition_text(const policy::Rule& rule, std::size_t i) {
     return as_written(rule.prototype->parameters[i], rule.conditions[i]);
 }
 
+std::string times(std::size_t number) {
+    return number == 1 ? "once" : fmt::format("{} times", number);
+}
+
 std::string values_text(const audit::ConditionUse& use) {
     if (use.values.empty()) {
         return "";
@@ -93,21 +97,21 @@ void print(const policy::Policy& policy, const audit::Coverage& found) {
         const auto& use = found.rules[i];
         fmt::print("{}:{}: {} {}: {}{}\n", policy.file, rule.where.line, rule.action.text(),
                    rule.prototype->name,
-                   use.used == 0 ? std::string{"unused"} : fmt::format("used {} times", use.used),
+                   use.used == 0 ? std::string{"unused"} : fmt::format("used {}", times(use.used)),
                    use.possibly == 0 ? "" : fmt::format(", perhaps {} more", use.possibly));
         for (std::size_t j = 0; j < use.conditions.size(); ++j) {
             const auto& condition = use.conditions[j];
             if (rule.conditions[j].op != policy::Op::any) {
-                fmt::print("    {}: held {} times{}, failed {} times{}\n", condition_text(rule, j),
-                           condition.held, values_text(condition), condition.failed,
+                fmt::print("    {}: held {}{}, failed {}{}\n", condition_text(rule, j), condition.held,
+                           values_text(condition), times(condition.failed),
                            condition.unknown == 0 ? ""
-                                                  : fmt::format(", unknown {} times", condition.unknown));
+                                                  : fmt::format(", unknown {}", times(condition.unknown)));
             }
         }
     }
     for (const auto& denied : found.denied) {
-        fmt::print("denied but tried: {} on {}, {}: {} times{}, first in line {}: {}\n", denied.call,
-                   to_string(denied.abi), denied.action, denied.times,
+        fmt::print("denied but tried: {} on {}, {}: {}{}, first in line {}: {}\n", denied.call,
+                   to_string(denied.abi), denied.action, times(denied.times),
                    denied.possibly == 0 ? "" : fmt::format(", perhaps {} more", denied.possibly), denied.line,
                    denied.example);
     }

@@ -2,12 +2,12 @@
 #include "cli/dump.h"
 
 #include "audit/filters.h"
+#include "base/die.h"
 #include "cli/answer.h"
 #include "cli/bpf_listing.h"
 #include "policy/sha256.h"
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fmt/ranges.h>
 #include <fstream>
@@ -25,15 +25,14 @@ struct Group {
 
 std::vector<Group> groups_of(std::vector<audit::ThreadFilters> threads) {
     std::vector<Group> groups;
-    for (auto& [thread, filters] : threads) {
-        const auto alike =
-            std::find_if(groups.begin(), groups.end(), [&filters = filters](const Group& group) {
-                return audit::same(group.filters, filters);
-            });
+    for (auto& one : threads) {
+        const auto alike = std::find_if(groups.begin(), groups.end(), [&one](const Group& group) {
+            return audit::same(group.filters, one.filters);
+        });
         if (alike == groups.end()) {
-            groups.push_back({{thread}, std::move(filters)});
+            groups.push_back({{one.thread}, std::move(one.filters)});
         } else {
-            alike->threads.push_back(thread);
+            alike->threads.push_back(one.thread);
         }
     }
     return groups;
@@ -62,8 +61,8 @@ void write(const std::filesystem::path& path, const policy::Program& program) {
     const bool written = file != nullptr && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
     const int error = errno;
     if (const bool closed = file == nullptr || std::fclose(file) == 0; !written || !closed) {
-        fmt::print(stderr, "cloister policy dump: cannot write {}: {}{}\n", path.string(),
-                   std::strerror(error), error == EEXIST ? "; name another directory, or remove it" : "");
+        fmt::print(stderr, "cloister policy dump: cannot write {}: {}{}\n", path.string(), error_text(error),
+                   error == EEXIST ? "; name another directory, or remove it" : "");
         throw Exit{static_cast<int>(ExitCode::SystemCall)};
     }
 }

@@ -3,8 +3,11 @@
 
 #include "audit/export.h"
 #include "audit/import.h"
+#include "audit/written.h"
 #include "cli/answer.h"
 #include "cli/check.h"
+#include "cli/subject.h"
+#include "policy/prove.h"
 
 #include <algorithm>
 #include <cap-ng.h>
@@ -125,23 +128,8 @@ audit::ImportOptions options_of(const ImportQuestion& question) {
     return options;
 }
 
-int import(const ImportQuestion& question) {
-    const auto options = options_of(question);
-    const auto text = content(question.file);
-    if (!text) {
-        policy::Error error;
-        error.kind = policy::Error::Kind::missing;
-        error.file = question.file;
-        error.message = text.error();
-        return or_exit(tl::expected<int, policy::Error>{tl::unexpected{error}}, question.json);
-    }
-    const auto format =
-        question.from.empty() ? audit::guess_format(*text) : *audit::format_named(question.from);
-    auto imported = audit::import_policy(format, *text, question.file, options);
-    if (!imported) {
-        imported = tl::unexpected{shown(std::move(imported.error()))};
-    }
-    const auto result = or_exit(std::move(imported), question.json);
+// Prints the verdict and the text, or writes it. Gives the exit code.
+int answer(const ImportQuestion& question, const audit::Imported& result) {
     if (question.json) {
         fmt::print("{}\n", json{{"verdict", to_string(result.verdict)},
                                 {"text", result.text},
@@ -166,6 +154,64 @@ int import(const ImportQuestion& question) {
         fmt::print("{}", result.text);
     }
     return 0;
+}
+
+// Bytes, and the filters of a process. What is written is proved to be equal to them.
+int import_filters(const ImportQuestion& question) {
+    Question asked;
+    asked.file = question.file;
+    asked.arch = question.arch;
+    asked.json = question.json;
+    const auto arch = options_of(question).arch;
+    const auto filters = std::get<std::vector<policy::Program>>(load_subject(asked));
+    audit::Imported result;
+    try {
+        const auto made = audit::written(filters, arch, question.name.empty() ? "filter" : question.name,
+                                         fmt::format("from {}: {} filter{}", question.file, filters.size(),
+                                                     filters.size() == 1 ? "" : "s, of which the strictest decides"));
+        result.text = made.text;
+        if (made.text.empty()) {
+            result.verdict = audit::Verdict::refused;
+            result.reasons.push_back(made.refusal);
+            return answer(question, result);
+        }
+        const auto policy = or_exit(policy::parse(made.text, question.file + " (as text)"), question.json);
+        if (const auto changes = audit::difference(filters, policy, arch, {}); !changes.empty()) {
+            result.verdict = audit::Verdict::refused;
+            result.text.clear();
+            result.reasons.push_back(fmt::format("the language cannot say what they do with {}: {}", changes.front().call,
+                                                 policy::describe(changes.front().witness.data)));
+        }
+    } catch (const policy::Error& error) {
+        return static_cast<int>(report(error));
+    } catch (const std::bad_alloc&) {
+        throw;
+    } catch (const std::exception& error) { // of the prover: an instruction, or too large
+        result.verdict = audit::Verdict::refused;
+        result.reasons.emplace_back(error.what());
+    }
+    return answer(question, result);
+}
+
+int import(const ImportQuestion& question) {
+    if (const auto kind = kind_of(question.file); kind == Kind::filters || kind == Kind::process) {
+        return import_filters(question);
+    }
+    const auto options = options_of(question);
+    const auto text = content(question.file);
+    if (!text) {
+        policy::Error error;
+        error.kind = policy::Error::Kind::missing;
+        error.file = question.file;
+        error.message = text.error();
+        return or_exit(tl::expected<int, policy::Error>{tl::unexpected{error}}, question.json);
+    }
+    const auto format = question.from.empty() ? audit::guess_format(*text) : *audit::format_named(question.from);
+    auto imported = audit::import_policy(format, *text, question.file, options);
+    if (!imported) {
+        imported = tl::unexpected{shown(std::move(imported.error()))};
+    }
+    return answer(question, or_exit(std::move(imported), question.json));
 }
 
 // Those that were given; the others stay open.

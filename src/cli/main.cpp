@@ -6,6 +6,7 @@
 #include "cli/policy_commands.h"
 #include "cli/process_commands.h"
 #include "cli/review_command.h"
+#include "cli/subject.h"
 #include "policy/compile.h"
 
 #include <CLI/CLI.hpp>
@@ -21,6 +22,10 @@ void add_file(CLI::App& command, tool::Question& question) {
                     "a policy file, or a directory: its *.policy files, combined into one filter with one of "
                     "handlers/*.policy")
         ->required();
+}
+
+void add_operand(CLI::App& command, tool::Question& question) {
+    command.add_option("FILE", question.file, tool::operands)->required();
 }
 
 void add_json(CLI::App& command, bool& json) {
@@ -137,7 +142,7 @@ int run(int argc, char** argv) {
     });
 
     auto& show = *policy.add_subcommand("show", "the policy in plain words");
-    add_file(show, question);
+    add_operand(show, question);
     add_target(show, question, false);
     add_handler(show, question.handler, "echo unless given");
     add_unchecked(show, question);
@@ -145,7 +150,7 @@ int run(int argc, char** argv) {
 
     auto& ask = *policy.add_subcommand(
         "ask", "what becomes of a call, such as 'sendto fd=0 flags=0'; exit 1 unless allowed");
-    add_file(ask, question);
+    add_operand(ask, question);
     ask.add_option("CALL", extra, "the call; arguments left out stand for all values")->required();
     ask.add_option("--at", question.at,
                    "of a directory: where the call comes from, such as listener_return or elsewhere");

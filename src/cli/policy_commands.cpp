@@ -7,6 +7,7 @@
 #include "cli/combined_commands.h"
 #include "cli/files.h"
 #include "cli/policy_report.h"
+#include "cli/subject.h"
 #include "policy/compile.h"
 #include "policy/evaluate.h"
 #include "policy/prove.h"
@@ -68,10 +69,10 @@ int policy_bpf(const Question& question, Form form) {
 
 int policy_show(const Question& question) {
     return guarded([&] {
-        if (is_directory(question.file)) {
+        if (kind_of(question.file) == Kind::policies) {
             return combined_show(question);
         }
-        const auto policy = load_checked(question);
+        const auto policy = load_as_text(question);
         const auto arch = arch_for({&policy}, question);
         fmt::print("{}\n", question.json ? as_json(policy, arch).dump(2) : in_words(policy, arch));
         return 0;
@@ -115,14 +116,14 @@ std::string because(const policy::Policy& policy, policy::Arch arch, const polic
 
 // The policy of the file, or of a directory the one that applies at that call site.
 policy::Policy policy_asked(const Question& question) {
-    if (is_directory(question.file)) {
+    if (kind_of(question.file) == Kind::policies) {
         return combined_policy_at(question);
     }
     if (!question.at.empty()) {
         usage(fmt::format("--at {}: {} is one policy; call sites are told apart where FILE is a directory",
                           question.at, question.file));
     }
-    return load_checked(question);
+    return load_as_text(question);
 }
 
 } // namespace

@@ -23,6 +23,7 @@ std::string operator_text(const policy::Condition& condition) {
         case Op::in:
             return "in";
         case Op::masked:
+        case Op::not_masked:
             return "&";
         case Op::any:
             break;
@@ -94,6 +95,8 @@ std::string in_words(const policy::Policy& policy, const policy::Parameter& para
         return fmt::format("{} is at least {}", what, value);
     case Op::in:
         return fmt::format("{} has no bits but {}", what, value);
+    case Op::not_masked:
+        return fmt::format("{} does not have, of the bits {}, {}", what, operand_in_words(policy, condition.mask), value);
     case Op::masked:
         return fmt::format("{} has, of the bits {}, {}", what, operand_in_words(policy, condition.mask),
                            value);
@@ -106,6 +109,8 @@ std::string in_words(const policy::Policy& policy, const policy::Parameter& para
 std::string as_written(const policy::Parameter& parameter, const policy::Condition& condition) {
     const auto op = operator_text(condition);
     return condition.op == Op::any      ? fmt::format("{} any", parameter.name)
+           : condition.op == Op::not_masked ? fmt::format("{} {} {} != {}", parameter.name, op, condition.mask.text,
+                                                          condition.operand.text)
            : condition.op == Op::masked ? fmt::format("{} {} {} == {}", parameter.name, op,
                                                       condition.mask.text, condition.operand.text)
                                         : fmt::format("{} {} {}", parameter.name, op, condition.operand.text);
@@ -172,7 +177,8 @@ nlohmann::json as_json(const policy::Policy& policy, policy::Arch arch) {
         for (const auto& condition : rule.conditions) {
             nlohmann::json argument = {{"name", rule.parameter_of(condition).name},
                                        {"op", operator_text(condition)}};
-            if (condition.op == Op::masked) {
+            if (condition.op == Op::masked || condition.op == Op::not_masked) {
+                argument["equal"] = condition.op == Op::masked;
                 argument["mask"] = condition.mask.value;
             }
             if (condition.op != Op::any) {

@@ -72,6 +72,8 @@ class Policies {
     }
     Policies(const Policies&) = delete;
     Policies& operator=(const Policies&) = delete;
+    Policies(Policies&&) = delete;
+    Policies& operator=(Policies&&) = delete;
     ~Policies() = default;
 
     [[nodiscard]] const audit::Reference& reference() const { return reference_; }
@@ -285,9 +287,9 @@ int verify_against(const VerifyQuestion& question) {
         }
         if (!question.json) {
             fmt::print("{} {}: {}\n", threads->size() == 1 ? "process" : "thread", thread,
-                       found ? fmt::format("MISMATCH what expected: {} for {}; found: {}",
+                       found ? fmt::format("MISMATCH: expected {}, found {} for {}",
                                            policy::describe_return(found->wanted),
-                                           policy::describe(found->call), policy::describe_return(found->is))
+                                           policy::describe_return(found->is), policy::describe(found->call))
                              : fmt::format("match: its {} proved equivalent to {}",
                                            filters.size() == 1
                                                ? "filter is"

@@ -86,11 +86,24 @@ Alternatives half_range(unsigned argument, Op op, std::uint64_t value) {
     return found;
 }
 
+// One of the bits of the mask differs, and those above it do not.
+Alternatives other_bits(unsigned argument, std::uint64_t mask, std::uint64_t value) {
+    Alternatives found;
+    for (auto above = mask; mask != 0; above = mask) {
+        const auto lowest = mask & (~mask + 1);
+        found.push_back(bits_are(argument, above, (value ^ lowest) & above));
+        mask &= ~lowest;
+    }
+    return found;
+}
+
 Alternatives alternatives(unsigned argument, const Condition& condition, std::uint64_t value) {
     const auto width = condition.half ? lower_half : ~std::uint64_t{0};
     switch (condition.op) {
     case Op::any:
         break;
+    case Op::not_masked:
+        return other_bits(argument, condition.mask.value & width, value);
     case Op::masked:
         return {bits_are(argument, condition.mask.value & width, value)};
     case Op::in:
@@ -120,7 +133,7 @@ tl::expected<int, Error> number_for_libseccomp(const Policy& policy, const Rule&
     if (number >= 0) {
         return number;
     }
-    if (rule.name.find(' ') != rule.name.npos && arch == native_arch) {
+    if (rule.name.find(' ') != rule.name.npos && !rule.numbers && arch == native_arch) {
         return static_cast<int>(number_of(abi_of(arch), rule.name).value());
     }
     return tl::unexpected{

@@ -155,6 +155,8 @@ bool holds(const Condition& condition, std::uint64_t argument, std::uint64_t val
         return (argument | value) == value;
     case Op::masked:
         return (argument & condition.mask.value) == value;
+    case Op::not_masked:
+        return (argument & condition.mask.value) != value;
     }
     return false;
 }
@@ -170,6 +172,11 @@ std::optional<Abi> abi_of_call(const Policy& policy, Arch arch, const seccomp_da
         }
     }
     return std::nullopt;
+}
+
+bool names(const Rule& rule, Abi abi, std::uint32_t number) {
+    return rule.numbers ? number >= rule.numbers->first && number <= rule.numbers->second
+                        : number == number_of(abi, rule.name);
 }
 
 } // namespace
@@ -201,7 +208,7 @@ Verdict evaluate(const Policy& policy, Arch arch, const Bindings& bindings, cons
         return {policy.foreign, nullptr};
     }
     for (const auto& rule : policy.rules) {
-        if (rule.abi.value_or(*abi) == *abi && static_cast<std::uint32_t>(call.nr) == number_of(*abi, rule.name) &&
+        if (rule.abi.value_or(*abi) == *abi && names(rule, *abi, static_cast<std::uint32_t>(call.nr)) &&
             (found == nullptr || rule.action.kind < found->action.kind) &&
             !failing_condition(policy, rule, arch, bindings, call)) {
             found = &rule;

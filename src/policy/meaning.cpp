@@ -99,6 +99,18 @@ Meaning::Node Meaning::word_equals(unsigned word, std::uint32_t value) {
     return node;
 }
 
+// From the lowest bit up, as compare().
+Meaning::Node Meaning::number_within(std::uint32_t first, std::uint32_t last) {
+    Node from = 1;
+    Node to = 1;
+    for (unsigned bit = 0; bit < 32; ++bit) {
+        const auto at = level(number_word, bit);
+        from = (first >> bit & 1U) != 0 ? diagram_.choose(at, from, 0) : diagram_.choose(at, 1, from);
+        to = (last >> bit & 1U) != 0 ? diagram_.choose(at, to, 1) : diagram_.choose(at, 0, to);
+    }
+    return diagram_.both(from, to);
+}
+
 std::size_t Meaning::slot_of(const Policy& policy, const Operand& operand) const {
     const auto& name = policy.params.at(*operand.param).name;
     return static_cast<std::size_t>(std::find(params_.begin(), params_.end(), name) - params_.begin());
@@ -111,7 +123,8 @@ Meaning::Node Meaning::argument_test(const Policy& policy, std::size_t index, co
         return 1;
     case Op::ne:
         return diagram_.if_else(compare(policy, index, Op::eq, condition.operand, width), 0, 1);
-    case Op::masked: {
+    case Op::masked:
+    case Op::not_masked: {
         Node node = 1;
         for (unsigned bit = 0; bit < width; ++bit) {
             const bool set = (condition.operand.value >> bit & 1U) != 0;
@@ -119,7 +132,7 @@ Meaning::Node Meaning::argument_test(const Policy& policy, std::size_t index, co
                 node = diagram_.choose(argument_level(index, bit), set ? node : 0, set ? 0 : node);
             }
         }
-        return node;
+        return condition.op == Op::masked ? node : diagram_.if_else(node, 0, 1);
     }
     default:
         return compare(policy, index, condition.op, condition.operand, width);
@@ -164,7 +177,7 @@ Meaning::Node Meaning::of_rule(const Policy& policy, const Rule& rule, Arch arch
     Node anywhere = 0;
     for (const auto abi : policy.abis(arch)) {
         const auto number = number_of(abi, rule.name);
-        if (!number || rule.abi.value_or(abi) != abi) {
+        if ((!number && !rule.numbers) || rule.abi.value_or(abi) != abi) {
             continue; // beside x86_64 an ABI need not have it
         }
         Node applies = 1;
@@ -172,7 +185,9 @@ Meaning::Node Meaning::of_rule(const Policy& policy, const Rule& rule, Arch arch
             const auto index = rule.prototype->index(condition.parameter, abi);
             applies = diagram_.both(applies, argument_test(policy, index, condition));
         }
-        anywhere = diagram_.if_else(diagram_.both(of_number(abi, *number), applies), 1, anywhere);
+        const auto calls = rule.numbers ? diagram_.both(of_abi(abi), number_within(rule.numbers->first, rule.numbers->second))
+                                        : of_number(abi, *number);
+        anywhere = diagram_.if_else(diagram_.both(calls, applies), 1, anywhere);
     }
     return anywhere;
 }
@@ -205,8 +220,7 @@ Meaning::Node Meaning::of_abi(Abi abi) {
     if (abi != Abi::x86_64 && abi != Abi::x32) {
         return token;
     }
-    const auto x32 =
-        diagram_.if_else(word_equals(number_word, ~0U), 0, diagram_.choose(level(number_word, 30), 1, 0));
+    const auto x32 = number_within(x32_bit, ~0U - 1);
     return diagram_.both(token, abi == Abi::x32 ? x32 : diagram_.if_else(x32, 0, 1));
 }
 

@@ -65,6 +65,7 @@ class Meaning {
     [[nodiscard]] Diagram::Level level(unsigned word, unsigned bit) const;
 
   private:
+    [[nodiscard]] Node number_within(std::uint32_t first, std::uint32_t last);
     [[nodiscard]] Node word_equals(unsigned word, std::uint32_t value);
     [[nodiscard]] Node argument_test(const Policy& policy, std::size_t index, const Condition& condition);
     [[nodiscard]] Diagram::Level argument_level(std::size_t index, unsigned bit) const;

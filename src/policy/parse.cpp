@@ -330,7 +330,7 @@ class Parser {
     }
 
     //   rule      = action [ abi ":" ] syscall { argument } [ "any" ] ":" reason
-    //   syscall   = the kernel's name of a system call | "syscall" number
+    //   syscall   = the kernel's name of a system call | "syscall" numbers
     // After kill-process a reason may be left out. A last "any" stands for all arguments that are not named.
     void rule(Line& line, Word first) {
         Rule rule;
@@ -344,19 +344,13 @@ class Parser {
         }
         rule.name = name.text;
         if (name.text == "syscall") {
-            const auto number = line.take("the number of a system call");
-            if (parse_number(line, number) > 0x7fffffff) {
-                line.fail(number.where, "a call's number has 31 bits");
-            }
-            rule.name = fmt::format("syscall {}", parse_number(line, number));
-            expect_nameless(line, static_cast<std::uint32_t>(parse_number(line, number)), number.where);
-        }
-        if (!rule.abi) {
+            numbered(line, rule);
+        } else if (!rule.abi) {
             expect_call(line, rule.name, name.where);
         } else if (!number_of(*rule.abi, rule.name)) {
             line.fail(name.where, not_a_call(rule.name, *rule.abi));
         }
-        rule.prototype = prototype_of(rule.name);
+        rule.prototype = prototype_of(rule.numbers ? fmt::format("syscall {}", rule.numbers->first) : rule.name);
         if (rule.prototype == nullptr) {
             line.fail(name.where,
                       fmt::format("the prototype of '{}' is not known here, so no rule can name its "
@@ -409,6 +403,38 @@ class Parser {
         line.fail(word.where, fmt::format("'{}' is not listed by 'arch'", word.text));
     }
 
+    //   numbers   = number [ ".." number ]
+    void numbered(Line& line, Rule& rule) const {
+        const auto word = line.take("the number of a system call, or two: 335..423");
+        const auto dots = word.text.find("..");
+        const auto part = [&](std::size_t from, std::size_t to) {
+            return parse_number(line, {word.text.substr(from, to - from),
+                                       {word.where.line, word.where.column + static_cast<unsigned>(from)}});
+        };
+        const auto first = part(0, std::min(dots, word.text.size()));
+        const auto last = dots == std::string_view::npos ? first : part(dots + 2, word.text.size());
+        if (last > 0xffffffff || (dots == std::string_view::npos && first > 0x7fffffff)) {
+            line.fail(word.where, "a call's number has 32 bits, and without x32's bit 31");
+        }
+        if (last < first) {
+            line.fail(word.where, "the second number is smaller than the first");
+        }
+        rule.name = fmt::format("syscall {}", word.text);
+        if (dots == std::string_view::npos) {
+            rule.name = fmt::format("syscall {}", first);
+        } else {
+            rule.numbers = {static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(last)};
+        }
+        for (const auto arch : policy_.archs) {
+            for (const auto abi : policy_.abis(arch)) {
+                if (rule.abi.value_or(abi) == abi) {
+                    expect_nameless(line, abi, static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(last), word.where,
+                                    dots == std::string_view::npos && abi == Abi::x32 ? x32_bit : 0);
+                }
+            }
+        }
+    }
+
     // Some ABIs have some arguments in two registers, or in memory.
     void expect_whole(const Line& line, const Rule& rule, const Condition& condition) const {
         for (const auto arch : policy_.archs) {
@@ -424,14 +450,11 @@ class Parser {
     }
 
     // What looks at rules goes by names.
-    void expect_nameless(const Line& line, std::uint32_t number, Where where) const {
-        for (const auto arch : policy_.archs) {
-            for (const auto abi : policy_.abis(arch)) {
-                if (const auto name = name_of(abi, abi == Abi::x32 ? number | x32_bit : number);
-                    !name.empty()) {
-                    line.fail(where, fmt::format("the call {} of {} has a name: write {}", number,
-                                                 to_string(abi), name));
-                }
+    static void expect_nameless(const Line& line, Abi abi, std::uint32_t first, std::uint32_t last, Where where,
+                                std::uint32_t bit) {
+        for (const auto name : all_names(abi)) {
+            if (const auto number = number_of(abi, name).value(); number >= (first | bit) && number <= (last | bit)) {
+                line.fail(where, fmt::format("the call {} of {} has a name: write {}", number & ~bit, to_string(abi), name));
             }
         }
     }
@@ -447,7 +470,7 @@ class Parser {
         }
     }
 
-    //   argument  = name ( "any" | op operand | ( "&" | "&32" ) operand "==" operand )
+    //   argument  = name ( "any" | op operand | ( "&" | "&32" ) operand ( "==" | "!=" ) operand )
     //   op        = "==" | "!=" | "<=" | ">=" | "in" | "==32" | "!=32" | "<=32" | ">=32" | "in32"
     Condition condition(Line& line, const Prototype& prototype, std::size_t index) const {
         const auto& parameter = prototype.parameters.at(index);
@@ -477,7 +500,8 @@ class Parser {
                 condition.op != Op::ge) {
                 line.fail(value.where, fmt::format("'{}' takes bits, not an address", written));
             }
-            if ((parameter.narrow() || condition.half) && (operand.param || operand.value > 0xffffffff)) {
+            if ((parameter.narrow() && operand.param) ||
+                (condition.half && (operand.param || operand.value > 0xffffffff))) {
                 line.fail(
                     value.where,
                     condition.half
@@ -491,14 +515,16 @@ class Parser {
         if (op.text == "&") {
             condition.op = Op::masked;
             condition.mask = number();
-            if (const auto equals = line.take("'==' and the value of these bits"); equals.text != "==") {
-                line.fail(equals.where, fmt::format("expected '==' and the value of the bits {}, found '{}'",
+            if (const auto equals = line.take("'==' or '!=', and the value of these bits"); equals.text == "!=") {
+                condition.op = Op::not_masked;
+            } else if (equals.text != "==") {
+                line.fail(equals.where, fmt::format("expected '==' or '!=', and the value of the bits {}, found '{}'",
                                                     condition.mask.text, equals.text));
             }
             const auto where = line.end();
             condition.operand = number();
             if ((condition.operand.value & ~condition.mask.value) != 0) {
-                line.fail(where, fmt::format("'{}' has bits that {} has not: the condition never holds",
+                line.fail(where, fmt::format("'{}' has bits that {} has not",
                                              condition.operand.text, condition.mask.text));
             }
             return condition;

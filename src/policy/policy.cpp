@@ -159,6 +159,14 @@ tl::expected<void, Error> expect_enforceable(const Policy& policy) {
                 rule.where, fmt::format("cloisterd does not know what '{}' is: its policies name their calls",
                                         rule.name))};
         }
+        for (const auto& condition : rule.conditions) {
+            if (rule.parameter_of(condition).narrow() && condition.operand.value > 0xffffffff) {
+                return tl::unexpected{policy.error_at(
+                    condition.where, fmt::format("'{}' does not fit '{}': the kernel reads only 32 bits of it and would "
+                                                 "not see the rest",
+                                                 condition.operand.text, rule.parameter_of(condition).name))};
+            }
+        }
         if (!fits(rule.action)) {
             return tl::unexpected{policy.error_at(
                 rule.where,
@@ -183,6 +191,14 @@ std::vector<Error> warnings(const Policy& policy) {
             const auto& parameter = rule.parameter_of(condition);
             const bool upper_half_passes =
                 condition.op == Op::ne || (condition.op == Op::ge && condition.operand.value != 0);
+            const bool never = parameter.narrow() && !condition.half &&
+                               (condition.operand.value > 0xffffffff || condition.mask.value > 0xffffffff);
+            if (never) {
+                found.push_back(policy.error_at(
+                    condition.where,
+                    fmt::format("the kernel reads only 32 bits of '{}' and does not see the rest of {}", parameter.name,
+                                condition.operand.value > 0xffffffff ? condition.operand.text : condition.mask.text)));
+            }
             if (upper_half_passes && !condition.half && parameter.narrow()) {
                 found.push_back(policy.error_at(
                     condition.where,

@@ -37,7 +37,7 @@ struct Where {
     unsigned column = 0;
 };
 
-enum class Op { any, eq, ne, le, ge, in, masked };
+enum class Op { any, eq, ne, le, ge, in, masked, not_masked };
 
 /// A number, or a parameter that is bound later.
 struct Operand {
@@ -51,7 +51,7 @@ struct Condition {
     bool half = false; ///< it compares the lower 32 bits of the argument, which count alone for the kernel
     std::size_t parameter = 0; ///< of the prototype
     Operand operand;
-    Operand mask; ///< of Op::masked: these bits of the argument are compared. Never a parameter
+    Operand mask; ///< of Op::masked and not_masked: these bits of the argument are compared. Never a parameter
     Where where;
 };
 
@@ -76,6 +76,8 @@ struct Rule {
     Action action;
     std::string name;       ///< of the call: the kernel's, or "syscall N"
     std::optional<Abi> abi; ///< it applies to calls of that one alone
+    /// Of "syscall A..B", the first and the last number, as a filter sees them (x32's with their bit).
+    std::optional<std::pair<std::uint32_t, std::uint32_t>> numbers;
     const Prototype* prototype = nullptr;
     std::vector<Condition>
         conditions; ///< in the order of the prototype; at least one for each of its parameters
