@@ -52,10 +52,9 @@ TEST_F(Exchange, WhatIsRefusedExitsWith65) {
 }
 
 TEST_F(Exchange, ExportWritesSeveralForms) {
-    EXPECT_EQ(policy("export " + sample() + " --to oci,kafel,c -o " + scratch), 0)
+    EXPECT_EQ(policy("export " + sample() + " --to oci,kafel,c -o " + scratch), 0) << err;
     EXPECT_EQ(policy("export " + sample() + " --to minijail,seccompiler -o " + scratch), 1)
         << "they end the process on a call of another ABI";
-    << err;
     for (const auto* file :
          {"sample.oci.json", "sample.minijail", "sample.kafel", "sample.seccompiler.json", "sample.c"}) {
         EXPECT_FALSE(read(file).empty()) << file;
