@@ -142,15 +142,26 @@ Told<std::vector<pid_t>> threads_of(pid_t pid) {
     return numbers_in(pid, "task");
 }
 
-std::vector<pid_t> children_of(pid_t pid) {
-    std::vector<pid_t> children;
-    for (const pid_t thread : threads_of(pid).value_or(std::vector<pid_t>{})) {
-        std::istringstream list{read_file(pid, fmt::format("task/{}/children", thread)).value_or("")};
-        for (pid_t child = 0; list >> child;) {
-            children.push_back(child);
+Children children_of_all() {
+    Children children;
+    std::error_code failed;
+    for (std::filesystem::directory_iterator at{"/proc", failed}, end; !failed && at != end;
+         at.increment(failed)) {
+        const auto name = at->path().filename().string();
+        const auto* const last = name.data() + name.size();
+        pid_t pid = 0;
+        if (std::from_chars(name.data(), last, pid).ptr != last) {
+            continue;
+        }
+        // "1234 (name) S 1 …": the name may hold blanks and parentheses.
+        const auto stat = read_file(pid, "stat").value_or("");
+        const auto behind = stat.rfind(')');
+        pid_t parent = 0;
+        if (behind != std::string::npos && behind + 4 < stat.size()) {
+            (void)std::from_chars(stat.data() + behind + 4, stat.data() + stat.size(), parent);
+            children[parent].push_back(pid);
         }
     }
-    std::sort(children.begin(), children.end());
     return children;
 }
 

@@ -38,8 +38,10 @@ struct Status {
 
 /// The threads of a process, in the order of their numbers.
 [[nodiscard]] Told<std::vector<pid_t>> threads_of(pid_t pid);
-/// Its children that have not ended; those of all its threads.
-[[nodiscard]] std::vector<pid_t> children_of(pid_t pid);
+/// The children of every process that is seen here, by one look at all of /proc: the kernel's own list
+/// (/proc/PID/task/TID/children) may leave some out while others end (proc_tid_children(5)).
+using Children = std::map<pid_t, std::vector<pid_t>>;
+[[nodiscard]] Children children_of_all();
 
 /// A line of /proc/PID/maps (proc_pid_maps(5)).
 struct Mapping {

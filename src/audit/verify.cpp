@@ -33,13 +33,6 @@ bool is_named(pid_t pid, std::string_view name) {
     return status && status->name() == name;
 }
 
-bool is_supervisor(const Status& status) {
-    const auto children = children_of(status.pid);
-    return status.name() != listener_name && std::any_of(children.begin(), children.end(), [](pid_t child) {
-               return is_named(child, listener_name) || is_named(child, relay_name);
-           });
-}
-
 /// "echo" of ".../cloister-listener-echo", ".../handlers/echo", and of the same if it was replaced since.
 std::string handler_of(const std::string& program) {
     constexpr std::string_view prefix = "cloister-listener-";
@@ -110,6 +103,19 @@ class Verification {
     }
 
   private:
+    [[nodiscard]] std::vector<pid_t> children_of(pid_t pid) const {
+        const auto found = children_.find(pid);
+        return found == children_.end() ? std::vector<pid_t>{} : found->second;
+    }
+
+    [[nodiscard]] bool is_supervisor(const Status& status) const {
+        const auto children = children_of(status.pid);
+        return status.name() != listener_name &&
+               std::any_of(children.begin(), children.end(), [](pid_t child) {
+                   return is_named(child, listener_name) || is_named(child, relay_name);
+               });
+    }
+
     Told<void> meet(const Status& supervisor) {
         family_.supervisor = supervisor;
         family_.inherited = filters_of(supervisor.pid);
@@ -118,6 +124,7 @@ class Verification {
 
     void listener_and_cells(pid_t listener) {
         look_at(listener, Role::listener, listener);
+        children_ = children_of_all(); // as that may have taken its time
         for (const pid_t child : children_of(listener)) {
             look_at(child, Role::cell, listener);
         }
@@ -337,6 +344,7 @@ class Verification {
 
     const Reference& reference_;
     std::chrono::steady_clock::time_point patience_ends_ = std::chrono::steady_clock::now() + patience;
+    Children children_ = children_of_all();
     Family family_{{}, Filters{}, std::vector<Mapping>{}, std::string{}};
     std::vector<ProcessReport> reports_;
     std::map<std::string, Proof> proved_; ///< by handler and bytes

@@ -20,13 +20,20 @@ namespace {
 using audit::Check;
 using nlohmann::json;
 
-/// Where this command is installed, and with it the policies; in a build tree, those of the sources.
-std::string installed_policies() {
-    namespace fs = std::filesystem;
+namespace fs = std::filesystem;
+
+/// The directory above that of this command: PREFIX, or that of the build.
+fs::path prefix() {
     std::error_code failed;
-    const auto above = fs::read_symlink("/proc/self/exe", failed).parent_path().parent_path();
-    const bool built = fs::exists(above / "CMakeCache.txt", failed);
-    return (built ? above.parent_path().parent_path() / "policy" : above / "share/cloister/policy").string();
+    return fs::read_symlink("/proc/self/exe", failed).parent_path().parent_path();
+}
+
+/// The policies that are installed with this command; in a build tree, those of the sources.
+std::string installed_policies() {
+    std::error_code failed;
+    const bool built = fs::exists(prefix() / "CMakeCache.txt", failed);
+    return (built ? prefix().parent_path().parent_path() / "policy" : prefix() / "share/cloister/policy")
+        .string();
 }
 
 tl::expected<policy::Combined, policy::Error> load_all(const std::vector<std::string>& files) {
@@ -58,9 +65,9 @@ class Policies {
             error.message = "no such directory; name that of the policies by --policy-dir";
             or_exit(tl::expected<void, policy::Error>{tl::unexpected{error}}, question.json);
         }
-        const auto relay = std::filesystem::path{directory_} / "processes/relay.policy";
+        const auto relay = fs::path{directory_} / "processes/relay.policy";
         std::error_code failed;
-        if (std::filesystem::exists(relay, failed)) {
+        if (fs::exists(relay, failed)) {
             reference_.relay = or_exit(policy::load(relay), question.json);
         }
         for (const auto& filter : or_exit(filters_in(directory_, handler_), question.json)) {
@@ -81,7 +88,14 @@ class Policies {
 
   private:
     audit::Told<const policy::Combined*> of(const std::string& name, bool as_json_too) {
-        const auto files = handler_.empty() ? files_.find(name) : files_.begin();
+        auto files = handler_.empty() ? files_.find(name) : files_.begin();
+        // That of a handler that was added lies beside its listener (install.h).
+        const auto beside = prefix() / "libexec/cloister/handlers" / fmt::format("{}.policy", name);
+        std::error_code failed;
+        if (files == files_.end() && fs::exists(beside, failed)) {
+            const auto added = or_exit(filters_in(directory_, beside.string()), as_json_too);
+            files = files_.emplace(name, added.front().files).first;
+        }
         if (files == files_.end()) {
             return tl::unexpected{audit::CannotTell{
                 fmt::format("{} has no handlers/{}.policy; name the policy of this handler by --handler FILE",

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <fmt/format.h>
 #include <functional>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
