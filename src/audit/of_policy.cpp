@@ -31,9 +31,9 @@ Test test_of(const policy::Condition& condition, std::uint64_t value) {
         test = {0, Test::Op::masked, false, 0, ~value & whole};
         break;
     case policy::Op::masked:
+    case policy::Op::not_masked: // the caller takes these values away
         test = {0, Test::Op::masked, false, value, condition.mask.value};
         break;
-    case policy::Op::not_masked: // refused before
     case policy::Op::eq:
     case policy::Op::any:
         break;
@@ -72,6 +72,15 @@ Model model_of(const policy::Policy& policy, policy::Arch arch, const policy::Bi
     for (const auto& rule : policy.rules) {
         Rule made{rule.action, {}, rule.reason, rule.where.line};
         auto& call = model.call(rule.name);
+        const auto abis = model.abis();
+        if (rule.numbers || (rule.abi && (abis.size() > 1 || *rule.abi != abis.front()))) {
+            leave_out(model, call, made,
+                      rule.numbers ? "the format has no ranges of numbers"
+                                   : "the format has no rules for one ABI",
+                      result);
+            continue;
+        }
+        Tests excluded;
         for (const auto& condition : rule.conditions) {
             if (condition.op == policy::Op::any) {
                 continue;
@@ -97,9 +106,20 @@ Model model_of(const policy::Policy& policy, policy::Arch arch, const policy::Bi
             }
             auto test = test_of(condition, value);
             test.argument = *in_register;
-            made.tests.push_back(test);
+            (condition.op == policy::Op::not_masked ? excluded : made.tests).push_back(test);
         }
-        call.rules.push_back(std::move(made));
+        std::vector<Tests> sets{made.tests};
+        for (const auto& test : excluded) {
+            std::vector<Tests> rest;
+            for (const auto& set : sets) {
+                const auto pieces = without(set, {test});
+                rest.insert(rest.end(), pieces.begin(), pieces.end());
+            }
+            sets = std::move(rest);
+        }
+        for (const auto& set : sets) {
+            call.rules.push_back({made.action, set, made.reason, made.line});
+        }
     }
     for (auto& call : model.calls) {
         std::stable_sort(call.rules.begin(), call.rules.end(),

@@ -60,6 +60,7 @@ constexpr const char* every_operator =
     "allow write  fd <=32 2  any : x\n"
     "allow clone  flags &32 0x7e020000 == 0  any : x\n"
     "allow close  fd in32 7 : x\n"
+    "allow shutdown  fd & 3 != 1  how any : x\n"
     "errno EPERM socket any : x\n"
     "allow getpid : x\n";
 
