@@ -7,8 +7,12 @@
 
 namespace cloister::audit {
 
-std::optional<policy::Bindings> bindings_in(const policy::Combined& policies, policy::Arch arch,
-                                            const policy::Program& program) {
+namespace {
+
+// `compiled`: makes the program for such bindings.
+template <class Compile>
+std::optional<policy::Bindings> found_in(const policy::Program& program, const std::vector<const policy::Policy*>& policies,
+                                         const Compile& compiled) {
     struct Half {
         std::string name;
         unsigned shift;
@@ -16,7 +20,7 @@ std::optional<policy::Bindings> bindings_in(const policy::Combined& policies, po
     policy::Bindings markers;
     std::map<std::uint32_t, Half> halves;
     std::uint32_t next = 0x6d61'0000; // words that no policy contains
-    for (const auto* policy : policy::all_of(policies)) {
+    for (const auto* policy : policies) {
         for (const auto& param : policy->params) {
             if (markers.find(param.name) == markers.end()) {
                 const auto low = next++;
@@ -27,7 +31,7 @@ std::optional<policy::Bindings> bindings_in(const policy::Combined& policies, po
             }
         }
     }
-    const auto made = policy::compile(policies, arch, markers);
+    const auto made = compiled(markers);
     if (!made || made->size() != program.size()) {
         return std::nullopt;
     }
@@ -52,6 +56,19 @@ std::optional<policy::Bindings> bindings_in(const policy::Combined& policies, po
         }
     }
     return words.size() == halves.size() ? std::optional{found} : std::nullopt;
+}
+
+} // namespace
+
+std::optional<policy::Bindings> bindings_in(const policy::Combined& policies, policy::Arch arch,
+                                            const policy::Program& program) {
+    return found_in(program, policy::all_of(policies),
+                    [&](const policy::Bindings& markers) { return policy::compile(policies, arch, markers); });
+}
+
+std::optional<policy::Bindings> bindings_in(const policy::Policy& policy, policy::Arch arch, const policy::Program& program) {
+    return found_in(program, {&policy},
+                    [&](const policy::Bindings& markers) { return policy::compile(policy, arch, markers); });
 }
 
 std::optional<policy::Bindings> call_sites_in(const policy::Combined& policies,

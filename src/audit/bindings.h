@@ -14,6 +14,10 @@ namespace cloister::audit {
 [[nodiscard]] std::optional<policy::Bindings> bindings_in(const policy::Combined& policies, policy::Arch arch,
                                                           const policy::Program& program);
 
+/// The same of a filter of one policy.
+[[nodiscard]] std::optional<policy::Bindings> bindings_in(const policy::Policy& policy, policy::Arch arch,
+                                                          const policy::Program& program);
+
 /// The values of the parameters of `at` alone, by the comparisons of the instruction pointer at the start of
 /// a combined filter.
 [[nodiscard]] std::optional<policy::Bindings> call_sites_in(const policy::Combined& policies,

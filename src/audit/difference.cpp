@@ -73,7 +73,8 @@ class Comparison {
         before_ = before;
         after_ = after;
         auto& diagram = meaning_.diagram();
-        relation_ = diagram.if_else(meaning_.bound(), diagram.combine(before, after, relate), same);
+        const auto where = diagram.both(meaning_.bound(), meaning_.possible());
+        relation_ = diagram.if_else(where, diagram.combine(before, after, relate), same);
         if (relation_ == same) {
             return;
         }

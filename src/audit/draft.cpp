@@ -20,8 +20,9 @@ std::string header(const Draft& draft) {
         arch += ' ';
         arch += to_string(abi);
     }
-    return fmt::format("policy {} {}\nsyntax 1\narch {}\nelse {}\n", draft.model.name, draft.model.version,
-                       arch, draft.model.otherwise.text());
+    const bool apart = draft.foreign != draft.model.otherwise;
+    return fmt::format("policy {} {}\nsyntax 1\narch {}\nelse {}{}\n", draft.model.name, draft.model.version, arch,
+                       draft.model.otherwise.text(), apart ? " abi " + draft.foreign.text() : "");
 }
 
 // The parameter that is in that register, in every ABI of the model that has the call.
@@ -75,8 +76,9 @@ Test in_shape(Test test, bool narrow) {
 }
 
 // The rule as a line, or why the language cannot say it.
-tl::expected<std::string, std::string> line_of(const Draft& draft, const Call& call, const Rule& rule) {
-    auto line = fmt::format("{} {}", rule.action.text(), call.name);
+tl::expected<std::string, std::string> line_of(const Draft& draft, const Call& call, const Rule& rule,
+                                               std::optional<policy::Abi> abi = {}) {
+    auto line = fmt::format("{} {}{}", rule.action.text(), abi ? fmt::format("{}:", to_string(*abi)) : "", call.name);
     const auto* prototype = policy::prototype_of(call.name);
     std::vector<std::pair<std::size_t, std::string>> conditions;
     for (const auto& test : rule.tests) {
@@ -120,6 +122,38 @@ tl::expected<std::string, std::string> line_of(const Draft& draft, const Call& c
     return line;
 }
 
+// For an ABI whose arguments libseccomp takes for 32 bits.
+Rule halved(Rule rule) {
+    constexpr std::uint64_t low_word = 0xffffffff;
+    for (auto& test : rule.tests) {
+        test = {test.argument, test.op, true, test.value & low_word, test.mask & low_word};
+    }
+    return rule;
+}
+
+// Where x32 is listed and libseccomp has made the filter, a rule with conditions is one for each ABI: of x32's arguments,
+// which have 64 bits, it compares the lower halves.
+tl::expected<std::string, std::string> lines_of(const Draft& draft, const Call& call, const Rule& rule) {
+    const auto abis = draft.model.abis();
+    const bool apart = draft.by_libseccomp && std::find(abis.begin(), abis.end(), policy::Abi::x32) != abis.end() &&
+                       std::any_of(call.rules.begin(), call.rules.end(), [](const Rule& one) { return !one.tests.empty(); });
+    if (!apart) {
+        return line_of(draft, call, rule);
+    }
+    std::string lines;
+    for (const auto abi : abis) {
+        if (!exists(abi, call.name)) {
+            continue;
+        }
+        const auto line = line_of(draft, call, abi == policy::Abi::x32 ? halved(rule) : rule, abi);
+        if (!line) {
+            return line;
+        }
+        lines += (lines.empty() ? "" : "\n") + *line;
+    }
+    return lines;
+}
+
 // Drops rules that say what is said of all other calls.
 void drop_redundant(Model& model) {
     for (auto& call : model.calls) {
@@ -128,44 +162,11 @@ void drop_redundant(Model& model) {
     std::erase_if(model.calls, [](const Call& call) { return call.rules.empty(); });
 }
 
-// Calls of foreign ABIs get what the language says of all others, and that must be no milder than the source:
-// then every call of the model's ABIs that the source does not name gets a rule.
-void fill(Draft& draft) {
-    auto& model = draft.model;
-    const auto& foreign = draft.foreign;
-    if (model.arch == policy::Arch::x86_64 && model.also.size() == 2) {
-        return; // the kernel has no more
-    }
-    if (foreign == model.otherwise) {
-        return;
-    }
-    if (!stricter(foreign, model.otherwise)) {
-        draft.narrower.push_back(fmt::format("calls of other ABIs get {} here and {} in the source",
-                                             model.otherwise.text(), foreign.text()));
-        return;
-    }
-    const auto otherwise = model.otherwise;
-    for (const auto abi : model.abis()) {
-        for (const auto name : policy::all_names(abi)) {
-            (void)model.call(name);
-        }
-    }
-    for (auto& call : model.calls) {
-        call.rules.push_back({otherwise, {}, "not listed", 0});
-    }
-    model.otherwise = foreign;
-    draft.narrower.push_back(
-        fmt::format("the source answers calls of other ABIs with {} and calls that it does "
-                    "not list with {}; here numbers that are no call get {}, too",
-                    foreign.text(), otherwise.text(), foreign.text()));
-}
-
 } // namespace
 
 Imported written(Draft draft) {
     auto& model = draft.model;
     Imported result;
-    fill(draft);
     for (auto& call : model.calls) {
         if (!separate(call, max_rules_of_a_call)) {
             result.verdict = Verdict::refused;
@@ -184,7 +185,7 @@ Imported written(Draft draft) {
             strictest = stricter(rule.action, strictest) ? rule.action : strictest;
         }
         for (const auto& rule : call.rules) {
-            const auto line = line_of(draft, call, rule);
+            const auto line = lines_of(draft, call, rule);
             if (line) {
                 lines += *line + '\n';
                 continue;

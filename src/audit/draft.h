@@ -9,9 +9,9 @@ namespace cloister::audit {
 
 struct Draft {
     Model model;
-    /// For calls of ABIs that the model does not list. The language has one action for those and for all
-    /// other calls that no rule names.
+    /// For calls of ABIs that the model does not list.
     Action foreign;
+    bool by_libseccomp = false; ///< which the source's tool gives its rules to
     std::vector<std::string> narrower;
     std::vector<std::string> notes;
     std::string origin; ///< the first line of the text, a comment

@@ -212,11 +212,11 @@ void compare_foreign(const Model& model, bool lists_all, Action foreign, Exporte
         result.narrower.push_back(
             fmt::format("the format is for one ABI: calls of i386 and x32 get {}", foreign.text()));
     }
-    if (foreign == model.otherwise || (lists_all && model.also.size() == 2)) {
+    if (foreign == model.foreign || (lists_all && model.also.size() == 2)) {
         return;
     }
-    (stricter(model.otherwise, foreign) ? result.wider : result.narrower)
-        .push_back(fmt::format("calls of other ABIs get {}, not {}", foreign.text(), model.otherwise.text()));
+    (stricter(model.foreign, foreign) ? result.wider : result.narrower)
+        .push_back(fmt::format("calls of other ABIs get {}, not {}", foreign.text(), model.foreign.text()));
 }
 
 std::string named(const Call& call, const Rule& rule) {

@@ -310,6 +310,7 @@ class Importer {
         }
         // The default of SCMP_FLTATR_ACT_BADARCH, which neither runtime changes.
         draft_.foreign = {Action::Kind::kill_thread};
+        draft_.by_libseccomp = true;
         if (arm_) {
             draft_.foreign = model.otherwise;
             for (const auto& call : model.calls) {

@@ -71,6 +71,7 @@ struct Model {
     policy::Arch arch = policy::native_arch;
     std::vector<policy::Abi> also; ///< i386 and x32, of the same kernel
     Action otherwise;
+    Action foreign; ///< of a policy: for calls of ABIs that it does not list
     std::vector<Call> calls;
 
     /// The native ABI, then `also`.

@@ -66,6 +66,7 @@ Model model_of(const policy::Policy& policy, policy::Arch arch, const policy::Bi
     model.version = policy.version;
     model.arch = arch;
     model.otherwise = policy.otherwise;
+    model.foreign = policy.foreign;
     if (arch == policy::Arch::x86_64) {
         model.also = policy.also;
     }

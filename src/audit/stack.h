@@ -9,12 +9,6 @@
 /// filters say.
 namespace cloister::audit {
 
-/// The strictest of what the filters return, as seccomp_run_filters in kernel/seccomp.c decides: of actions
-/// that are equally strict, the newest filter's. Without a filter: allow.
-[[nodiscard]] policy::Meaning::Node meaning_of(policy::Meaning& meaning, const Filters& oldest_first);
-/// The same for one call; nothing for an instruction that the interpreter does not know.
-[[nodiscard]] std::optional<std::uint32_t> decision(const Filters& oldest_first, const seccomp_data& call);
-
 /// A call, and what is done with it on both sides.
 struct Difference {
     seccomp_data call;

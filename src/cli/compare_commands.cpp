@@ -94,8 +94,9 @@ policy::Bindings bindings_of(const audit::Subject& before, const audit::Subject&
     }
     if (question.bind.empty() && bytes->size() == 1) {
         const auto* combined = std::get_if<policy::Combined>(&text);
-        if (const auto found = audit::bindings_in(combined != nullptr ? *combined : policy::Combined{{}, texts.front()},
-                                                  arch, bytes->front())) {
+        const auto found = combined != nullptr ? audit::bindings_in(*combined, arch, bytes->front())
+                                               : audit::bindings_in(texts.front(), arch, bytes->front());
+        if (found) {
             return *found;
         }
     }

@@ -253,6 +253,14 @@ Meaning::Node Meaning::of_pattern(const Policy& policy, const Pattern& pattern, 
     return calls;
 }
 
+Meaning::Node Meaning::possible() {
+    Node upper_halves_are_0 = 1;
+    for (unsigned argument = 0; argument < 6; ++argument) {
+        upper_halves_are_0 = diagram_.both(upper_halves_are_0, word_equals(argument_word + 2 * argument + 1, 0));
+    }
+    return diagram_.if_else(of_abi(Abi::i386), upper_halves_are_0, 1);
+}
+
 Meaning::Node Meaning::of_filters(std::span<const std::vector<sock_filter>> oldest_first) {
     Node decided = diagram_.leaf(SECCOMP_RET_ALLOW);
     for (std::size_t i = oldest_first.size(); i-- > 0;) {

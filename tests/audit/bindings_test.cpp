@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "audit/bindings.h"
 
+#include "audit/difference.h"
 #include "audit/stack.h"
 #include "policy/prove.h"
 
@@ -78,9 +79,9 @@ TEST(Stack, DecidesAsTheKernelDoes) {
             filters.push_back(returning(value));
         }
         policy::Meaning meaning{policy::Policy{}, {}, nullptr};
-        const auto values = meaning.diagram().values(meaning_of(meaning, filters));
+        const auto values = meaning.diagram().values(meaning.of_filters(filters));
         EXPECT_EQ(values.size(), 1U);
-        EXPECT_EQ(decision(filters, call), values.front());
+        EXPECT_EQ(decided(filters, policy::native_arch, {}, call).value(), values.front());
         return values.front();
     };
     EXPECT_EQ(decides({}), SECCOMP_RET_ALLOW);
