@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <set>
 
 namespace cloister::audit {
 namespace {
@@ -41,6 +42,68 @@ Test test_of(const policy::Condition& condition, std::uint64_t value) {
     return test;
 }
 
+Test comparable(const policy::Condition& condition) {
+    auto test = test_of(condition, condition.operand.value);
+    if (test.op == Test::Op::masked && test.mask == low_word) {
+        return {0, Test::Op::eq, true, test.value, 0};
+    }
+    if (test.op == Test::Op::masked) {
+        test.half = test.mask <= low_word; // then it is the same with 32 bits
+    }
+    return test;
+}
+
+// Whether `other`, of another ABI, says of the arguments what libseccomp makes of `native` there: the same, or of x32
+// the same of their lower halves.
+bool corresponds(const policy::Rule& native, const policy::Rule& other) {
+    const bool halves = other.abi == policy::Abi::x32;
+    return native.name == other.name && native.action == other.action &&
+           std::equal(native.conditions.begin(), native.conditions.end(), other.conditions.begin(), other.conditions.end(),
+                      [halves](const policy::Condition& a, const policy::Condition& b) {
+                          if (a.op == policy::Op::any || b.op == policy::Op::any || a.operand.param || b.operand.param) {
+                              return a.op == b.op && a.parameter == b.parameter && a.operand.param == b.operand.param;
+                          }
+                          auto wanted = comparable(a);
+                          if (halves) {
+                              wanted.half = true;
+                              wanted.value &= low_word;
+                              wanted.mask &= low_word;
+                          }
+                          return a.parameter == b.parameter && wanted == comparable(b) &&
+                                 (a.op == policy::Op::not_masked) == (b.op == policy::Op::not_masked);
+                      });
+}
+
+/// Of rules that are for one ABI each, those that stand for all ABIs: one of the native ABI, with one for every other
+/// that has the call.
+struct Gathered {
+    std::set<const policy::Rule*> for_all;
+    std::set<const policy::Rule*> covered; ///< by one of these
+};
+Gathered gathered(const policy::Policy& policy, const std::vector<policy::Abi>& abis) {
+    Gathered found;
+    for (const auto& rule : policy.rules) {
+        if (rule.abi != abis.front()) {
+            continue;
+        }
+        std::vector<const policy::Rule*> others;
+        const bool all = std::all_of(abis.begin() + 1, abis.end(), [&](policy::Abi abi) {
+            const auto other = std::find_if(policy.rules.begin(), policy.rules.end(), [&](const policy::Rule& candidate) {
+                return candidate.abi == abi && corresponds(rule, candidate);
+            });
+            if (other != policy.rules.end()) {
+                others.push_back(&*other);
+            }
+            return other != policy.rules.end() || !exists(abi, rule.name);
+        });
+        if (all) {
+            found.for_all.insert(&rule);
+            found.covered.insert(others.begin(), others.end());
+        }
+    }
+    return found;
+}
+
 // The register of a condition, the same in each ABI of the policy that has the call.
 std::optional<unsigned> register_of(const Model& model, const policy::Rule& rule, std::size_t parameter) {
     std::optional<unsigned> found;
@@ -70,11 +133,15 @@ Model model_of(const policy::Policy& policy, policy::Arch arch, const policy::Bi
     if (arch == policy::Arch::x86_64) {
         model.also = policy.also;
     }
+    const auto abis = model.abis();
+    const auto together = gathered(policy, abis);
     for (const auto& rule : policy.rules) {
+        if (together.covered.contains(&rule)) {
+            continue;
+        }
         Rule made{rule.action, {}, rule.reason, rule.where.line};
         auto& call = model.call(rule.name);
-        const auto abis = model.abis();
-        if (rule.numbers || (rule.abi && (abis.size() > 1 || *rule.abi != abis.front()))) {
+        if (rule.numbers || (rule.abi && !together.for_all.contains(&rule) && (abis.size() > 1 || *rule.abi != abis.front()))) {
             leave_out(model, call, made,
                       rule.numbers ? "the format has no ranges of numbers"
                                    : "the format has no rules for one ABI",
