@@ -11,7 +11,8 @@ namespace {
 
 // `compiled`: makes the program for such bindings.
 template <class Compile>
-std::optional<policy::Bindings> found_in(const policy::Program& program, const std::vector<const policy::Policy*>& policies,
+std::optional<policy::Bindings> found_in(const policy::Program& program,
+                                         const std::vector<const policy::Policy*>& policies,
                                          const Compile& compiled) {
     struct Half {
         std::string name;
@@ -62,11 +63,13 @@ std::optional<policy::Bindings> found_in(const policy::Program& program, const s
 
 std::optional<policy::Bindings> bindings_in(const policy::Combined& policies, policy::Arch arch,
                                             const policy::Program& program) {
-    return found_in(program, policy::all_of(policies),
-                    [&](const policy::Bindings& markers) { return policy::compile(policies, arch, markers); });
+    return found_in(program, policy::all_of(policies), [&](const policy::Bindings& markers) {
+        return policy::compile(policies, arch, markers);
+    });
 }
 
-std::optional<policy::Bindings> bindings_in(const policy::Policy& policy, policy::Arch arch, const policy::Program& program) {
+std::optional<policy::Bindings> bindings_in(const policy::Policy& policy, policy::Arch arch,
+                                            const policy::Program& program) {
     return found_in(program, {&policy},
                     [&](const policy::Bindings& markers) { return policy::compile(policy, arch, markers); });
 }

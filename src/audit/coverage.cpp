@@ -43,7 +43,8 @@ Truth truth(bool value) {
     return value ? Truth::yes : Truth::no;
 }
 
-Truth holds(const policy::Condition& condition, const std::optional<std::uint64_t>& argument, std::uint64_t operand) {
+Truth holds(const policy::Condition& condition, const std::optional<std::uint64_t>& argument,
+            std::uint64_t operand) {
     if (condition.op == policy::Op::any) {
         return Truth::yes;
     }

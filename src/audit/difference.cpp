@@ -23,10 +23,10 @@ constexpr Direction directions[] = {Direction::wider, Direction::narrower, Direc
 std::uint32_t relate(std::uint32_t before, std::uint32_t after) {
     const auto a = Action::of(before);
     const auto b = Action::of(after);
-    return a == b             ? same
-           : a.kind < b.kind  ? leaf_of(Direction::wider)
-           : b.kind < a.kind  ? leaf_of(Direction::narrower)
-                              : leaf_of(Direction::other);
+    return a == b            ? same
+           : a.kind < b.kind ? leaf_of(Direction::wider)
+           : b.kind < a.kind ? leaf_of(Direction::narrower)
+                             : leaf_of(Direction::other);
 }
 
 bool is_text(const Subject& subject) {
@@ -66,7 +66,8 @@ void add_params(std::vector<std::string>& names, const Policy& policy) {
 /// One comparison of two diagrams: of one site, or of everything.
 class Comparison {
   public:
-    Comparison(Meaning& meaning, std::vector<std::string> params, std::string site, std::vector<Change>& changes)
+    Comparison(Meaning& meaning, std::vector<std::string> params, std::string site,
+               std::vector<Change>& changes)
         : meaning_{meaning}, params_{std::move(params)}, site_{std::move(site)}, changes_{changes} {}
 
     void run(Node before, Node after, Arch arch) {
@@ -88,7 +89,8 @@ class Comparison {
                 rest = diagram.if_else(calls, same, rest);
             }
             const auto calls = meaning_.of_abi(abi);
-            report(fmt::format("{}:calls without a name", to_string(abi)), diagram.if_else(calls, rest, same));
+            report(fmt::format("{}:calls without a name", to_string(abi)),
+                   diagram.if_else(calls, rest, same));
             rest = diagram.if_else(calls, same, rest);
         }
         report("calls of other ABIs", rest);
@@ -147,7 +149,10 @@ std::vector<Change> of_texts(const Subject& before, const Subject& after, Arch a
         }
         Meaning meaning{a, params, nullptr};
         Comparison comparison{meaning, params,
-                              sites.size() == 1 ? "" : site.empty() ? "elsewhere" : fmt::format("at ${}", site), changes};
+                              sites.size() == 1 ? ""
+                              : site.empty()    ? "elsewhere"
+                                                : fmt::format("at ${}", site),
+                              changes};
         comparison.run(meaning.of_text(a, arch), meaning.of_text(b, arch), arch);
     }
     return changes;
@@ -171,7 +176,8 @@ Node meaning_of(Meaning& meaning, const Subject& subject, Arch arch, const Bindi
 
 } // namespace
 
-std::vector<Change> difference(const Subject& before, const Subject& after, Arch arch, const Bindings& bindings) {
+std::vector<Change> difference(const Subject& before, const Subject& after, Arch arch,
+                               const Bindings& bindings) {
     std::vector<std::string> params;
     const Policy* text = nullptr;
     for (const auto* side : {&before, &after}) {

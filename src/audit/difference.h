@@ -25,15 +25,16 @@ struct Change {
     std::vector<std::string> params; ///< the names of these parameters, without the $
 };
 
-/// What differs, by site and call; empty: they are equal. Every parameter of a text that is not in `bindings` is
-/// open, which speaks for all its values; two texts have those of one name in common. Where one side is bytes,
-/// each parameter must be bound. Calls that no kernel makes do not count: arguments of i386 have 32 bits. Throws what Meaning and Diagram throw, and policy::Error.
+/// What differs, by site and call; empty: they are equal. Every parameter of a text that is not in `bindings`
+/// is open, which speaks for all its values; two texts have those of one name in common. Where one side is
+/// bytes, each parameter must be bound. Calls that no kernel makes do not count: arguments of i386 have 32
+/// bits. Throws what Meaning and Diagram throw, and policy::Error.
 [[nodiscard]] std::vector<Change> difference(const Subject& before, const Subject& after, policy::Arch arch,
                                              const policy::Bindings& bindings);
 
 /// What it makes of that one call.
-[[nodiscard]] policy::Action decided(const Subject& subject, policy::Arch arch, const policy::Bindings& bindings,
-                                     const seccomp_data& call);
+[[nodiscard]] policy::Action decided(const Subject& subject, policy::Arch arch,
+                                     const policy::Bindings& bindings, const seccomp_data& call);
 /// The line of the text that decides it; 0: else, or there is no text.
 [[nodiscard]] unsigned deciding_line(const Subject& subject, std::string_view site, policy::Arch arch,
                                      const policy::Bindings& bindings, const seccomp_data& call);

@@ -21,8 +21,8 @@ std::string header(const Draft& draft) {
         arch += to_string(abi);
     }
     const bool apart = draft.foreign != draft.model.otherwise;
-    return fmt::format("policy {} {}\nsyntax 1\narch {}\nelse {}{}\n", draft.model.name, draft.model.version, arch,
-                       draft.model.otherwise.text(), apart ? " abi " + draft.foreign.text() : "");
+    return fmt::format("policy {} {}\nsyntax 1\narch {}\nelse {}{}\n", draft.model.name, draft.model.version,
+                       arch, draft.model.otherwise.text(), apart ? " abi " + draft.foreign.text() : "");
 }
 
 // The parameter that is in that register, in every ABI of the model that has the call.
@@ -78,7 +78,8 @@ Test in_shape(Test test, bool narrow) {
 // The rule as a line, or why the language cannot say it.
 tl::expected<std::string, std::string> line_of(const Draft& draft, const Call& call, const Rule& rule,
                                                std::optional<policy::Abi> abi = {}) {
-    auto line = fmt::format("{} {}{}", rule.action.text(), abi ? fmt::format("{}:", to_string(*abi)) : "", call.name);
+    auto line =
+        fmt::format("{} {}{}", rule.action.text(), abi ? fmt::format("{}:", to_string(*abi)) : "", call.name);
     const auto* prototype = policy::prototype_of(call.name);
     std::vector<std::pair<std::size_t, std::string>> conditions;
     for (const auto& test : rule.tests) {
@@ -131,12 +132,13 @@ Rule halved(Rule rule) {
     return rule;
 }
 
-// Where x32 is listed and libseccomp has made the filter, a rule with conditions is one for each ABI: of x32's arguments,
-// which have 64 bits, it compares the lower halves.
+// Where x32 is listed and libseccomp has made the filter, a rule with conditions is one for each ABI: of
+// x32's arguments, which have 64 bits, it compares the lower halves.
 tl::expected<std::string, std::string> lines_of(const Draft& draft, const Call& call, const Rule& rule) {
     const auto abis = draft.model.abis();
-    const bool apart = draft.by_libseccomp && std::find(abis.begin(), abis.end(), policy::Abi::x32) != abis.end() &&
-                       std::any_of(call.rules.begin(), call.rules.end(), [](const Rule& one) { return !one.tests.empty(); });
+    const bool apart =
+        draft.by_libseccomp && std::find(abis.begin(), abis.end(), policy::Abi::x32) != abis.end() &&
+        std::any_of(call.rules.begin(), call.rules.end(), [](const Rule& one) { return !one.tests.empty(); });
     if (!apart) {
         return line_of(draft, call, rule);
     }

@@ -53,8 +53,8 @@ std::string escaped(std::string_view text) {
 }
 
 std::size_t count(const Map& map, State state) {
-    return static_cast<std::size_t>(
-        std::count_if(map.calls.begin(), map.calls.end(), [&](const MappedCall& call) { return call.state == state; }));
+    return static_cast<std::size_t>(std::count_if(
+        map.calls.begin(), map.calls.end(), [&](const MappedCall& call) { return call.state == state; }));
 }
 
 constexpr std::array<State, 3> states = {State::open, State::conditional, State::closed};
@@ -97,7 +97,8 @@ Map map_of(const Subject& subject, Arch arch, const std::vector<Policy>& texts) 
         call.state = all ? State::open : any ? State::conditional : State::closed;
         std::vector<Action> sorted;
         std::transform(actions.begin(), actions.end(), std::back_inserter(sorted), Action::of);
-        std::sort(sorted.begin(), sorted.end(), [](const Action& a, const Action& b) { return a.kind > b.kind; });
+        std::sort(sorted.begin(), sorted.end(),
+                  [](const Action& a, const Action& b) { return a.kind > b.kind; });
         for (const auto& action : sorted) {
             call.actions.push_back(action.text());
         }
@@ -109,8 +110,8 @@ Map map_of(const Subject& subject, Arch arch, const std::vector<Policy>& texts) 
 std::string as_text(const Map& map) {
     std::string text;
     for (const auto state : states) {
-        text += fmt::format("{}: {} of {} calls of {}\n", to_string(state), count(map, state), map.calls.size(),
-                            policy::to_string(map.arch));
+        text += fmt::format("{}: {} of {} calls of {}\n", to_string(state), count(map, state),
+                            map.calls.size(), policy::to_string(map.arch));
         std::string line = " ";
         for (const auto& call : map.calls) {
             if (call.state != state) {
@@ -135,13 +136,15 @@ std::string as_svg(const Map& map, std::string_view title) {
     const auto rows = (map.calls.size() + columns - 1) / columns;
     auto svg = fmt::format(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" "
-        "font-family=\"sans-serif\" font-size=\"11\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
+        "font-family=\"sans-serif\" font-size=\"11\">\n<rect width=\"100%\" height=\"100%\" "
+        "fill=\"white\"/>\n"
         "<text x=\"8\" y=\"22\" font-size=\"16\">{2}: system calls of {3}</text>\n",
         columns * width + 16, top + rows * height + 8, escaped(title), policy::to_string(map.arch));
     unsigned x = 8;
     for (const auto state : states) {
         const auto label = fmt::format("{}: {}", to_string(state), count(map, state));
-        svg += fmt::format("<rect x=\"{}\" y=\"36\" width=\"14\" height=\"14\" fill=\"{}\"/><text x=\"{}\" y=\"47\">{}</text>\n",
+        svg += fmt::format("<rect x=\"{}\" y=\"36\" width=\"14\" height=\"14\" fill=\"{}\"/><text x=\"{}\" "
+                           "y=\"47\">{}</text>\n",
                            x, colour_of(state), x + 20, label);
         x += 190;
     }
@@ -149,11 +152,12 @@ std::string as_svg(const Map& map, std::string_view title) {
         const auto& call = map.calls[i];
         const auto left = 8 + i / rows * width;
         const auto y = top + i % rows * height;
-        svg += fmt::format("<g><title>{} ({}): {}</title><rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" "
-                           "fill=\"{}\"/><text x=\"{}\" y=\"{}\">{} {}</text></g>\n",
-                           escaped(call.name), call.number, escaped(fmt::format("{}", fmt::join(call.actions, ", "))),
-                           left, y, width - 2, height - 2, colour_of(call.state), left + 4, y + 11, call.number,
-                           escaped(call.name));
+        svg +=
+            fmt::format("<g><title>{} ({}): {}</title><rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" "
+                        "fill=\"{}\"/><text x=\"{}\" y=\"{}\">{} {}</text></g>\n",
+                        escaped(call.name), call.number,
+                        escaped(fmt::format("{}", fmt::join(call.actions, ", "))), left, y, width - 2,
+                        height - 2, colour_of(call.state), left + 4, y + 11, call.number, escaped(call.name));
     }
     return svg + "</svg>\n";
 }

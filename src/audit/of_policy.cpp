@@ -53,15 +53,18 @@ Test comparable(const policy::Condition& condition) {
     return test;
 }
 
-// Whether `other`, of another ABI, says of the arguments what libseccomp makes of `native` there: the same, or of x32
-// the same of their lower halves.
+// Whether `other`, of another ABI, says of the arguments what libseccomp makes of `native` there: the same,
+// or of x32 the same of their lower halves.
 bool corresponds(const policy::Rule& native, const policy::Rule& other) {
     const bool halves = other.abi == policy::Abi::x32;
     return native.name == other.name && native.action == other.action &&
-           std::equal(native.conditions.begin(), native.conditions.end(), other.conditions.begin(), other.conditions.end(),
+           std::equal(native.conditions.begin(), native.conditions.end(), other.conditions.begin(),
+                      other.conditions.end(),
                       [halves](const policy::Condition& a, const policy::Condition& b) {
-                          if (a.op == policy::Op::any || b.op == policy::Op::any || a.operand.param || b.operand.param) {
-                              return a.op == b.op && a.parameter == b.parameter && a.operand.param == b.operand.param;
+                          if (a.op == policy::Op::any || b.op == policy::Op::any || a.operand.param ||
+                              b.operand.param) {
+                              return a.op == b.op && a.parameter == b.parameter &&
+                                     a.operand.param == b.operand.param;
                           }
                           auto wanted = comparable(a);
                           if (halves) {
@@ -74,8 +77,8 @@ bool corresponds(const policy::Rule& native, const policy::Rule& other) {
                       });
 }
 
-/// Of rules that are for one ABI each, those that stand for all ABIs: one of the native ABI, with one for every other
-/// that has the call.
+/// Of rules that are for one ABI each, those that stand for all ABIs: one of the native ABI, with one for
+/// every other that has the call.
 struct Gathered {
     std::set<const policy::Rule*> for_all;
     std::set<const policy::Rule*> covered; ///< by one of these
@@ -88,9 +91,10 @@ Gathered gathered(const policy::Policy& policy, const std::vector<policy::Abi>& 
         }
         std::vector<const policy::Rule*> others;
         const bool all = std::all_of(abis.begin() + 1, abis.end(), [&](policy::Abi abi) {
-            const auto other = std::find_if(policy.rules.begin(), policy.rules.end(), [&](const policy::Rule& candidate) {
-                return candidate.abi == abi && corresponds(rule, candidate);
-            });
+            const auto other =
+                std::find_if(policy.rules.begin(), policy.rules.end(), [&](const policy::Rule& candidate) {
+                    return candidate.abi == abi && corresponds(rule, candidate);
+                });
             if (other != policy.rules.end()) {
                 others.push_back(&*other);
             }
@@ -141,7 +145,8 @@ Model model_of(const policy::Policy& policy, policy::Arch arch, const policy::Bi
         }
         Rule made{rule.action, {}, rule.reason, rule.where.line};
         auto& call = model.call(rule.name);
-        if (rule.numbers || (rule.abi && !together.for_all.contains(&rule) && (abis.size() > 1 || *rule.abi != abis.front()))) {
+        if (rule.numbers || (rule.abi && !together.for_all.contains(&rule) &&
+                             (abis.size() > 1 || *rule.abi != abis.front()))) {
             leave_out(model, call, made,
                       rule.numbers ? "the format has no ranges of numbers"
                                    : "the format has no rules for one ABI",

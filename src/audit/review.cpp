@@ -12,8 +12,8 @@ namespace {
 
 using namespace policy;
 
-constexpr std::string_view first_line =
-    "# A review of the policy below. Made by 'cloister policy review'; read by 'cloister policy check --reviewed'.";
+constexpr std::string_view first_line = "# A review of the policy below. Made by 'cloister policy review'; "
+                                        "read by 'cloister policy check --reviewed'.";
 constexpr std::string_view hash_name = "meaning-1"; // 1: the order of bits in the diagrams that are hashed
 
 } // namespace
@@ -44,25 +44,27 @@ std::string review_file(const std::string& policy_file) {
 }
 
 std::string as_text(const Review& review) {
-    return fmt::format("{}\nreviewer {}\ndate {}\n{} {}\n\n{}", first_line, review.reviewer, review.date, hash_name,
-                       review.hash, review.text);
+    return fmt::format("{}\nreviewer {}\ndate {}\n{} {}\n\n{}", first_line, review.reviewer, review.date,
+                       hash_name, review.hash, review.text);
 }
 
 tl::expected<Review, Error> parse_review(std::string_view text, const std::string& file) {
     Review review;
     unsigned line = 1;
     const auto refuse = [&](std::string why) {
-        return tl::unexpected{Error{.kind = Error::Kind::refused,
-                                    .file = file,
-                                    .line = line,
-                                    .column = 1,
-                                    .message = std::move(why),
-                                    .source_line = std::string{text.substr(0, std::min(text.find('\n'), std::size_t{80}))}}};
+        return tl::unexpected{
+            Error{.kind = Error::Kind::refused,
+                  .file = file,
+                  .line = line,
+                  .column = 1,
+                  .message = std::move(why),
+                  .source_line = std::string{text.substr(0, std::min(text.find('\n'), std::size_t{80}))}}};
     };
     const auto take = [&](std::string_view key, std::string& value) {
         const auto end = text.find('\n');
         const auto here = text.substr(0, end);
-        if (end == text.npos || !here.starts_with(key) || here.size() <= key.size() + 1 || here[key.size()] != ' ' ||
+        if (end == text.npos || !here.starts_with(key) || here.size() <= key.size() + 1 ||
+            here[key.size()] != ' ' ||
             std::any_of(here.begin(), here.end(), [](char c) { return c >= 0 && c < ' '; })) {
             return false;
         }
@@ -76,9 +78,9 @@ tl::expected<Review, Error> parse_review(std::string_view text, const std::strin
     }
     text.remove_prefix(first_line.size() + 1);
     ++line;
-    for (const auto& [key, value] : {std::pair{std::string_view{"reviewer"}, &review.reviewer},
-                                     std::pair{std::string_view{"date"}, &review.date},
-                                     std::pair{hash_name, &review.hash}}) {
+    for (const auto& [key, value] :
+         {std::pair{std::string_view{"reviewer"}, &review.reviewer},
+          std::pair{std::string_view{"date"}, &review.date}, std::pair{hash_name, &review.hash}}) {
         if (!take(key, *value)) {
             return refuse(fmt::format("expected '{}' and its value", key));
         }

@@ -3,8 +3,8 @@
 
 #include "policy/policy.h"
 
-/// The record that a policy was reviewed, which lies beside it: who, when, and what the policy meant. A change of a
-/// comment, or of words that leave the meaning as it is, needs no new review.
+/// The record that a policy was reviewed, which lies beside it: who, when, and what the policy meant. A
+/// change of a comment, or of words that leave the meaning as it is, needs no new review.
 namespace cloister::audit {
 
 struct Review {
@@ -14,8 +14,9 @@ struct Review {
     std::string text; ///< of the policy as it was reviewed
 };
 
-/// SHA-256, in hex, of what the text means: two policies have the same one exactly if they list the same ABIs and decide
-/// every call alike, for all values of their parameters, which go by name. Throws what Meaning throws.
+/// SHA-256, in hex, of what the text means: two policies have the same one exactly if they list the same ABIs
+/// and decide every call alike, for all values of their parameters, which go by name. Throws what Meaning
+/// throws.
 [[nodiscard]] std::string meaning_hash(const policy::Policy& policy);
 
 /// Name of the record of a policy file.
@@ -23,6 +24,7 @@ struct Review {
 
 /// The record as a file, and back. Malformed, or not what was written: an error with the line.
 [[nodiscard]] std::string as_text(const Review& review);
-[[nodiscard]] tl::expected<Review, policy::Error> parse_review(std::string_view text, const std::string& file);
+[[nodiscard]] tl::expected<Review, policy::Error> parse_review(std::string_view text,
+                                                               const std::string& file);
 
 } // namespace cloister::audit

@@ -35,7 +35,8 @@ using Conditions = std::vector<std::string>;
 
 class Writer {
   public:
-    Writer(std::span<const Program> programs, Arch arch) : arch_{arch}, whole_{meaning_.of_filters(programs)} {}
+    Writer(std::span<const Program> programs, Arch arch)
+        : arch_{arch}, whole_{meaning_.of_filters(programs)} {}
 
     std::string text(std::string_view name, std::string_view origin) {
         const auto foreign = action_of(function_at(0, 0), "calls of unknown ABIs");
@@ -81,8 +82,10 @@ class Writer {
         return node;
     }
     void expect_no_pointer(Node node) {
-        if (const auto level = diagram().level_of(node); level >= meaning_.level(3, 31) && level <= meaning_.level(2, 0)) {
-            throw Refusal{"they look at the instruction pointer, from where a call is made: a text speaks for all places"};
+        if (const auto level = diagram().level_of(node);
+            level >= meaning_.level(3, 31) && level <= meaning_.level(2, 0)) {
+            throw Refusal{"they look at the instruction pointer, from where a call is made: a text speaks "
+                          "for all places"};
         }
     }
 
@@ -114,7 +117,8 @@ class Writer {
                 found.push_back({first, last, function});
             }
         };
-        const std::function<void(Node, unsigned, std::uint32_t)> split = [&](Node at, unsigned bits, std::uint32_t first) {
+        const std::function<void(Node, unsigned, std::uint32_t)> split = [&](Node at, unsigned bits,
+                                                                             std::uint32_t first) {
             expect_no_pointer(at);
             const auto level = diagram().level_of(at);
             if (bits == 0 || level > meaning_.level(number_word, 0)) {
@@ -215,17 +219,22 @@ class Writer {
         const auto* prototype = prototype_of(name.substr(0, dots));
         std::vector<std::string> lines;
         const bool numbered = name.find(' ') != name.npos;
-        const auto has = [&](Abi abi) { return numbered ? functions.contains(abi) : number_of(abi, name).has_value(); };
+        const auto has = [&](Abi abi) {
+            return numbered ? functions.contains(abi) : number_of(abi, name).has_value();
+        };
         const auto first = functions.begin()->second;
-        const bool alike = !numbered && prototype != nullptr && std::all_of(abis.begin(), abis.end(), [&](Abi abi) {
-            const auto found = functions.find(abi);
-            return !has(abi) || (found != functions.end() && found->second == first && same_order(*prototype, abi));
-        });
+        const bool alike =
+            !numbered && prototype != nullptr && std::all_of(abis.begin(), abis.end(), [&](Abi abi) {
+                const auto found = functions.find(abi);
+                return !has(abi) ||
+                       (found != functions.end() && found->second == first && same_order(*prototype, abi));
+            });
         for (const auto& [abi, node] : functions) {
             if (prototype == nullptr) {
                 throw Refusal{fmt::format("the prototype of {} is not known", name)};
             }
-            const auto prefix = alike || abis.size() == 1 ? std::string{} : fmt::format("{}:", to_string(abi));
+            const auto prefix =
+                alike || abis.size() == 1 ? std::string{} : fmt::format("{}:", to_string(abi));
             write(lines, prefix + name, *prototype, abi, node, {});
             if (alike) {
                 break;
@@ -244,8 +253,8 @@ class Writer {
 
     using Taken = std::map<std::size_t, Conditions>; ///< by parameter
 
-    void write(std::vector<std::string>& lines, const std::string& call, const Prototype& prototype, Abi abi, Node node,
-               const Taken& taken) {
+    void write(std::vector<std::string>& lines, const std::string& call, const Prototype& prototype, Abi abi,
+               Node node, const Taken& taken) {
         if (diagram().is_leaf(node)) {
             if (diagram().leaf_value(node) != otherwise_) {
                 lines.push_back(line_of(call, prototype, diagram().leaf_value(node), taken));
@@ -260,8 +269,9 @@ class Writer {
             }
         }
         if (!parameter) {
-            throw Refusal{fmt::format("they look at register {} of {}, which holds no argument as a whole there", argument + 1,
-                                      call)};
+            throw Refusal{
+                fmt::format("they look at register {} of {}, which holds no argument as a whole there",
+                            argument + 1, call)};
         }
         for (const auto& [rest, set] : sets) {
             for (const auto& conditions : alternatives(argument, set, call)) {
@@ -287,7 +297,8 @@ class Writer {
         }
         line += " : in the filter\n";
         if (line.size() > max_line_length) {
-            throw Refusal{fmt::format("a rule for {} would be longer than {} characters", call, max_line_length)};
+            throw Refusal{
+                fmt::format("a rule for {} would be longer than {} characters", call, max_line_length)};
         }
         return line;
     }
@@ -365,7 +376,8 @@ class Writer {
         };
         std::vector<Conditions> found;
         // All but some values.
-        if (const auto gaps = gaps_of(ranges, most); !gaps.empty() && gaps.size() <= 4 && ranges.size() > gaps.size()) {
+        if (const auto gaps = gaps_of(ranges, most);
+            !gaps.empty() && gaps.size() <= 4 && ranges.size() > gaps.size()) {
             return {[&] {
                 Conditions all;
                 for (const auto gap : gaps) {
@@ -388,21 +400,21 @@ class Writer {
         if (!paths.empty() && (ranges.empty() || paths.size() < ranges.size())) {
             for (const auto& [mask, value] : paths) {
                 found.push_back({mask == most ? condition("==", value)
-                                 : value == 0 ? condition("in", ~mask & most)
-                                              : fmt::format("&{} {} == {}", mark, number(mask), number(value))});
+                                 : value == 0
+                                     ? condition("in", ~mask & most)
+                                     : fmt::format("&{} {} == {}", mark, number(mask), number(value))});
             }
             return found;
         }
         for (const auto& [first, last] : ranges) {
-            found.push_back(first == last ? Conditions{condition("==", first)}
-                            : first == 0  ? Conditions{condition("<=", last)}
-                            : last == most
-                                ? Conditions{condition(">=", first)}
-                                : Conditions{condition(">=", first), condition("<=", last)});
+            found.push_back(first == last  ? Conditions{condition("==", first)}
+                            : first == 0   ? Conditions{condition("<=", last)}
+                            : last == most ? Conditions{condition(">=", first)}
+                                           : Conditions{condition(">=", first), condition("<=", last)});
         }
         if (found.empty()) {
-            throw Refusal{fmt::format("what they say of argument {} of {} takes more than {} rules", argument + 1, call,
-                                      max_alternatives)};
+            throw Refusal{fmt::format("what they say of argument {} of {} takes more than {} rules",
+                                      argument + 1, call, max_alternatives)};
         }
         return found;
     }
@@ -433,7 +445,8 @@ class Writer {
     Ranges ranges_of(std::size_t argument, Node set, unsigned width) {
         Ranges ranges;
         bool too_many = false;
-        const std::function<void(Node, unsigned, std::uint64_t)> visit = [&](Node at, unsigned bits, std::uint64_t first) {
+        const std::function<void(Node, unsigned, std::uint64_t)> visit = [&](Node at, unsigned bits,
+                                                                             std::uint64_t first) {
             if (at == 0 || too_many) {
                 return;
             }
@@ -461,7 +474,8 @@ class Writer {
         const auto top = level_of_bit(argument, 63);
         bool too_many = false;
         // Covers all of `least` and nothing outside `most`; gives what it covers.
-        const std::function<Node(Node, Node, Ranges&)> cover = [&](Node least, Node most, Ranges& found) -> Node {
+        const std::function<Node(Node, Node, Ranges&)> cover = [&](Node least, Node most,
+                                                                   Ranges& found) -> Node {
             if (least == 0 || too_many) {
                 return 0;
             }
@@ -476,9 +490,12 @@ class Writer {
             const auto either = [&](Node one, Node other) { return diagram().if_else(one, 1, other); };
             Ranges low;
             Ranges high;
-            const auto covered_low = cover(less(part(least, false), part(most, true)), part(most, false), low);
-            const auto covered_high = cover(less(part(least, true), part(most, false)), part(most, true), high);
-            const auto rest = either(less(part(least, false), covered_low), less(part(least, true), covered_high));
+            const auto covered_low =
+                cover(less(part(least, false), part(most, true)), part(most, false), low);
+            const auto covered_high =
+                cover(less(part(least, true), part(most, false)), part(most, true), high);
+            const auto rest =
+                either(less(part(least, false), covered_low), less(part(least, true), covered_high));
             const auto covered = cover(rest, diagram().both(part(most, false), part(most, true)), found);
             for (const auto& [mask, value] : low) {
                 found.emplace_back(mask | bit, value);
@@ -502,7 +519,8 @@ class Writer {
 
 } // namespace
 
-Written written(std::span<const Program> oldest_first, Arch arch, std::string_view name, std::string_view origin) {
+Written written(std::span<const Program> oldest_first, Arch arch, std::string_view name,
+                std::string_view origin) {
     try {
         return {Writer{oldest_first, arch}.text(name, origin), {}};
     } catch (const Refusal& refusal) {

@@ -82,7 +82,8 @@ std::vector<policy::Policy> texts_of(const audit::Subject& subject) {
     return all;
 }
 
-// Two texts leave their parameters open. A text and bytes: the addresses that stand in the bytes, or those that were given.
+// Two texts leave their parameters open. A text and bytes: the addresses that stand in the bytes, or those
+// that were given.
 policy::Bindings bindings_of(const audit::Subject& before, const audit::Subject& after, policy::Arch arch,
                              const Question& question) {
     const auto* bytes = std::get_if<std::vector<policy::Program>>(&after);
@@ -117,10 +118,14 @@ json as_json(const Change& change, policy::Arch arch) {
     for (std::size_t i = 0; i < change.params.size(); ++i) {
         params[change.params[i]] = change.witness.params.at(i);
     }
-    return {{"arch", policy::to_string(arch)}, {"site", change.site},
-            {"call", change.call},             {"direction", to_string(change.direction)},
-            {"old", change.before.text()},     {"new", change.after.text()},
-            {"witness", witness},              {"params", params}};
+    return {{"arch", policy::to_string(arch)},
+            {"site", change.site},
+            {"call", change.call},
+            {"direction", to_string(change.direction)},
+            {"old", change.before.text()},
+            {"new", change.after.text()},
+            {"witness", witness},
+            {"params", params}};
 }
 
 // ", where $buffer = 0x1", of those that could matter.
@@ -136,8 +141,8 @@ std::string params_of(const Change& change) {
     return text;
 }
 
-std::string place(const Question& side, const audit::Subject& subject, const Change& change, policy::Arch arch,
-                  const policy::Bindings& given) {
+std::string place(const Question& side, const audit::Subject& subject, const Change& change,
+                  policy::Arch arch, const policy::Bindings& given) {
     auto bindings = given;
     for (std::size_t i = 0; i < change.params.size(); ++i) {
         bindings[change.params[i]] = change.witness.params.at(i);
@@ -166,8 +171,8 @@ int policy_diff(const DiffQuestion& question) {
                     "{} on {}{}: {} from {}{} to {}{}\n    {}{}\n", change.call, policy::to_string(arch),
                     site.empty() ? "" : ", " + site, to_string(change.direction), change.before.text(),
                     place(question.before, pair.before, change, arch, bindings), change.after.text(),
-                    place(question.after, pair.after, change, arch, bindings), policy::describe(change.witness.data),
-                    params_of(change));
+                    place(question.after, pair.after, change, arch, bindings),
+                    policy::describe(change.witness.data), params_of(change));
                 if (!said.insert(text).second) {
                     continue;
                 }
@@ -224,7 +229,9 @@ int policy_map(const MapQuestion& asked) {
     if (question.json) {
         json calls = json::array();
         for (const auto& call : map.calls) {
-            calls.push_back({{"name", call.name}, {"number", call.number}, {"state", to_string(call.state)},
+            calls.push_back({{"name", call.name},
+                             {"number", call.number},
+                             {"state", to_string(call.state)},
                              {"actions", call.actions}});
         }
         fmt::print("{}\n", json{{"arch", policy::to_string(arch)}, {"calls", calls}}.dump(2));
@@ -235,7 +242,8 @@ int policy_map(const MapQuestion& asked) {
 }
 
 /// What the prover throws becomes an error of the question.
-template <class Body> int decided(const Question& question, const Body& body) {
+template <class Body>
+int decided(const Question& question, const Body& body) {
     return guarded([&]() -> int {
         try {
             return body();
@@ -256,7 +264,9 @@ void add_common(CLI::App& command, Question& question) {
     command.add_option("--arch", question.arch, "x86_64 or aarch64; unless given, what the texts list");
     command.add_flag("--json", question.json, "answer in JSON");
     command.add_flag("--unchecked", question.unchecked, "answer even if 'check' refuses a policy");
-    command.add_option("--handler", question.handler, "of a directory: with that handler's policy; unless given, each")
+    command
+        .add_option("--handler", question.handler,
+                    "of a directory: with that handler's policy; unless given, each")
         ->type_name("NAME|FILE");
 }
 
@@ -264,14 +274,16 @@ void add_common(CLI::App& command, Question& question) {
 
 void add_compare_commands(CLI::App& policy, int& code) {
     auto& diff = *policy.add_subcommand(
-        "diff", "what two filters decide differently, with a call that shows it; exit 0 if nothing, 1 if something, 69 if "
+        "diff", "what two filters decide differently, with a call that shows it; exit 0 if nothing, 1 if "
+                "something, 69 if "
                 "that cannot be decided. Such as: cloister policy diff old.policy new.policy");
     const auto asked = std::make_shared<DiffQuestion>();
     diff.add_option("OLD", asked->before.file, operands)->required();
     diff.add_option("NEW", asked->after.file, "the same")->required();
     diff.add_flag("--fail-if-wider", asked->fail_if_wider, "exit 1 only if NEW is more permissive somewhere");
-    diff.add_option("--bind", asked->after.bind, "of a text that is compared with bytes: a parameter's address; unless "
-                                                 "given, what stands in the bytes")
+    diff.add_option("--bind", asked->after.bind,
+                    "of a text that is compared with bytes: a parameter's address; unless "
+                    "given, what stands in the bytes")
         ->allow_extra_args(false);
     add_common(diff, asked->before);
     diff.callback([asked, &code] {
@@ -283,8 +295,9 @@ void add_compare_commands(CLI::App& policy, int& code) {
         code = decided(asked->after, [&] { return policy_diff(*asked); });
     });
 
-    auto& map = *policy.add_subcommand("map", "the whole table of system calls: open, open with conditions, closed. Such as: "
-                                              "cloister policy map policy --svg map.svg");
+    auto& map = *policy.add_subcommand(
+        "map", "the whole table of system calls: open, open with conditions, closed. Such as: "
+               "cloister policy map policy --svg map.svg");
     const auto mapped = std::make_shared<MapQuestion>();
     map.add_option("FILE", mapped->question.file, operands)->required();
     map.add_option("--svg", mapped->svg, "write it as a picture, too")->type_name("OUT");

@@ -166,9 +166,10 @@ int import_filters(const ImportQuestion& question) {
     const auto filters = std::get<std::vector<policy::Program>>(load_subject(asked));
     audit::Imported result;
     try {
-        const auto made = audit::written(filters, arch, question.name.empty() ? "filter" : question.name,
-                                         fmt::format("from {}: {} filter{}", question.file, filters.size(),
-                                                     filters.size() == 1 ? "" : "s, of which the strictest decides"));
+        const auto made =
+            audit::written(filters, arch, question.name.empty() ? "filter" : question.name,
+                           fmt::format("from {}: {} filter{}", question.file, filters.size(),
+                                       filters.size() == 1 ? "" : "s, of which the strictest decides"));
         result.text = made.text;
         if (made.text.empty()) {
             result.verdict = audit::Verdict::refused;
@@ -179,7 +180,8 @@ int import_filters(const ImportQuestion& question) {
         if (const auto changes = audit::difference(filters, policy, arch, {}); !changes.empty()) {
             result.verdict = audit::Verdict::refused;
             result.text.clear();
-            result.reasons.push_back(fmt::format("the language cannot say what they do with {}: {}", changes.front().call,
+            result.reasons.push_back(fmt::format("the language cannot say what they do with {}: {}",
+                                                 changes.front().call,
                                                  policy::describe(changes.front().witness.data)));
         }
     } catch (const policy::Error& error) {
@@ -206,7 +208,8 @@ int import(const ImportQuestion& question) {
         error.message = text.error();
         return or_exit(tl::expected<int, policy::Error>{tl::unexpected{error}}, question.json);
     }
-    const auto format = question.from.empty() ? audit::guess_format(*text) : *audit::format_named(question.from);
+    const auto format =
+        question.from.empty() ? audit::guess_format(*text) : *audit::format_named(question.from);
     auto imported = audit::import_policy(format, *text, question.file, options);
     if (!imported) {
         imported = tl::unexpected{shown(std::move(imported.error()))};

@@ -96,7 +96,8 @@ int run(int argc, char** argv) {
     add_json(doctor, json);
     doctor.callback([&] { code = tool::doctor(connections, json); });
 
-    auto& policy = *app.add_subcommand("policy", "read, check and prove policy files, and look at the filters of running processes");
+    auto& policy = *app.add_subcommand(
+        "policy", "read, check and prove policy files, and look at the filters of running processes");
     policy.require_subcommand(1);
 
     tool::Question question;
@@ -112,7 +113,8 @@ int run(int argc, char** argv) {
     add_handler(check, question.handler, "each of handlers/ in turn unless given");
     bool reviewed = false;
     check.add_flag("--reviewed", reviewed,
-                   "and that each was reviewed, by the record FILE.review beside it, and means the same since; exit 1 if not");
+                   "and that each was reviewed, by the record FILE.review beside it, and means the same "
+                   "since; exit 1 if not");
     check.callback([&] {
         code = tool::policy_check(files, question.handler, json);
         code = code == 0 && reviewed ? tool::require_reviewed(files) : code;

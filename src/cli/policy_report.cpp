@@ -96,7 +96,8 @@ std::string in_words(const policy::Policy& policy, const policy::Parameter& para
     case Op::in:
         return fmt::format("{} has no bits but {}", what, value);
     case Op::not_masked:
-        return fmt::format("{} does not have, of the bits {}, {}", what, operand_in_words(policy, condition.mask), value);
+        return fmt::format("{} does not have, of the bits {}, {}", what,
+                           operand_in_words(policy, condition.mask), value);
     case Op::masked:
         return fmt::format("{} has, of the bits {}, {}", what, operand_in_words(policy, condition.mask),
                            value);
@@ -108,11 +109,11 @@ std::string in_words(const policy::Policy& policy, const policy::Parameter& para
 
 std::string as_written(const policy::Parameter& parameter, const policy::Condition& condition) {
     const auto op = operator_text(condition);
-    return condition.op == Op::any      ? fmt::format("{} any", parameter.name)
-           : condition.op == Op::not_masked ? fmt::format("{} {} {} != {}", parameter.name, op, condition.mask.text,
-                                                          condition.operand.text)
-           : condition.op == Op::masked ? fmt::format("{} {} {} == {}", parameter.name, op,
-                                                      condition.mask.text, condition.operand.text)
+    return condition.op == Op::any          ? fmt::format("{} any", parameter.name)
+           : condition.op == Op::not_masked ? fmt::format("{} {} {} != {}", parameter.name, op,
+                                                          condition.mask.text, condition.operand.text)
+           : condition.op == Op::masked     ? fmt::format("{} {} {} == {}", parameter.name, op,
+                                                          condition.mask.text, condition.operand.text)
                                         : fmt::format("{} {} {}", parameter.name, op, condition.operand.text);
 }
 

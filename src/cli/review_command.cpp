@@ -50,7 +50,8 @@ int policy_review(const ReviewQuestion& question) {
                 fmt::print(stderr, "cloister policy review: {}: cannot be written\n", name);
                 return static_cast<int>(ExitCode::SystemCall);
             }
-            fmt::print("{}: {} {}, reviewed {} by {}\n", name, policy.name, policy.version, review.date, review.reviewer);
+            fmt::print("{}: {} {}, reviewed {} by {}\n", name, policy.name, policy.version, review.date,
+                       review.reviewer);
         }
     }
     return 0;
@@ -66,7 +67,9 @@ int require_one(const std::string& file) {
     const auto name = audit::review_file(file);
     std::ifstream stream{name, std::ios::binary};
     if (!stream) {
-        fmt::print(stderr, "{}: error: not reviewed: there is no {}. After the review: cloister policy review --reviewer NAME {}\n",
+        fmt::print(stderr,
+                   "{}: error: not reviewed: there is no {}. After the review: cloister policy review "
+                   "--reviewer NAME {}\n",
                    file, name, file);
         return answer_no;
     }
@@ -76,23 +79,26 @@ int require_one(const std::string& file) {
     const auto review = or_exit(audit::parse_review(text, name), false);
     const auto then = or_exit(policy::parse(review.text, fmt::format("{} ({})", name, review.date)), false);
     if (audit::meaning_hash(then) != review.hash) {
-        fmt::print(stderr, "{}: error: the record was changed by hand: its hash is not that of the policy in it\n", name);
+        fmt::print(stderr,
+                   "{}: error: the record was changed by hand: its hash is not that of the policy in it\n",
+                   name);
         return static_cast<int>(ExitCode::BadPolicy);
     }
     const auto now = or_exit(policy::load(file), false);
     if (audit::meaning_hash(now) == review.hash) {
         return answer_yes;
     }
-    fmt::print(stderr, "{}: error: it has another meaning than when {} reviewed it on {}:\n", file, review.reviewer,
-               review.date);
+    fmt::print(stderr, "{}: error: it has another meaning than when {} reviewed it on {}:\n", file,
+               review.reviewer, review.date);
     for (const auto arch : now.archs) {
         if (std::find(then.archs.begin(), then.archs.end(), arch) == then.archs.end()) {
             fmt::print(stderr, "  {} was not listed\n", to_string(arch));
             continue;
         }
         for (const auto& change : audit::difference(then, now, arch, {})) {
-            fmt::print(stderr, "  {} on {}: {} from {} to {}: {}\n", change.call, to_string(arch), word_for(change.direction),
-                       change.before.text(), change.after.text(), policy::describe(change.witness.data));
+            fmt::print(stderr, "  {} on {}: {} from {} to {}: {}\n", change.call, to_string(arch),
+                       word_for(change.direction), change.before.text(), change.after.text(),
+                       policy::describe(change.witness.data));
         }
     }
     fmt::print(stderr, "After the review: cloister policy review --reviewer NAME {}\n", file);
@@ -114,9 +120,9 @@ int require_reviewed(const std::vector<std::string>& files) {
 }
 
 void add_review_command(CLI::App& policy, int& code) {
-    auto& command = *policy.add_subcommand(
-        "review", "write beside each policy that it was reviewed, in FILE.review, for 'check --reviewed'. Such as: cloister "
-                  "policy review --reviewer 'Jane Doe' my.policy");
+    auto& command = *policy.add_subcommand("review", "write beside each policy that it was reviewed, in "
+                                                     "FILE.review, for 'check --reviewed'. Such as: cloister "
+                                                     "policy review --reviewer 'Jane Doe' my.policy");
     const auto asked = std::make_shared<ReviewQuestion>();
     command.add_option("FILE", asked->files, "policy files, or directories of such")->required();
     command.add_option("--reviewer", asked->reviewer, "who has reviewed them")->type_name("NAME")->required();

@@ -102,9 +102,11 @@ policy::Arch arch_of(const Question& question) {
 
 policy::Policy as_text(const Question& question, const std::vector<policy::Program>& filters) {
     try {
-        const auto made = audit::written(filters, arch_of(question), "filter", fmt::format("from {}", question.file));
+        const auto made =
+            audit::written(filters, arch_of(question), "filter", fmt::format("from {}", question.file));
         if (made.text.empty()) {
-            refuse(question, ExitCode::BadPolicy, "these filters cannot be said as a policy: " + made.refusal);
+            refuse(question, ExitCode::BadPolicy,
+                   "these filters cannot be said as a policy: " + made.refusal);
         }
         return or_exit(policy::parse(made.text, question.file + " (as text)"), question.json);
     } catch (const std::exception& error) { // of the prover
@@ -134,7 +136,8 @@ audit::Subject load_subject(const Question& question) {
     case Kind::process:
         return filters_of(question);
     case Kind::filters: {
-        const auto files = is_directory(question.file) ? dumped_in(question.file) : std::vector{question.file};
+        const auto files =
+            is_directory(question.file) ? dumped_in(question.file) : std::vector{question.file};
         std::vector<policy::Program> programs;
         for (const auto& file : files) {
             programs.push_back(or_exit(load_program(file), question.json));
@@ -162,7 +165,8 @@ policy::Policy load_as_text(const Question& question) {
     return combined_policy_at(question);
 }
 
-std::vector<policy::Arch> archs_of(const audit::Subject& before, const audit::Subject& after, const Question& question) {
+std::vector<policy::Arch> archs_of(const audit::Subject& before, const audit::Subject& after,
+                                   const Question& question) {
     const auto lists = [](const audit::Subject& subject, policy::Arch arch) {
         const auto one = [arch](const policy::Policy& policy) {
             return std::find(policy.archs.begin(), policy.archs.end(), arch) != policy.archs.end();
@@ -172,7 +176,8 @@ std::vector<policy::Arch> archs_of(const audit::Subject& before, const audit::Su
         }
         if (const auto* combined = std::get_if<policy::Combined>(&subject)) {
             const auto all = policy::all_of(*combined);
-            return std::all_of(all.begin(), all.end(), [&](const policy::Policy* policy) { return one(*policy); });
+            return std::all_of(all.begin(), all.end(),
+                               [&](const policy::Policy* policy) { return one(*policy); });
         }
         return true;
     };
@@ -180,14 +185,16 @@ std::vector<policy::Arch> archs_of(const audit::Subject& before, const audit::Su
                        std::holds_alternative<std::vector<policy::Program>>(after);
     std::vector<policy::Arch> archs;
     for (const auto arch : {policy::Arch::x86_64, policy::Arch::aarch64}) {
-        const bool asked = question.arch.empty() ? !bytes || arch == policy::native_arch : arch == arch_of(question);
+        const bool asked =
+            question.arch.empty() ? !bytes || arch == policy::native_arch : arch == arch_of(question);
         if (asked && lists(before, arch) && lists(after, arch)) {
             archs.push_back(arch);
         }
     }
     if (archs.empty()) {
-        usage(question.arch.empty() ? "the two have no processor in common: --arch says which one the bytes are for"
-                                    : fmt::format("--arch {}: not both list it", question.arch));
+        usage(question.arch.empty()
+                  ? "the two have no processor in common: --arch says which one the bytes are for"
+                  : fmt::format("--arch {}: not both list it", question.arch));
     }
     return archs;
 }

@@ -7,12 +7,14 @@
 #include <string>
 #include <vector>
 
-/// What an operand of a subcommand names, other than a policy file: a directory of policies or of dumped filters, a
-/// file of bytes, a profile of a container runtime, a process. They throw Exit after they printed the error.
+/// What an operand of a subcommand names, other than a policy file: a directory of policies or of dumped
+/// filters, a file of bytes, a profile of a container runtime, a process. They throw Exit after they printed
+/// the error.
 namespace cloister::tool {
 
-inline constexpr const char* operands = "a policy file; a directory, as for 'check', or of *.bpf files as 'dump -o' writes; "
-                                        "an array of sock_filter; an OCI seccomp profile (JSON); or pid:N, a process";
+inline constexpr const char* operands =
+    "a policy file; a directory, as for 'check', or of *.bpf files as 'dump -o' writes; "
+    "an array of sock_filter; an OCI seccomp profile (JSON); or pid:N, a process";
 
 enum class Kind { policy, policies, filters, profile, process };
 [[nodiscard]] Kind kind_of(const std::string& operand);

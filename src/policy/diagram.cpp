@@ -178,8 +178,8 @@ std::string Diagram::canonical(Node function) const {
 std::uint32_t Diagram::value_at(Node function, const std::vector<Bit>& input) const {
     while (nodes_[function].level != leaf_level) {
         const auto level = nodes_[function].level;
-        const bool set =
-            std::any_of(input.begin(), input.end(), [level](const Bit& bit) { return bit.level == level && bit.set; });
+        const bool set = std::any_of(input.begin(), input.end(),
+                                     [level](const Bit& bit) { return bit.level == level && bit.set; });
         function = at(function, level, set);
     }
     return nodes_[function].high;

@@ -54,7 +54,9 @@ class Diagram {
     /// How a function is made: a leaf has its value, another node a level and two branches.
     [[nodiscard]] bool is_leaf(Node node) const { return nodes_[node].level == leaf_level; }
     [[nodiscard]] std::uint32_t leaf_value(Node node) const { return nodes_[node].high; }
-    [[nodiscard]] Level level_of(Node node) const { return nodes_[node].level; } ///< beyond all others: a leaf
+    [[nodiscard]] Level level_of(Node node) const {
+        return nodes_[node].level;
+    } ///< beyond all others: a leaf
     /// The function where that bit, no lower level of which it depends on, is set or not.
     [[nodiscard]] Node branch(Node node, Level level, bool set) const { return at(node, level, set); }
     /// An input on which two functions differ, or nothing, when they are equal.

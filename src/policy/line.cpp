@@ -107,6 +107,11 @@ std::uint64_t parse_term(const Policy& policy, const Line& line, Word word) {
     for (const auto& c : policy.consts) {
         known.insert(known.begin(), c.name);
     }
+    if (const auto differs = differs_by_processor(word.text); !differs.empty()) {
+        line.fail(word.where,
+                  fmt::format("'{}' is {}: write the number of the processor that the policy is for",
+                              word.text, differs));
+    }
     line.fail(word.where, fmt::format("unknown constant '{}'{}", word.text, did_you_mean(word.text, known)));
 }
 

@@ -185,8 +185,10 @@ Meaning::Node Meaning::of_rule(const Policy& policy, const Rule& rule, Arch arch
             const auto index = rule.prototype->index(condition.parameter, abi);
             applies = diagram_.both(applies, argument_test(policy, index, condition));
         }
-        const auto calls = rule.numbers ? diagram_.both(of_abi(abi), number_within(rule.numbers->first, rule.numbers->second))
-                                        : of_number(abi, *number);
+        const auto calls =
+            rule.numbers
+                ? diagram_.both(of_abi(abi), number_within(rule.numbers->first, rule.numbers->second))
+                : of_number(abi, *number);
         anywhere = diagram_.if_else(diagram_.both(calls, applies), 1, anywhere);
     }
     return anywhere;
@@ -213,8 +215,8 @@ Meaning::Node Meaning::of_text(const Policy& policy, Arch arch) {
     return diagram_.if_else(listed, meaning, diagram_.leaf(policy.foreign.value()));
 }
 
-// x32's calls come with the ABI of x86_64; their numbers tell them apart. -1, by which a tracer skips a call, is
-// none of theirs.
+// x32's calls come with the ABI of x86_64; their numbers tell them apart. -1, by which a tracer skips a call,
+// is none of theirs.
 Meaning::Node Meaning::of_abi(Abi abi) {
     const auto token = word_equals(abi_word, audit_arch(abi));
     if (abi != Abi::x86_64 && abi != Abi::x32) {
@@ -256,7 +258,8 @@ Meaning::Node Meaning::of_pattern(const Policy& policy, const Pattern& pattern, 
 Meaning::Node Meaning::possible() {
     Node upper_halves_are_0 = 1;
     for (unsigned argument = 0; argument < 6; ++argument) {
-        upper_halves_are_0 = diagram_.both(upper_halves_are_0, word_equals(argument_word + 2 * argument + 1, 0));
+        upper_halves_are_0 =
+            diagram_.both(upper_halves_are_0, word_equals(argument_word + 2 * argument + 1, 0));
     }
     return diagram_.if_else(of_abi(Abi::i386), upper_halves_are_0, 1);
 }

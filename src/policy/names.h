@@ -23,8 +23,8 @@ inline constexpr Arch native_arch = Arch::x86_64;
 /// ... and those that a test may name besides. The first two have the values of Arch.
 enum class Abi { x86_64, aarch64, i386, x32 };
 inline constexpr std::uint32_t x32_bit = 0x40000000;
-/// Whether that number on x86_64 is none of x86_64's own: from x32's first on. -1, by which a tracer skips a call, is
-/// one of x86_64.
+/// Whether that number on x86_64 is none of x86_64's own: from x32's first on. -1, by which a tracer skips a
+/// call, is one of x86_64.
 [[nodiscard]] constexpr bool is_x32(std::uint32_t number) {
     return number >= x32_bit && number != ~0U;
 }

@@ -309,9 +309,6 @@ class Parser {
             line.fail(word.where,
                       fmt::format("'{}' is not a constant: upper-case letters, digits and '_'", word.text));
         }
-        if (constant_named(word.text)) {
-            line.fail(word.where, fmt::format("'{}' is a constant of the kernel already", word.text));
-        }
         for (const auto& other : policy_.consts) {
             if (other.name == word.text) {
                 line.fail(word.where,
@@ -322,6 +319,10 @@ class Parser {
         auto operand = parse_operand(policy_, line, value);
         if (operand.param) {
             line.fail(value.where, "a constant cannot be a parameter");
+        }
+        if (const auto kernels = constant_named(word.text); kernels && *kernels != operand.value) {
+            line.fail(word.where,
+                      fmt::format("'{}' is a constant of the kernel, and is 0x{:x}", word.text, *kernels));
         }
         line.finish();
         line.require_reason();
@@ -350,7 +351,8 @@ class Parser {
         } else if (!number_of(*rule.abi, rule.name)) {
             line.fail(name.where, not_a_call(rule.name, *rule.abi));
         }
-        rule.prototype = prototype_of(rule.numbers ? fmt::format("syscall {}", rule.numbers->first) : rule.name);
+        rule.prototype =
+            prototype_of(rule.numbers ? fmt::format("syscall {}", rule.numbers->first) : rule.name);
         if (rule.prototype == nullptr) {
             line.fail(name.where,
                       fmt::format("the prototype of '{}' is not known here, so no rule can name its "
@@ -428,7 +430,8 @@ class Parser {
         for (const auto arch : policy_.archs) {
             for (const auto abi : policy_.abis(arch)) {
                 if (rule.abi.value_or(abi) == abi) {
-                    expect_nameless(line, abi, static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(last), word.where,
+                    expect_nameless(line, abi, static_cast<std::uint32_t>(first),
+                                    static_cast<std::uint32_t>(last), word.where,
                                     dots == std::string_view::npos && abi == Abi::x32 ? x32_bit : 0);
                 }
             }
@@ -441,20 +444,24 @@ class Parser {
             for (const auto abi : policy_.abis(arch)) {
                 if (condition.op != Op::any && rule.abi.value_or(abi) == abi && number_of(abi, rule.name) &&
                     !rule.prototype->has(condition.parameter, abi)) {
-                    line.fail(condition.where,
-                              fmt::format("on {} no register holds '{}' of {} as a whole: only 'any' can be said of it",
-                                          to_string(abi), rule.parameter_of(condition).name, rule.name));
+                    line.fail(
+                        condition.where,
+                        fmt::format(
+                            "on {} no register holds '{}' of {} as a whole: only 'any' can be said of it",
+                            to_string(abi), rule.parameter_of(condition).name, rule.name));
                 }
             }
         }
     }
 
     // What looks at rules goes by names.
-    static void expect_nameless(const Line& line, Abi abi, std::uint32_t first, std::uint32_t last, Where where,
-                                std::uint32_t bit) {
+    static void expect_nameless(const Line& line, Abi abi, std::uint32_t first, std::uint32_t last,
+                                Where where, std::uint32_t bit) {
         for (const auto name : all_names(abi)) {
-            if (const auto number = number_of(abi, name).value(); number >= (first | bit) && number <= (last | bit)) {
-                line.fail(where, fmt::format("the call {} of {} has a name: write {}", number & ~bit, to_string(abi), name));
+            if (const auto number = number_of(abi, name).value();
+                number >= (first | bit) && number <= (last | bit)) {
+                line.fail(where, fmt::format("the call {} of {} has a name: write {}", number & ~bit,
+                                             to_string(abi), name));
             }
         }
     }
@@ -515,17 +522,19 @@ class Parser {
         if (op.text == "&") {
             condition.op = Op::masked;
             condition.mask = number();
-            if (const auto equals = line.take("'==' or '!=', and the value of these bits"); equals.text == "!=") {
+            if (const auto equals = line.take("'==' or '!=', and the value of these bits");
+                equals.text == "!=") {
                 condition.op = Op::not_masked;
             } else if (equals.text != "==") {
-                line.fail(equals.where, fmt::format("expected '==' or '!=', and the value of the bits {}, found '{}'",
-                                                    condition.mask.text, equals.text));
+                line.fail(equals.where,
+                          fmt::format("expected '==' or '!=', and the value of the bits {}, found '{}'",
+                                      condition.mask.text, equals.text));
             }
             const auto where = line.end();
             condition.operand = number();
             if ((condition.operand.value & ~condition.mask.value) != 0) {
-                line.fail(where, fmt::format("'{}' has bits that {} has not",
-                                             condition.operand.text, condition.mask.text));
+                line.fail(where, fmt::format("'{}' has bits that {} has not", condition.operand.text,
+                                             condition.mask.text));
             }
             return condition;
         }
@@ -561,9 +570,8 @@ class Parser {
                        a.operand.value == b.operand.value && a.operand.param == b.operand.param &&
                        a.mask.value == b.mask.value;
             };
-            if (other.abi == rule.abi &&
-                std::equal(other.conditions.begin(), other.conditions.end(), rule.conditions.begin(),
-                           rule.conditions.end(), same)) {
+            if (other.abi == rule.abi && std::equal(other.conditions.begin(), other.conditions.end(),
+                                                    rule.conditions.begin(), rule.conditions.end(), same)) {
                 line.fail(rule.where,
                           fmt::format("this rule repeats the conditions of line {}", other.where.line));
             }

@@ -146,7 +146,8 @@ tl::expected<void, Error> expect_enforceable(const Policy& policy) {
     }
     if (policy.foreign != policy.otherwise) {
         return tl::unexpected{policy.error_at(
-            {}, fmt::format("it says {} for other ABIs: cloisterd has one else action for all", policy.foreign.text()))};
+            {}, fmt::format("it says {} for other ABIs: cloisterd has one else action for all",
+                            policy.foreign.text()))};
     }
     if (!policy.also.empty()) {
         return tl::unexpected{
@@ -162,9 +163,10 @@ tl::expected<void, Error> expect_enforceable(const Policy& policy) {
         for (const auto& condition : rule.conditions) {
             if (rule.parameter_of(condition).narrow() && condition.operand.value > 0xffffffff) {
                 return tl::unexpected{policy.error_at(
-                    condition.where, fmt::format("'{}' does not fit '{}': the kernel reads only 32 bits of it and would "
-                                                 "not see the rest",
-                                                 condition.operand.text, rule.parameter_of(condition).name))};
+                    condition.where,
+                    fmt::format("'{}' does not fit '{}': the kernel reads only 32 bits of it and would "
+                                "not see the rest",
+                                condition.operand.text, rule.parameter_of(condition).name))};
             }
         }
         if (!fits(rule.action)) {
@@ -196,8 +198,10 @@ std::vector<Error> warnings(const Policy& policy) {
             if (never) {
                 found.push_back(policy.error_at(
                     condition.where,
-                    fmt::format("the kernel reads only 32 bits of '{}' and does not see the rest of {}", parameter.name,
-                                condition.operand.value > 0xffffffff ? condition.operand.text : condition.mask.text)));
+                    fmt::format("the kernel reads only 32 bits of '{}' and does not see the rest of {}",
+                                parameter.name,
+                                condition.operand.value > 0xffffffff ? condition.operand.text
+                                                                     : condition.mask.text)));
             }
             if (upper_half_passes && !condition.half && parameter.narrow()) {
                 found.push_back(policy.error_at(

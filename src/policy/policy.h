@@ -51,7 +51,8 @@ struct Condition {
     bool half = false; ///< it compares the lower 32 bits of the argument, which count alone for the kernel
     std::size_t parameter = 0; ///< of the prototype
     Operand operand;
-    Operand mask; ///< of Op::masked and not_masked: these bits of the argument are compared. Never a parameter
+    Operand
+        mask; ///< of Op::masked and not_masked: these bits of the argument are compared. Never a parameter
     Where where;
 };
 
@@ -127,7 +128,7 @@ struct Policy {
     std::vector<Arch> archs;
     std::vector<Abi> also; ///< i386, x32: further ABIs of the same kernel as x86_64
     Action otherwise;      ///< the else action
-    Action foreign;         ///< of calls of ABIs that are not listed
+    Action foreign;        ///< of calls of ABIs that are not listed
     std::vector<Param> params;
     std::vector<Const> consts;
     std::vector<Rule> rules;

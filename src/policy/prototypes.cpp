@@ -2,8 +2,6 @@
 #include "policy/names.h"
 #include "policy/table.h"
 
-#include <mutex>
-
 namespace cloister::policy {
 namespace {
 
@@ -56,11 +54,14 @@ const Prototype* prototype_of(std::string_view name) {
     if (line == nullptr) {
         return nullptr;
     }
-    static std::array<std::once_flag, std::size(table)> made;
-    static std::array<Prototype, std::size(table)> all;
-    const auto i = static_cast<std::size_t>(line - std::begin(table));
-    std::call_once(made[i], [&] { all[i] = {line->name, split(line->parameters)}; });
-    return &all[i];
+    static const auto all = [] {
+        std::array<Prototype, std::size(table)> made;
+        std::transform(std::begin(table), std::end(table), made.begin(), [](const auto& one) {
+            return Prototype{one.name, split(one.parameters)};
+        });
+        return made;
+    }();
+    return &all.at(static_cast<std::size_t>(line - std::begin(table)));
 }
 
 std::vector<std::string_view> all_prototypes() {

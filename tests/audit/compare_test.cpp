@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// `cloister policy diff`, `map`, `review` and `check --reviewed`, and `show` and `ask` of bytes, as their users meet them.
+// `cloister policy diff`, `map`, `review` and `check --reviewed`, and `show` and `ask` of bytes, as their
+// users meet them.
 #include "../policy/tool.h"
 
 namespace cloister::tool {
@@ -8,8 +9,10 @@ namespace {
 class Compare : public PolicyTool {
   public:
     inline static const std::string filters = CLOISTER_FILTERS;
-    std::string sample(const std::string& name, const std::string& rules, const std::string& otherwise = "kill-process") const {
-        return write(name, "policy " + name.substr(0, name.find('.')) + " 1\nsyntax 1\narch x86_64\nelse " + otherwise + "\n" + rules);
+    std::string sample(const std::string& name, const std::string& rules,
+                       const std::string& otherwise = "kill-process") const {
+        return write(name, "policy " + name.substr(0, name.find('.')) + " 1\nsyntax 1\narch x86_64\nelse " +
+                               otherwise + "\n" + rules);
     }
 };
 
@@ -24,7 +27,8 @@ TEST_F(Compare, DiffNamesCallDirectionLinesAndACall) {
     const auto one = sample("old.policy", "allow close fd == 3 : x\n");
     const auto two = sample("new.policy", "# more\nallow close fd <= 3 : x\n");
     EXPECT_EQ(policy("diff " + one + " " + two), 1) << err;
-    EXPECT_EQ(out, "close on x86_64: wider from kill-process to allow (" + two + ":6)\n    close(fd=0) on x86_64\nwider\n");
+    EXPECT_EQ(out, "close on x86_64: wider from kill-process to allow (" + two +
+                       ":6)\n    close(fd=0) on x86_64\nwider\n");
     EXPECT_EQ(policy("diff " + two + " " + one), 1);
     EXPECT_TRUE(says("close on x86_64: narrower from allow (" + two + ":6) to kill-process\n")) << out;
     EXPECT_EQ(policy("diff --fail-if-wider " + two + " " + one), 0) << "it is narrower";
@@ -61,15 +65,22 @@ TEST_F(Compare, DiffTakesBytesProfilesAndDirectoriesOfBytes) {
     }
     EXPECT_EQ(policy("import " + scratch + "/dump -o " + scratch + "/both.policy"), 0) << err;
     EXPECT_EQ(policy("diff " + scratch + "/dump " + scratch + "/both.policy"), 0) << out << err;
-    EXPECT_EQ(policy("diff " + filters + "/systemd-service-3.bpf " + scratch + "/both.policy"), 1) << "one of the two";
-    const auto profile = write("p.json", R"({"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"],
+    EXPECT_EQ(policy("diff " + filters + "/systemd-service-3.bpf " + scratch + "/both.policy"), 1)
+        << "one of the two";
+    const auto profile =
+        write("p.json", R"({"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"],
         "syscalls": [{"names": ["close"], "action": "SCMP_ACT_ALLOW"}]})");
-    EXPECT_EQ(policy("diff " + profile + " " + sample("o.policy", "allow close any : x\n", "errno EPERM abi kill-thread")), 0)
+    EXPECT_EQ(policy("diff " + profile + " " +
+                     sample("o.policy", "allow close any : x\n", "errno EPERM abi kill-thread")),
+              0)
         << out << err;
 }
 
 TEST_F(Compare, BytesOfOurOwnFiltersAreComparedWithTheAddressesThatStandInThem) {
-    ASSERT_EQ(std::system(fmt::format("'{}' policy bpf --raw {} {} >{}/echo.bpf", CLOISTER_TOOL, echo, bind, scratch).c_str()), 0);
+    ASSERT_EQ(std::system(
+                  fmt::format("'{}' policy bpf --raw {} {} >{}/echo.bpf", CLOISTER_TOOL, echo, bind, scratch)
+                      .c_str()),
+              0);
     EXPECT_EQ(policy("diff " + echo + " " + scratch + "/echo.bpf"), 0) << out << err;
 }
 
@@ -120,7 +131,10 @@ TEST_F(Compare, WrongOperandsAreSaid) {
     EXPECT_EQ(policy("diff pid:4194303 " + echo), 69) << err;
     EXPECT_EQ(policy("diff " + echo + " " + write("short.bpf", std::string{"\6\0\0", 3})), 65) << err;
     EXPECT_TRUE(says("is not a raw array")) << err;
-    EXPECT_EQ(policy("diff " + echo + " " + write("odd.bpf", std::string{"\7\1\0\0\0\0\0\0\6\0\0\0\0\0\0\0", 16})), 69) << err;
+    EXPECT_EQ(
+        policy("diff " + echo + " " + write("odd.bpf", std::string{"\7\1\0\0\0\0\0\0\6\0\0\0\0\0\0\0", 16})),
+        69)
+        << err;
     EXPECT_TRUE(says("seccomp(2) takes no such instruction")) << err;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What two filters decide differently. Each change that is found is tried with the interpreters, which share no code with it.
+// What two filters decide differently. Each change that is found is tried with the interpreters, which share
+// no code with it.
 #include "../policy/fixture.h"
 #include "audit/difference.h"
 #include "audit/map.h"
@@ -59,9 +60,11 @@ Subject at_site(const Subject& subject, std::string_view site) {
 void expect_true(const Subject& before, const Subject& after, const std::vector<Change>& changes) {
     for (const auto& change : changes) {
         const auto bindings = bindings_of(change);
-        EXPECT_EQ(decided(at_site(before, change.site), Arch::x86_64, bindings, change.witness.data), change.before)
+        EXPECT_EQ(decided(at_site(before, change.site), Arch::x86_64, bindings, change.witness.data),
+                  change.before)
             << change.call;
-        EXPECT_EQ(decided(at_site(after, change.site), Arch::x86_64, bindings, change.witness.data), change.after)
+        EXPECT_EQ(decided(at_site(after, change.site), Arch::x86_64, bindings, change.witness.data),
+                  change.after)
             << change.call;
         EXPECT_NE(change.before, change.after);
         const auto direction = change.before.kind < change.after.kind   ? Direction::wider
@@ -84,16 +87,18 @@ TEST(Difference, NoneWhereTheWordsAloneDiffer) {
 }
 
 TEST(Difference, IsToldByCallAndDirection) {
-    EXPECT_THAT(compare(policy_of("allow close fd <= 3 : x\nerrno EPERM munmap any : x\nallow brk any : x\n"),
-                        policy_of("allow close fd >= 2 : x\nerrno ENOSYS munmap any : x\nallow read any : x\n")),
-                ::testing::UnorderedElementsAre("read kill-process allow", "close kill-process allow",
-                                                "close allow kill-process", "munmap errno EPERM errno ENOSYS",
-                                                "brk allow kill-process"));
+    EXPECT_THAT(
+        compare(policy_of("allow close fd <= 3 : x\nerrno EPERM munmap any : x\nallow brk any : x\n"),
+                policy_of("allow close fd >= 2 : x\nerrno ENOSYS munmap any : x\nallow read any : x\n")),
+        ::testing::UnorderedElementsAre("read kill-process allow", "close kill-process allow",
+                                        "close allow kill-process", "munmap errno EPERM errno ENOSYS",
+                                        "brk allow kill-process"));
 }
 
 TEST(Difference, OfElseIsSaidOfAllThatHasNoRuleAndOfOtherAbis) {
-    const auto changes = compare(policy_of("allow close any : x\n"),
-                                 policy_of("allow close any : x\n", "policy p 1\nsyntax 1\narch x86_64\nelse errno EPERM\n"));
+    const auto changes =
+        compare(policy_of("allow close any : x\n"),
+                policy_of("allow close any : x\n", "policy p 1\nsyntax 1\narch x86_64\nelse errno EPERM\n"));
     EXPECT_THAT(changes, ::testing::Contains("read kill-process errno EPERM"));
     EXPECT_THAT(changes, ::testing::Contains("x86_64:calls without a name kill-process errno EPERM"));
     EXPECT_THAT(changes, ::testing::Contains("i386:read kill-process errno EPERM"));
@@ -103,10 +108,12 @@ TEST(Difference, OfElseIsSaidOfAllThatHasNoRuleAndOfOtherAbis) {
 
 TEST(Difference, HoldsForAllValuesOfParameters) {
     const auto with = [](std::string_view condition) {
-        return policy_of(fmt::format("param $a addr : x\nparam $b addr : x\nallow munmap addr {}  any : x\n", condition));
+        return policy_of(
+            fmt::format("param $a addr : x\nparam $b addr : x\nallow munmap addr {}  any : x\n", condition));
     };
     EXPECT_THAT(compare(with("== $a"), with("== $a")), IsEmpty());
-    EXPECT_THAT(compare(with("== $a"), with("== $b")), SizeIs(2)) << "they may be bound to different addresses";
+    EXPECT_THAT(compare(with("== $a"), with("== $b")), SizeIs(2))
+        << "they may be bound to different addresses";
     EXPECT_THAT(compare(with("== $a"), with("<= $a")), SizeIs(1));
 }
 
@@ -141,8 +148,10 @@ TEST(Difference, OfBytesThatAreRightAndOfBytesThatAreNot) {
 }
 
 TEST(Difference, OfSeveralFiltersIsThatOfTheStrictest) {
-    const auto one = compile(policy_of("allow close any : x\nallow read any : x\n"), Arch::x86_64, {}).value();
-    const auto other = compile(policy_of("allow close any : x\nerrno EPERM brk any : x\n"), Arch::x86_64, {}).value();
+    const auto one =
+        compile(policy_of("allow close any : x\nallow read any : x\n"), Arch::x86_64, {}).value();
+    const auto other =
+        compile(policy_of("allow close any : x\nerrno EPERM brk any : x\n"), Arch::x86_64, {}).value();
     EXPECT_THAT(compare(std::vector<Program>{one, other}, policy_of("allow close any : x\n")), IsEmpty());
     EXPECT_THAT(compare(std::vector<Program>{one}, policy_of("allow close any : x\n")), SizeIs(1));
 }
@@ -179,13 +188,15 @@ TEST_P(RealFilter, IsWrittenAsATextThatIsEqual) {
         for (auto& argument : call.args) {
             argument = constant() | (random() % 4 == 0 ? std::uint64_t{constant()} << 32U : 0);
         }
-        ASSERT_EQ(decided(programs, Arch::x86_64, {}, call), decided(*policy, Arch::x86_64, {}, call)) << describe(call);
+        ASSERT_EQ(decided(programs, Arch::x86_64, {}, call), decided(*policy, Arch::x86_64, {}, call))
+            << describe(call);
     }
 }
 INSTANTIATE_TEST_SUITE_P(Each, RealFilter,
-                         testing::Values("bubblewrap-0", "chromium-gpu-0", "chromium-network-0", "chromium-renderer-0",
-                                         "crun-docker-0", "openssh-0", "runc-docker-0", "systemd-service-0", "systemd-service-1",
-                                         "systemd-service-2", "systemd-service-3", "systemd-service-4", "systemd-service-5",
+                         testing::Values("bubblewrap-0", "chromium-gpu-0", "chromium-network-0",
+                                         "chromium-renderer-0", "crun-docker-0", "openssh-0", "runc-docker-0",
+                                         "systemd-service-0", "systemd-service-1", "systemd-service-2",
+                                         "systemd-service-3", "systemd-service-4", "systemd-service-5",
                                          "systemd-service-6", "systemd-service-7", "tor-0", "vsftpd-0"),
                          [](const auto& test) {
                              auto name = test.param;
@@ -201,10 +212,13 @@ TEST(Written, RefusesFiltersThatLookAtTheInstructionPointer) {
 }
 
 TEST(Map, TellsOpenConditionalAndClosed) {
-    const auto policy = policy_of("allow close any : x\nallow munmap addr == 3  any : x\nlog brk any : x\nerrno EPERM read any : x\n");
+    const auto policy = policy_of(
+        "allow close any : x\nallow munmap addr == 3  any : x\nlog brk any : x\nerrno EPERM read any : x\n");
     const auto map = map_of(policy, Arch::x86_64, {policy});
     const auto state = [&](std::string_view name) {
-        return to_string(std::find_if(map.calls.begin(), map.calls.end(), [&](const auto& c) { return c.name == name; })->state);
+        return to_string(std::find_if(map.calls.begin(), map.calls.end(), [&](const auto& c) {
+                             return c.name == name;
+                         })->state);
     };
     EXPECT_EQ(state("close"), "open");
     EXPECT_EQ(state("brk"), "open");
@@ -223,11 +237,15 @@ TEST(Review, TheHashIsOfTheMeaningAlone) {
     };
     const auto one = hash("param $a addr : x\nparam $b addr : x\nallow munmap addr == $a  len == $b : x\n");
     EXPECT_EQ(one.size(), 64U);
-    EXPECT_EQ(one, hash("# z\nparam $b addr : y\nparam $a addr : y\nallow munmap  addr == $a len == $b : other words\n"));
+    EXPECT_EQ(
+        one,
+        hash(
+            "# z\nparam $b addr : y\nparam $a addr : y\nallow munmap  addr == $a len == $b : other words\n"));
     EXPECT_NE(one, hash("param $a addr : x\nparam $b addr : x\nallow munmap addr == $b  len == $a : x\n"));
     EXPECT_NE(hash("allow close fd <= 3 : x\n"), hash("allow close fd <= 4 : x\n"));
     EXPECT_EQ(hash("allow close fd <= 0 : x\n"), hash("allow close fd == 0 : x\n"));
-    EXPECT_NE(hash("allow close any : x\n"), hash("allow close any : x\n", "policy p 1\nsyntax 1\narch aarch64\nelse kill-process\n"));
+    EXPECT_NE(hash("allow close any : x\n"),
+              hash("allow close any : x\n", "policy p 1\nsyntax 1\narch aarch64\nelse kill-process\n"));
 }
 
 TEST(Review, ARecordIsReadAsItWasWritten) {

@@ -81,8 +81,10 @@ void keep_only(int descriptor, int at) {
 
 [[noreturn]] void be_cell(Flaw flaw) {
     if (flaw == Flaw::child) {
+        const pid_t cell = getpid();
         if (const pid_t child = fork(); child == 0) {
             require(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0);
+            require(getppid() == cell); // else it has ended before
             close(report);
             for (;;) {
                 pause();

@@ -77,7 +77,7 @@ TEST(PolicyFile, MayNotBeEmpty) {
 
 TEST(PolicyFile, MayNotBeTenMegabytes) {
     const Scratch scratch;
-    EXPECT_EQ(refusal(scratch.write("p", std::string(10'000'000, '\n'))), "is longer than 65536 bytes");
+    EXPECT_EQ(refusal(scratch.write("p", std::string(10'000'000, '\n'))), "is longer than 262144 bytes");
 }
 
 TEST(PolicyFile, MayBeAsLongAsTheLimitAndNoLonger) {
@@ -85,7 +85,7 @@ TEST(PolicyFile, MayBeAsLongAsTheLimitAndNoLonger) {
     std::string text{head};
     text.append(max_file_size - text.size(), '\n');
     EXPECT_EQ(refusal(scratch.write("p", text)), "accepted");
-    EXPECT_EQ(refusal(scratch.write("p", text + "\n")), "is longer than 65536 bytes");
+    EXPECT_EQ(refusal(scratch.write("p", text + "\n")), "is longer than 262144 bytes");
 }
 
 TEST(PolicyFile, MayNotBeWritableByAnyone) {

@@ -76,8 +76,8 @@ INSTANTIATE_TEST_SUITE_P(
         Claim{"MaskedAbove", "& 0x300000000 == 0x100000000", {high, high + 9}, {0, 3 * high, 2 * high}},
         Claim{"HalfMasked", "&32 0x80000000 == 0x80000000", {0x80000000, ~0UL}, {0, high}},
         Claim{"NotMasked", "& 6 != 4", {0, 2, 6, 3, 6 + high}, {4, 5, 12, 4 + high}},
-                    Claim{"HalfNotMasked", "&32 3 != 0", {1, 2, 3, 7, 1 + high}, {0, 4, high}},
-                    Claim{"HalfNegative", "==32 0xffffffff", {0xffffffff, ~0UL}, {0, high}}),
+        Claim{"HalfNotMasked", "&32 3 != 0", {1, 2, 3, 7, 1 + high}, {0, 4, high}},
+        Claim{"HalfNegative", "==32 0xffffffff", {0xffffffff, ~0UL}, {0, high}}),
     [](const auto& test) { return test.param.name; });
 
 TEST(Language, AnArgumentMayHaveSeveralConditions) {
@@ -130,8 +130,8 @@ TEST(Language, ARuleMayBeForOneAbiAlone) {
 }
 
 TEST(Language, OtherAbisMayHaveAnotherActionThanElse) {
-    const auto policy =
-        parsed("allow close any : x\n", "policy p 1\nsyntax 1\narch x86_64\nelse errno EPERM abi kill-thread\n");
+    const auto policy = parsed("allow close any : x\n",
+                               "policy p 1\nsyntax 1\narch x86_64\nelse errno EPERM abi kill-thread\n");
     EXPECT_EQ(decided(policy, call_of("close", {})), "allow");
     EXPECT_EQ(decided(policy, call_of("munmap", {})), "errno EPERM");
     EXPECT_EQ(decided(policy, call_of("close", {}, Abi::i386)), "kill-thread");
@@ -152,7 +152,8 @@ TEST(Language, ACallWithoutANameHasItsNumber) {
 }
 
 TEST(Language, ARangeOfNumbersIsForOneAbiEach) {
-    const auto policy = parsed("allow syscall 900..999 arg2 == 1  any : x\nerrno 1 x32:syscall 0x40000400..0xfffffffe any : x\n",
+    const auto policy = parsed("allow syscall 900..999 arg1 any  arg2 == 1  any : x\nerrno 1 x32:syscall "
+                               "0x40000400..0xfffffffe any : x\n",
                                "policy p 1\nsyntax 1\narch x86_64 i386 x32\nelse kill-process\n");
     for (const auto abi : {Abi::x86_64, Abi::i386}) {
         for (const int number : {899, 900, 950, 999, 1000}) {
@@ -162,7 +163,8 @@ TEST(Language, ARangeOfNumbersIsForOneAbiEach) {
         }
     }
     EXPECT_EQ(decided(policy, {0x40000400, audit_arch(Abi::x32), 0, {}}, false), "errno EPERM");
-    EXPECT_EQ(decided(policy, {static_cast<int>(0x80000000), audit_arch(Abi::x32), 0, {}}, false), "errno EPERM");
+    EXPECT_EQ(decided(policy, {static_cast<int>(0x80000000), audit_arch(Abi::x32), 0, {}}, false),
+              "errno EPERM");
     EXPECT_EQ(decided(policy, {-1, audit_arch(Abi::x32), 0, {}}, false), "kill-process") << "-1 is x86_64's";
     EXPECT_EQ(decided(policy, {0x400003ff, audit_arch(Abi::x32), 0, {}}, false), "kill-process");
 }
@@ -202,12 +204,15 @@ INSTANTIATE_TEST_SUITE_P(
                         "0:0: its else action is log: cloisterd confines nothing by it; write kill-process"},
         NotForTheDaemon{"ForeignAbi", "arch x86_64 x32\nelse kill-process\n", "allow close any : x\n",
                         "0:0: it lists x32: cloisterd runs programs of x86_64 and aarch64 only"},
-        NotForTheDaemon{"OtherAbis", "arch x86_64\nelse kill-process abi errno EPERM\n", "allow close any : x\n",
+        NotForTheDaemon{"OtherAbis", "arch x86_64\nelse kill-process abi errno EPERM\n",
+                        "allow close any : x\n",
                         "0:0: it says errno EPERM for other ABIs: cloisterd has one else action for all"},
         NotForTheDaemon{"MoreThan32Bits", strict, "allow close fd == 4294967296 : x\n",
-                        "5:13: '4294967296' does not fit 'fd': the kernel reads only 32 bits of it and would not see the rest"},
-        NotForTheDaemon{"Numbers", strict, "allow syscall 900..999 any : x\n",
-                        "5:1: cloisterd does not know what 'syscall 900..999' is: its policies name their calls"},
+                        "5:13: '4294967296' does not fit 'fd': the kernel reads only 32 bits of it and would "
+                        "not see the rest"},
+        NotForTheDaemon{
+            "Numbers", strict, "allow syscall 900..999 any : x\n",
+            "5:1: cloisterd does not know what 'syscall 900..999' is: its policies name their calls"},
         NotForTheDaemon{
             "Notify", strict, "notify close any : x\n",
             "5:1: cloisterd puts no process under a rule that says notify: allow, errno and kill-process are "

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The prover against z3 and against the interpreters: random policies, and programs that are right or nearly right. The
-// programs are made here, by other instructions than libseccomp's: index register, scratch memory, arithmetic.
-// CLOISTER_PAIRS=10000 asks about so many pairs; CLOISTER_SEED=N makes other ones.
+// The prover against z3 and against the interpreters: random policies, and programs that are right or nearly
+// right. The programs are made here, by other instructions than libseccomp's: index register, scratch memory,
+// arithmetic. CLOISTER_PAIRS=10000 asks about so many pairs; CLOISTER_SEED=N makes other ones.
 #include "fixture.h"
 
 #include <cstdlib>
@@ -12,9 +12,9 @@
 namespace cloister::policy {
 namespace {
 
-constexpr std::uint64_t values[] = {0,          1,          2,           3,           7,           0x80,
-                                    0x7fffffff, 0x80000000, 0xfffffffe,  0xffffffff,  0x100000000, 0x100000001,
-                                    ~0UL,       ~0UL - 1,   0x8000UL << 48U, 0x123456789};
+constexpr std::uint64_t values[] = {
+    0,          1,          2,           3,           7,    0x80,     0x7fffffff,      0x80000000,
+    0xfffffffe, 0xffffffff, 0x100000000, 0x100000001, ~0UL, ~0UL - 1, 0x8000UL << 48U, 0x123456789};
 
 class Random {
   public:
@@ -46,12 +46,13 @@ std::string random_condition(Random& random) {
 }
 
 std::string random_policy(Random& random) {
-    constexpr const char* actions[] = {"allow", "allow", "errno EPERM", "kill-process", "trap 3", "log", "kill-thread", "trace 9",
-                                       "notify"};
+    constexpr const char* actions[] = {"allow", "allow",       "errno EPERM", "kill-process", "trap 3",
+                                       "log",   "kill-thread", "trace 9",     "notify"};
     const auto action = [&] { return actions[random.below(std::size(actions))]; };
     const bool more = random.one_in(3);
-    std::string text = fmt::format("policy random 1\nsyntax 1\narch x86_64{}\nelse {}{}\n", more ? " i386 x32" : "", action(),
-                                   random.one_in(3) ? fmt::format(" abi {}", action()) : "");
+    std::string text =
+        fmt::format("policy random 1\nsyntax 1\narch x86_64{}\nelse {}{}\n", more ? " i386 x32" : "",
+                    action(), random.one_in(3) ? fmt::format(" abi {}", action()) : "");
     for (const auto* call : {"close fd", "munmap addr len", "syscall 900..999 arg1 arg2"}) {
         std::istringstream words{call};
         std::string name;
@@ -71,7 +72,8 @@ std::string random_policy(Random& random) {
                 }
             }
             if (seen.insert(conditions).second) {
-                text += fmt::format("{} {}{}{} : x\n", action(), more && name[0] == 'c' && random.one_in(3) ? "i386:" : "", name,
+                text += fmt::format("{} {}{}{} : x\n", action(),
+                                    more && name[0] == 'c' && random.one_in(3) ? "i386:" : "", name,
                                     conditions + (name[0] == 's' ? "  any" : ""));
             }
         }
@@ -123,7 +125,9 @@ class Compiler {
     }
 
   private:
-    void put(std::uint16_t code, std::uint32_t k, std::uint8_t jt = 0, std::uint8_t jf = 0) { code_.push_back({code, jt, jf, k}); }
+    void put(std::uint16_t code, std::uint32_t k, std::uint8_t jt = 0, std::uint8_t jf = 0) {
+        code_.push_back({code, jt, jf, k});
+    }
     void give(const Action& action) {
         if (random_.one_in(3)) {
             put(BPF_LD | BPF_IMM, action.value());
@@ -249,7 +253,10 @@ class Compiler {
             // All bits that differ, of both halves, together: 0 where it is equal.
             put(BPF_LD | BPF_W | BPF_ABS, high);
             put(BPF_ALU | BPF_XOR | BPF_K, high_k);
-            put(BPF_ALU | BPF_AND | BPF_K, condition.half ? 0 : condition.op == Op::ne ? ~0U : static_cast<std::uint32_t>(mask >> 32U));
+            put(BPF_ALU | BPF_AND | BPF_K, condition.half ? 0
+                                           : condition.op == Op::ne
+                                               ? ~0U
+                                               : static_cast<std::uint32_t>(mask >> 32U));
             put(BPF_MISC | BPF_TAX, 0);
             put(BPF_LD | BPF_W | BPF_ABS, low);
             put(BPF_ALU | BPF_XOR | BPF_K, low_k);
@@ -263,7 +270,8 @@ class Compiler {
             return;
         }
     }
-    void order(const Condition& condition, std::uint32_t low, std::uint32_t high, std::uint32_t low_k, std::uint32_t high_k) {
+    void order(const Condition& condition, std::uint32_t low, std::uint32_t high, std::uint32_t low_k,
+               std::uint32_t high_k) {
         const bool le = condition.op == Op::le;
         if (condition.half) {
             compare_half(low, le ? BPF_JGT : BPF_JGE, low_k, !le);
@@ -384,9 +392,10 @@ class Solver {
                     if ((!named && !rule.numbers) || rule.abi.value_or(abi) != abi) {
                         continue;
                     }
-                    auto here = of_abi(abi) && (rule.numbers ? z3::uge(input_[0], number(rule.numbers->first)) &&
-                                                                   z3::ule(input_[0], number(rule.numbers->second))
-                                                             : input_[0] == number(*named));
+                    auto here =
+                        of_abi(abi) && (rule.numbers ? z3::uge(input_[0], number(rule.numbers->first)) &&
+                                                           z3::ule(input_[0], number(rule.numbers->second))
+                                                     : input_[0] == number(*named));
                     for (const auto& condition : rule.conditions) {
                         here = here && holds(condition, rule.prototype->index(condition.parameter, abi));
                     }
@@ -416,14 +425,16 @@ class Solver {
         const auto action = returned & number(0xffff0000);
         const auto data = returned & number(0xffff);
         auto known = number(SECCOMP_RET_KILL_PROCESS);
-        for (const auto bare : {SECCOMP_RET_KILL_THREAD, SECCOMP_RET_USER_NOTIF, SECCOMP_RET_LOG, SECCOMP_RET_ALLOW}) {
+        for (const auto bare :
+             {SECCOMP_RET_KILL_THREAD, SECCOMP_RET_USER_NOTIF, SECCOMP_RET_LOG, SECCOMP_RET_ALLOW}) {
             known = z3::ite(action == number(bare), number(bare), known);
         }
         for (const auto with_data : {SECCOMP_RET_TRAP, SECCOMP_RET_TRACE}) {
             known = z3::ite(action == number(with_data), returned, known);
         }
         return z3::ite(action == number(SECCOMP_RET_ERRNO),
-                       number(SECCOMP_RET_ERRNO) | z3::ite(z3::ugt(data, number(4095)), number(4095), data), known);
+                       number(SECCOMP_RET_ERRNO) | z3::ite(z3::ugt(data, number(4095)), number(4095), data),
+                       known);
     }
     z3::expr of_program(const Program& program) {
         std::vector<std::optional<State>> states(program.size());
@@ -445,8 +456,9 @@ class Solver {
                 continue;
             case BPF_LD:
             case BPF_LDX:
-                registers[BPF_CLASS(i.code) == BPF_LD ? 0 : 1] = BPF_MODE(i.code) == BPF_ABS   ? input_[i.k / 4]
-                                                                 : BPF_MODE(i.code) == BPF_MEM ? registers[2 + i.k]
+                registers[BPF_CLASS(i.code) == BPF_LD ? 0 : 1] = BPF_MODE(i.code) == BPF_ABS ? input_[i.k / 4]
+                                                                 : BPF_MODE(i.code) == BPF_MEM
+                                                                     ? registers[2 + i.k]
                                                                  : BPF_MODE(i.code) == BPF_LEN ? number(64)
                                                                                                : number(i.k);
                 break;
@@ -495,14 +507,16 @@ class Solver {
 /// Calls at the boundaries of all that the two compare.
 std::vector<seccomp_data> boundary_calls(const Program& program, Random& random) {
     std::vector<seccomp_data> calls;
-    std::vector<std::uint32_t> numbers = {0, 3, 6, 11, 91, 899, 900, 950, 999, 1000, 0x3fffffff, x32_bit, x32_bit | 3, x32_bit | 11,
-                                          x32_bit | 950, 0xfffffffe, ~0U};
+    std::vector<std::uint32_t> numbers = {
+        0,    3,          6,       11,          91,           899,           900,        950, 999,
+        1000, 0x3fffffff, x32_bit, x32_bit | 3, x32_bit | 11, x32_bit | 950, 0xfffffffe, ~0U};
     for (const auto number : numbers) {
         for (const auto abi : {audit_arch(Abi::x86_64), audit_arch(Abi::i386), audit_arch(Abi::aarch64)}) {
             for (int n = 0; n < 6; ++n) {
                 seccomp_data call{static_cast<int>(number), abi, 0, {}};
                 for (auto& argument : call.args) {
-                    const auto low = std::uint64_t{program[random.below(program.size())].k} + random.below(3) - 1;
+                    const auto low =
+                        std::uint64_t{program[random.below(program.size())].k} + random.below(3) - 1;
                     argument = random.one_in(2) ? random.value() : (low & 0xffffffff) | random.value() << 32U;
                 }
                 calls.push_back(call);
@@ -550,16 +564,20 @@ TEST(Prover, AgreesWithZ3AndWithTheInterpreters) {
         ASSERT_EQ(solver.differ(*policy, program), call.has_value()) << text;
         if (call) {
             ++different;
-            ASSERT_NE(Action::of(run(program, call->data).value()), evaluate(*policy, Arch::x86_64, {}, call->data).action) << text;
+            ASSERT_NE(Action::of(run(program, call->data).value()),
+                      evaluate(*policy, Arch::x86_64, {}, call->data).action)
+                << text;
             continue;
         }
         ++equal;
         for (const auto& edge : boundary_calls(program, random)) {
-            ASSERT_EQ(Action::of(run(program, edge).value()), evaluate(*policy, Arch::x86_64, {}, edge).action)
+            ASSERT_EQ(Action::of(run(program, edge).value()),
+                      evaluate(*policy, Arch::x86_64, {}, edge).action)
                 << text << describe(edge);
         }
     }
-    fmt::print("{} pairs: {} equal, {} different, besides {} programs that are none\n", pairs, equal, different, refused);
+    fmt::print("{} pairs: {} equal, {} different, besides {} programs that are none\n", pairs, equal,
+               different, refused);
     EXPECT_GT(equal, pairs / 5);
     EXPECT_GT(different, pairs / 6);
 }
