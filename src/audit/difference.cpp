@@ -74,7 +74,7 @@ class Comparison {
         before_ = before;
         after_ = after;
         auto& diagram = meaning_.diagram();
-        const auto where = diagram.both(meaning_.bound(), meaning_.possible());
+        const auto where = diagram.both(meaning_.bound(), meaning_.possible(arch));
         relation_ = diagram.if_else(where, diagram.combine(before, after, relate), same);
         if (relation_ == same) {
             return;

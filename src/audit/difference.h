@@ -27,8 +27,8 @@ struct Change {
 
 /// What differs, by site and call; empty: they are equal. Every parameter of a text that is not in `bindings`
 /// is open, which speaks for all its values; two texts have those of one name in common. Where one side is
-/// bytes, each parameter must be bound. Calls that no kernel makes do not count: arguments of i386 have 32
-/// bits. Throws what Meaning and Diagram throw, and policy::Error.
+/// bytes, each parameter must be bound. Calls that a kernel for that processor
+/// cannot get do not count: of other ABIs, or of i386 with arguments of more than 32 bits. Throws what Meaning and Diagram throw, and policy::Error.
 [[nodiscard]] std::vector<Change> difference(const Subject& before, const Subject& after, policy::Arch arch,
                                              const policy::Bindings& bindings);
 

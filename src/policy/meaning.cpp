@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <linux/audit.h>
 #include <stdexcept>
 
 namespace cloister::policy {
@@ -255,13 +256,15 @@ Meaning::Node Meaning::of_pattern(const Policy& policy, const Pattern& pattern, 
     return calls;
 }
 
-Meaning::Node Meaning::possible() {
-    Node upper_halves_are_0 = 1;
-    for (unsigned argument = 0; argument < 6; ++argument) {
-        upper_halves_are_0 =
-            diagram_.both(upper_halves_are_0, word_equals(argument_word + 2 * argument + 1, 0));
+Meaning::Node Meaning::possible(Arch arch) {
+    if (arch == Arch::aarch64) {
+        return diagram_.if_else(of_abi(Abi::aarch64), 1, word_equals(abi_word, AUDIT_ARCH_ARM));
     }
-    return diagram_.if_else(of_abi(Abi::i386), upper_halves_are_0, 1);
+    Node i386 = of_abi(Abi::i386);
+    for (unsigned argument = 0; argument < 6; ++argument) {
+        i386 = diagram_.both(i386, word_equals(argument_word + 2 * argument + 1, 0));
+    }
+    return diagram_.if_else(word_equals(abi_word, AUDIT_ARCH_X86_64), 1, i386);
 }
 
 Meaning::Node Meaning::of_filters(std::span<const std::vector<sock_filter>> oldest_first) {

@@ -102,7 +102,8 @@ TEST(Difference, OfElseIsSaidOfAllThatHasNoRuleAndOfOtherAbis) {
     EXPECT_THAT(changes, ::testing::Contains("read kill-process errno EPERM"));
     EXPECT_THAT(changes, ::testing::Contains("x86_64:calls without a name kill-process errno EPERM"));
     EXPECT_THAT(changes, ::testing::Contains("i386:read kill-process errno EPERM"));
-    EXPECT_THAT(changes, ::testing::Contains("calls of other ABIs kill-process errno EPERM"));
+    EXPECT_THAT(changes, ::testing::Not(::testing::Contains("calls of other ABIs kill-process errno EPERM")))
+        << "a kernel for x86_64 has none";
     EXPECT_THAT(changes, ::testing::Not(::testing::Contains("close kill-process errno EPERM")));
 }
 

@@ -83,6 +83,9 @@ void keep_only(int descriptor, int at) {
     if (flaw == Flaw::child) {
         const pid_t cell = getpid();
         if (const pid_t child = fork(); child == 0) {
+            // Of the cell's user: a parent without privileges cannot signal root's child as it dies
+            // (kernel/signal.c).
+            require(setresuid(live::daemon_id, live::daemon_id, live::daemon_id) == 0);
             require(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0);
             require(getppid() == cell); // else it has ended before
             close(report);
