@@ -216,10 +216,10 @@ Action decided(const Subject& subject, Arch arch, const Bindings& bindings, cons
     return strictest;
 }
 
-unsigned deciding_line(const Subject& subject, std::string_view site, Arch arch, const Bindings& bindings,
+std::string deciding_rule(const Subject& subject, std::string_view site, Arch arch, const Bindings& bindings,
                        const seccomp_data& call) {
     if (!is_text(subject)) {
-        return 0;
+        return {};
     }
     const auto name = site.substr(0, 4) == "at $" ? site.substr(4) : std::string_view{};
     const auto* combined = std::get_if<Combined>(&subject);
@@ -227,7 +227,7 @@ unsigned deciding_line(const Subject& subject, std::string_view site, Arch arch,
                              ? policy_at(*combined, bindings, call.instruction_pointer)
                              : policy_for(subject, name);
     const auto* rule = evaluate(policy, arch, bindings, call).rule;
-    return rule != nullptr ? rule->where.line : 0;
+    return rule != nullptr ? fmt::format("{}:{}", policy.file, rule->where.line) : std::string{};
 }
 
 } // namespace cloister::audit

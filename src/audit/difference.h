@@ -35,8 +35,8 @@ struct Change {
 /// What it makes of that one call.
 [[nodiscard]] policy::Action decided(const Subject& subject, policy::Arch arch,
                                      const policy::Bindings& bindings, const seccomp_data& call);
-/// The line of the text that decides it; 0: else, or there is no text.
-[[nodiscard]] unsigned deciding_line(const Subject& subject, std::string_view site, policy::Arch arch,
+/// "FILE:LINE" of the rule that decides it; empty: else, or there is no text.
+[[nodiscard]] std::string deciding_rule(const Subject& subject, std::string_view site, policy::Arch arch,
                                      const policy::Bindings& bindings, const seccomp_data& call);
 
 } // namespace cloister::audit

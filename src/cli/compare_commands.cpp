@@ -141,14 +141,13 @@ std::string params_of(const Change& change) {
     return text;
 }
 
-std::string place(const Question& side, const audit::Subject& subject, const Change& change,
-                  policy::Arch arch, const policy::Bindings& given) {
+std::string place(const audit::Subject& subject, const Change& change, policy::Arch arch, const policy::Bindings& given) {
     auto bindings = given;
     for (std::size_t i = 0; i < change.params.size(); ++i) {
         bindings[change.params[i]] = change.witness.params.at(i);
     }
-    const auto line = audit::deciding_line(subject, change.site, arch, bindings, change.witness.data);
-    return line == 0 ? "" : fmt::format(" ({}:{})", side.file, line);
+    const auto rule = audit::deciding_rule(subject, change.site, arch, bindings, change.witness.data);
+    return rule.empty() ? "" : fmt::format(" ({})", rule);
 }
 
 int policy_diff(const DiffQuestion& question) {
@@ -170,8 +169,8 @@ int policy_diff(const DiffQuestion& question) {
                 const auto text = fmt::format(
                     "{} on {}{}: {} from {}{} to {}{}\n    {}{}\n", change.call, policy::to_string(arch),
                     site.empty() ? "" : ", " + site, to_string(change.direction), change.before.text(),
-                    place(question.before, pair.before, change, arch, bindings), change.after.text(),
-                    place(question.after, pair.after, change, arch, bindings),
+                    place(pair.before, change, arch, bindings), change.after.text(),
+                    place(pair.after, change, arch, bindings),
                     policy::describe(change.witness.data), params_of(change));
                 if (!said.insert(text).second) {
                     continue;
