@@ -217,7 +217,7 @@ Action decided(const Subject& subject, Arch arch, const Bindings& bindings, cons
 }
 
 std::string deciding_rule(const Subject& subject, std::string_view site, Arch arch, const Bindings& bindings,
-                       const seccomp_data& call) {
+                          const seccomp_data& call) {
     if (!is_text(subject)) {
         return {};
     }

@@ -28,7 +28,8 @@ struct Change {
 /// What differs, by site and call; empty: they are equal. Every parameter of a text that is not in `bindings`
 /// is open, which speaks for all its values; two texts have those of one name in common. Where one side is
 /// bytes, each parameter must be bound. Calls that a kernel for that processor
-/// cannot get do not count: of other ABIs, or of i386 with arguments of more than 32 bits. Throws what Meaning and Diagram throw, and policy::Error.
+/// cannot get do not count: of other ABIs, or of i386 with arguments of more than 32 bits. Throws what
+/// Meaning and Diagram throw, and policy::Error.
 [[nodiscard]] std::vector<Change> difference(const Subject& before, const Subject& after, policy::Arch arch,
                                              const policy::Bindings& bindings);
 
@@ -37,6 +38,6 @@ struct Change {
                                      const policy::Bindings& bindings, const seccomp_data& call);
 /// "FILE:LINE" of the rule that decides it; empty: else, or there is no text.
 [[nodiscard]] std::string deciding_rule(const Subject& subject, std::string_view site, policy::Arch arch,
-                                     const policy::Bindings& bindings, const seccomp_data& call);
+                                        const policy::Bindings& bindings, const seccomp_data& call);
 
 } // namespace cloister::audit

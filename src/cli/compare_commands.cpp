@@ -141,7 +141,8 @@ std::string params_of(const Change& change) {
     return text;
 }
 
-std::string place(const audit::Subject& subject, const Change& change, policy::Arch arch, const policy::Bindings& given) {
+std::string place(const audit::Subject& subject, const Change& change, policy::Arch arch,
+                  const policy::Bindings& given) {
     auto bindings = given;
     for (std::size_t i = 0; i < change.params.size(); ++i) {
         bindings[change.params[i]] = change.witness.params.at(i);
@@ -166,12 +167,12 @@ int policy_diff(const DiffQuestion& question) {
                 const auto site = change.site + (change.site == "elsewhere" && !pair.handler.empty()
                                                      ? fmt::format(" of {}", pair.handler)
                                                      : "");
-                const auto text = fmt::format(
-                    "{} on {}{}: {} from {}{} to {}{}\n    {}{}\n", change.call, policy::to_string(arch),
-                    site.empty() ? "" : ", " + site, to_string(change.direction), change.before.text(),
-                    place(pair.before, change, arch, bindings), change.after.text(),
-                    place(pair.after, change, arch, bindings),
-                    policy::describe(change.witness.data), params_of(change));
+                const auto text = fmt::format("{} on {}{}: {} from {}{} to {}{}\n    {}{}\n", change.call,
+                                              policy::to_string(arch), site.empty() ? "" : ", " + site,
+                                              to_string(change.direction), change.before.text(),
+                                              place(pair.before, change, arch, bindings), change.after.text(),
+                                              place(pair.after, change, arch, bindings),
+                                              policy::describe(change.witness.data), params_of(change));
                 if (!said.insert(text).second) {
                     continue;
                 }

@@ -56,7 +56,8 @@ class Meaning {
     /// action, and of two with the same action the newer one's (kernel/seccomp.c, seccomp_run_filters).
     /// Without any: allow.
     [[nodiscard]] Node of_filters(std::span<const std::vector<sock_filter>> oldest_first);
-    /// True for calls that a kernel for that processor can get: of its ABIs, i386's with registers of 32 bits.
+    /// True for calls that a kernel for that processor can get: of its ABIs, i386's with registers of 32
+    /// bits.
     [[nodiscard]] Node possible(Arch arch);
     /// True unless an open parameter is 0.
     [[nodiscard]] Node bound() const { return bound_; }
