@@ -38,7 +38,8 @@ const std::vector<const Prototype*>& calls() {
     static const auto all = [] {
         std::vector<const Prototype*> list;
         for (const auto name : all_prototypes()) {
-            if (number_of(Abi::x86_64, name) && number_of(Abi::aarch64, name)) {
+            if (number_of(Abi::x86_64, name) && number_of(Abi::aarch64, name) && // and it is old enough for
+                libseccomp_number(abi_of(native_arch), std::string{name})) {     // libseccomp
                 list.push_back(prototype_of(name));
             }
         }
