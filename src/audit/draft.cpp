@@ -147,7 +147,7 @@ tl::expected<std::string, std::string> lines_of(const Draft& draft, const Call& 
         if (!exists(abi, call.name)) {
             continue;
         }
-        const auto line = line_of(draft, call, abi == policy::Abi::x32 ? halved(rule) : rule, abi);
+        auto line = line_of(draft, call, abi == policy::Abi::x32 ? halved(rule) : rule, abi);
         if (!line) {
             return line;
         }

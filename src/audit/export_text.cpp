@@ -277,6 +277,7 @@ std::string kafel_text(const Model& model, Exported& result) {
         }
     }
     std::vector<std::string> texts;
+    texts.reserve(blocks.size());
     for (const auto& [action, filters] : blocks) {
         texts.push_back(
             fmt::format("  {} {{\n    {}\n  }}", kafel_action(action), fmt::join(filters, ",\n    ")));

@@ -24,7 +24,7 @@ constexpr std::array architectures = {
 
 class Importer {
   public:
-    Importer(Json root, const std::string& file, const ImportOptions& options)
+    Importer(const Json& root, const std::string& file, const ImportOptions& options)
         : options_{options}, file_{file} {
         auto& model = draft_.model;
         model.name = options.name.empty() ? policy_name(file) : options.name;
@@ -168,7 +168,7 @@ class Importer {
         }
     }
 
-    Test test(const Json& arg) const {
+    [[nodiscard]] Test test(const Json& arg) const {
         arg.only({"index", "value", "valueTwo", "op"});
         const auto index = static_cast<unsigned>(arg.at("index").number(5));
         const auto value = arg.has("value") ? arg.at("value").number() : 0;
@@ -286,7 +286,7 @@ class Importer {
         return applies;
     }
 
-    bool at_least(const Json& json) const {
+    [[nodiscard]] bool at_least(const Json& json) const {
         const auto text = json.string();
         unsigned major = 0;
         unsigned minor = 0;

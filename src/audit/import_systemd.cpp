@@ -64,7 +64,7 @@ class Importer {
 
     // A backslash at the end of a line continues it, and comments in between are left out. Every byte keeps
     // its place.
-    std::string join_lines() const {
+    [[nodiscard]] std::string join_lines() const {
         std::string joined{text_};
         bool continued = false;
         for (std::size_t at = 0; at < joined.size();) {
@@ -208,7 +208,7 @@ class Importer {
                 exists(policy::Abi::i386, name) || exists(policy::Abi::x32, name));
     }
 
-    Action error_named(std::string_view text, std::size_t offset) const {
+    [[nodiscard]] Action error_named(std::string_view text, std::size_t offset) const {
         if (text == "kill") {
             return {Action::Kind::kill_process};
         }

@@ -18,7 +18,7 @@ class Walker {
     explicit Walker(std::string_view text) : text_{text} {}
 
     // The offset of the value at that path, from the value at the current place.
-    std::size_t find(std::vector<std::string> path) {
+    std::size_t find(const std::vector<std::string>& path) {
         space();
         for (const auto& step : path) {
             const bool object = text_[at_] == '{';
@@ -236,7 +236,7 @@ std::size_t Json::offset() const {
     for (auto path = path_; !path.empty(); path.pop_back()) {
         steps.insert(steps.begin(), path.back());
     }
-    return Walker{document_->text}.find(std::move(steps));
+    return Walker{document_->text}.find(steps);
 }
 
 } // namespace cloister::audit

@@ -34,7 +34,7 @@ class Json {
     [[nodiscard]] unsigned line() const;
 
   private:
-    struct Document {
+    struct Document { // NOLINT(bugprone-exception-escape): nlohmann::json's move throws nothing
         std::string_view text;
         std::string file;
         nlohmann::json root;

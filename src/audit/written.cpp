@@ -167,6 +167,7 @@ class Writer {
             }
         }
         std::vector<std::pair<std::string, std::vector<std::string>>> all;
+        all.reserve(order.size());
         for (const auto& name : order) {
             all.emplace_back(name, lines_of(name, functions[name], abis));
         }

@@ -44,6 +44,7 @@ std::vector<std::string> dumped_in(const std::string& directory) {
         }
     }
     std::vector<std::string> names;
+    names.reserve(files.size());
     for (const auto& [key, name] : files) {
         names.push_back(name);
     }
@@ -139,6 +140,7 @@ audit::Subject load_subject(const Question& question) {
         const auto files =
             is_directory(question.file) ? dumped_in(question.file) : std::vector{question.file};
         std::vector<policy::Program> programs;
+        programs.reserve(files.size());
         for (const auto& file : files) {
             programs.push_back(or_exit(load_program(file), question.json));
         }

@@ -393,7 +393,7 @@ class Parser {
         policy_.rules.push_back(std::move(rule));
     }
 
-    Abi listed_abi(const Line& line, Word word) const {
+    [[nodiscard]] Abi listed_abi(const Line& line, Word word) const {
         const auto abi = abi_named(word.text);
         for (const auto arch : policy_.archs) {
             for (const auto listed : policy_.abis(arch)) {

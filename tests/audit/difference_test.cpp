@@ -205,6 +205,39 @@ INSTANTIATE_TEST_SUITE_P(Each, RealFilter,
                              return name;
                          });
 
+TEST(Written, DamagedFiltersAreRefusedOrWrittenAsTheyAre) {
+    std::ifstream file{std::string{CLOISTER_FILTERS} + "/openssh-0.bpf", std::ios::binary};
+    const std::string bytes{std::istreambuf_iterator<char>{file}, {}};
+    std::mt19937 random{3};
+    unsigned refused = 0;
+    unsigned equal = 0;
+    for (int n = 0; n < 150; ++n) {
+        auto damaged = bytes;
+        for (auto changes = 1 + random() % 5; changes > 0; --changes) {
+            damaged[random() % damaged.size()] = static_cast<char>(random());
+        }
+        std::vector<Program> programs(1, Program(damaged.size() / sizeof(sock_filter)));
+        std::memcpy(programs[0].data(), damaged.data(), damaged.size());
+        try {
+            const auto made = written(programs, Arch::x86_64, "filter", "a test");
+            const auto policy = parse(made.text, "p");
+            if (made.text.empty()) {
+                EXPECT_FALSE(made.refusal.empty());
+                ++refused;
+                continue;
+            }
+            ASSERT_TRUE(policy) << policy.error().text();
+            EXPECT_THAT(told(difference(programs, *policy, Arch::x86_64, {})), IsEmpty());
+            ++equal;
+        } catch (const std::invalid_argument& why) {
+            EXPECT_EQ(std::string{why.what()}.substr(0, 4), "inst") << why.what();
+            ++refused;
+        }
+    }
+    EXPECT_GT(refused, 20U);
+    EXPECT_GT(equal, 20U);
+}
+
 TEST(Written, RefusesFiltersThatLookAtTheInstructionPointer) {
     const std::vector<Program> programs{compile(shipped_together(), Arch::x86_64, addresses).value()};
     const auto made = written(programs, Arch::x86_64, "filter", "a test");
