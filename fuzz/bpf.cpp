@@ -30,7 +30,7 @@ policy::Program program_of(const std::uint8_t* data, std::size_t size) {
             i.jf = static_cast<std::uint8_t>(i.jf % after);
             i.k = BPF_OP(i.code) == BPF_JA ? i.k % after : i.k;
         } else if (i.code == (BPF_LD | BPF_W | BPF_ABS)) {
-            i.k = i.k % 16 * 4;
+            i.k = i.k / 4 % 16 * 4;
         }
     }
     program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
