@@ -37,11 +37,11 @@ enum class Kind : std::uint8_t {
 constexpr bool is_list(Kind kind) {
     return kind == Kind::address || kind == Kind::source;
 }
-/// Value::number is it; else Value::text.
 /// A whole number, in the file too.
 constexpr bool is_count(Kind kind) {
     return kind == Kind::count || kind == Kind::small_count;
 }
+/// Value::number is it; else Value::text.
 constexpr bool is_number(Kind kind) {
     return is_count(kind) || kind == Kind::time || kind == Kind::time_or_off || kind == Kind::seconds ||
            kind == Kind::size || kind == Kind::rate || kind == Kind::prefixes ||

@@ -80,9 +80,14 @@ class Check {
         for (std::size_t i = 0; i < policy_.rules.size(); ++i) {
             const auto& rule = policy_.rules[i];
             applies.push_back(meaning_.of_rule(policy_, rule, arch_));
-            for (std::size_t j = i; j-- > 0 && policy_.rules[j].name == rule.name;) {
+            const auto numbered = [](const Rule& one) { return one.name.find(' ') != one.name.npos; };
+            for (std::size_t j = i; j-- > 0;) {
                 const auto& other = policy_.rules[j];
-                if (other.action == rule.action) {
+                const bool same_calls = other.name == rule.name || (numbered(other) && numbered(rule));
+                if (!same_calls && !numbered(rule)) {
+                    break; // those for one name stand next to each other; ranges of numbers need not
+                }
+                if (!same_calls || other.action == rule.action) {
                     continue;
                 }
                 if (const auto call = find(diagram().both(applies[i], applies[j]))) {

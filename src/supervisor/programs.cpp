@@ -87,6 +87,9 @@ tl::expected<policy::Policy, Failure> load_policy(const OpenedPolicies::File& fi
     if (auto placed = expect_call_site(*policy, file.call_site); !placed) {
         return tl::unexpected(placed.error());
     }
+    if (auto fit = policy::expect_enforceable(*policy); !fit) { // the relay's is combined with no other
+        return tl::unexpected(failure(fit.error()));
+    }
     if (auto checked = policy::check(*policy, nullptr); !checked) {
         return tl::unexpected(failure(checked.error()));
     }

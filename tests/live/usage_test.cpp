@@ -256,6 +256,24 @@ TEST_F(Policy, ThatDoesNotParseIs65WithFileLineAndColumn) {
     }
 }
 
+// Each file by itself: the relay's policy is combined with no other.
+TEST_F(Policy, OfWhichElseIsPermissiveIs65) {
+    for (const auto* name : {"handlers/echo.policy", "listener.policy", "processes/relay.policy"}) {
+        const auto file = directory_.file(name);
+        const auto shipped = read_file(file);
+        const auto weak =
+            std::regex_replace(shipped, std::regex{"\\nelse +kill-process\\n"}, "\nelse allow\n");
+        ASSERT_NE(weak, shipped) << name;
+        std::ofstream{file} << std::regex_replace(weak, std::regex{"\\ntest[^\\n]*"}, "");
+        const Outcome outcome = start();
+        EXPECT_EQ(outcome.exit_code, 65) << name << outcome.err;
+        EXPECT_NE(outcome.err.find("its else action is allow: cloisterd confines nothing by it"),
+                  std::string::npos)
+            << name << outcome.err;
+        std::ofstream{file} << shipped;
+    }
+}
+
 TEST_F(Policy, ThatContradictsItsOwnTestsIs65) {
     write(text() +
           "allow openat dfd any  filename any  flags any  mode any : to see whether anybody notices\n");

@@ -169,6 +169,17 @@ TEST(Language, ARangeOfNumbersIsForOneAbiEach) {
     EXPECT_EQ(decided(policy, {0x400003ff, audit_arch(Abi::x32), 0, {}}, false), "kill-process");
 }
 
+TEST(Language, RangesOfNumbersMayNotContradictEachOther) {
+    const auto checked = [](const std::string& rules) { return check(parsed(rules, on_x86_64), nullptr); };
+    EXPECT_TRUE(
+        checked("allow syscall 900..999 any : x\nallow close any : x\nerrno 1 syscall 1000..1001 any : x\n"));
+    const auto refused =
+        checked("allow syscall 900..999 any : x\nallow close any : x\nerrno 1 syscall 999 any : x\n");
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(placed(refused.error()).substr(0, 55),
+              "7:1: this rule says errno EPERM where line 5 says allow");
+}
+
 TEST(Language, CanonicalForm) {
     const auto text = std::string{on_x86_64} + "allow   munmap   addr & 6   == 4 addr !=32 7   any   : x\n"
                                                "trap 5   close fd ==32 3 : x\n"
